@@ -1,0 +1,24 @@
+"""From a PyTorch model to measured, trusted latency on your own phones and boards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from edgedeploy.pipeline import Pipeline as Pipeline
+    from edgedeploy.source import ModelSource as ModelSource
+
+__all__ = ["ModelSource", "Pipeline", "__version__"]
+
+_HOMES = {"Pipeline": "edgedeploy.pipeline", "ModelSource": "edgedeploy.source"}
+
+
+def __getattr__(name: str) -> object:
+    """Import public names when they are used, so that ``import edgedeploy`` costs nothing."""
+    if name in _HOMES:
+        from importlib import import_module
+
+        return getattr(import_module(_HOMES[name]), name)
+    raise AttributeError(f"module 'edgedeploy' has no attribute {name!r}")

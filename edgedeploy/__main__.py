@@ -1,0 +1,5 @@
+"""``python -m edgedeploy``."""
+
+from edgedeploy.cli import main
+
+main()

@@ -1,0 +1,724 @@
+#!/usr/bin/env python3
+"""A runner in one file, for devices that have Python: same arguments and document as the native ones.
+
+The contract is docs/runner-protocol.md of edgedeploy. This file is copied to the device and run there by whatever
+Python it has (3.8 or newer), beside numpy and the engine: ``executorch`` for ``.pte``; ``ai-edge-litert``,
+``tflite-runtime`` or ``tensorflow`` for ``.tflite``; ``coremltools`` on a Mac for ``.mlpackage``. It imports nothing of
+edgedeploy, and engines only after the arguments are known to be right.
+
+The Core ML part was written from Apple's documentation and has never been run by the project: it needs a Mac.
+"""
+
+from __future__ import annotations
+
+import argparse
+import array
+import gc
+import hashlib
+import importlib
+import json
+import math
+import os
+import platform
+import resource
+import sys
+import time
+from importlib import metadata
+from typing import Any, Callable, NoReturn
+
+SCHEMA = "edgedeploy.runner/1"
+VERSION = "0.1.0"
+NAME = "edgedeploy-agent"
+ELEMENT_SIZE_BYTES = {
+    "float32": 4,
+    "float16": 2,
+    "float64": 8,
+    "int64": 8,
+    "int32": 4,
+    "int16": 2,
+    "int8": 1,
+    "uint8": 1,
+    "bool": 1,
+}
+PACKAGES = (
+    "numpy",
+    "torch",
+    "executorch",
+    "ai-edge-litert",
+    "tflite-runtime",
+    "tensorflow",
+    "tensorflow-cpu",
+    "tensorflow-aarch64",
+    "coremltools",
+)
+EXIT_FAILED = 1
+EXIT_WRONG_ARGUMENTS = 64
+MAX_ITERATIONS = 10_000_000
+MAX_THREADS = 1024
+MAX_CPUS = 1024
+
+
+class RunnerFailure(Exception):
+    """Something the host has to be told; ``stage`` is one of the protocol's."""
+
+    def __init__(self, stage: str, message: str) -> None:
+        super().__init__(message)
+        self.stage = stage
+
+
+class Tensor:
+    """Element type and shape, as the protocol writes them."""
+
+    def __init__(self, dtype: str, shape: tuple[int, ...]) -> None:
+        self.dtype = dtype
+        self.shape = shape
+
+    @property
+    def size_bytes(self) -> int:
+        size = ELEMENT_SIZE_BYTES[self.dtype]
+        for dim in self.shape:
+            size *= dim
+        return size
+
+    def __str__(self) -> str:
+        return "{}[{}]".format(self.dtype, ",".join(str(dim) for dim in self.shape))
+
+
+class Input(Tensor):
+    """One ``--input``: a tensor and the file with its cases."""
+
+    def __init__(self, dtype: str, shape: tuple[int, ...], file: str) -> None:
+        super().__init__(dtype, shape)
+        self.file = file
+
+
+# ---------------------------------------------------------------------------------------------------- arguments
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise RunnerFailure("usage", message)
+
+
+def _integer(maximum: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        # int() would also take signs, blanks, underscores and digits of other scripts.
+        if not text.isascii() or not text.isdigit() or int(text) > maximum:
+            raise argparse.ArgumentTypeError(f"wants an integer from 0 to {maximum}, got {text!r}")
+        return int(text)
+
+    return parse
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text) if text[:1].isdigit() else math.nan
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value) or value <= 0:
+        raise argparse.ArgumentTypeError(f"wants a number of seconds above 0, got {text!r}")
+    return value
+
+
+def _cpus(text: str) -> list[int]:
+    return [_integer(MAX_CPUS - 1)(part) for part in text.split(",")]
+
+
+def _input(text: str) -> Input:
+    dtype, _, rest = text.partition(":")
+    dims, colon, file = rest.partition(":")
+    if not colon or not file:
+        raise argparse.ArgumentTypeError(f"wants DTYPE:DIMS:FILE, got {text!r}")
+    if dtype not in ELEMENT_SIZE_BYTES:
+        raise argparse.ArgumentTypeError(f"has an unknown dtype {dtype!r}")
+    shape = tuple(_integer(2**31 - 1)(dim) for dim in dims.split(",")) if dims else ()
+    return Input(dtype, shape, file)
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """Read the command line.
+
+    Raises:
+        RunnerFailure: of stage ``usage``.
+    """
+    parser = _Parser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", required=True)
+    parser.add_argument("--input", dest="inputs", action="append", default=[], type=_input)
+    parser.add_argument("--output-dir", required=True)
+    parser.add_argument("--warmup", type=_integer(MAX_ITERATIONS), default=5)
+    parser.add_argument("--iterations", type=_integer(MAX_ITERATIONS), default=50)
+    parser.add_argument("--max-seconds", type=_seconds, default=30.0)
+    parser.add_argument("--threads", type=_integer(MAX_THREADS), default=1)
+    parser.add_argument("--cpus", type=_cpus, default=None)
+    return parser.parse_args(argv)
+
+
+# ------------------------------------------------------------------------------------- facts about this process
+
+
+def status_field(key: str) -> int:
+    """A number of ``/proc/self/status`` (Linux), or 0."""
+    try:
+        with open("/proc/self/status", encoding="ascii", errors="replace") as status:
+            for line in status:
+                if line.startswith(key + ":"):
+                    return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def resident_bytes() -> int:
+    """Resident memory now; where the system does not say (macOS), its high-water mark until now."""
+    return status_field("VmRSS") * 1024 or peak_resident_bytes()
+
+
+def peak_resident_bytes() -> int:
+    """Return the high-water mark of this process's resident memory."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    # ru_maxrss survives exec and can be the parent's: VmHWM is asked first. It is in bytes on macOS only.
+    return status_field("VmHWM") * 1024 or (peak if sys.platform == "darwin" else peak * 1024)
+
+
+def pin_to_cpus(cpus: list[int]) -> None:
+    """Keep this process, and every thread it starts later, on these processors."""
+    if not hasattr(os, "sched_setaffinity"):
+        raise RunnerFailure("usage", f"--cpus: {sys.platform} cannot pin a process to processors")
+    try:
+        os.sched_setaffinity(0, cpus)
+    except OSError as error:
+        raise RunnerFailure("usage", f"--cpus: cannot pin to these processors: {error.strerror}") from error
+    # The kernel silently drops processors that are offline or forbidden.
+    missing = sorted(set(cpus) - os.sched_getaffinity(0))
+    if missing:
+        raise RunnerFailure("usage", f"--cpus: processor {missing[0]} cannot be used")
+
+
+def cpus_in_force() -> list[int]:
+    """Return the affinity mask, in ascending order."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+# ---------------------------------------------------------------------------------------------------- files
+
+
+def file_sha256(path: str) -> tuple[str, int]:
+    """Digest and size of one file."""
+    digest = hashlib.sha256()
+    size_bytes = 0
+    with open(path, "rb") as file:
+        while True:
+            chunk = file.read(1 << 20)
+            if not chunk:
+                return digest.hexdigest(), size_bytes
+            digest.update(chunk)
+            size_bytes += len(chunk)
+
+
+def model_sha256(path: str) -> tuple[str, int]:
+    """Digest and size of a model, which may be a folder (see the protocol)."""
+    if not os.path.isdir(path):
+        return file_sha256(path)
+    if not path.rstrip("/").endswith(".mlpackage"):
+        raise RunnerFailure("read", f"{path} is a folder; only a .mlpackage may be one")
+    entries = []
+    for folder, _, names in os.walk(path):
+        for name in names:
+            full = os.path.join(folder, name)
+            entries.append((os.path.relpath(full, path).replace(os.sep, "/"), *file_sha256(full)))
+    entries.sort()
+    lines = "".join(f"{sha256}  {relative}\n" for relative, sha256, _ in entries)
+    return hashlib.sha256(lines.encode()).hexdigest(), sum(size_bytes for _, _, size_bytes in entries)
+
+
+def read_cases(inputs: list[Input]) -> list[list[bytes]]:
+    """Bytes of every input for every case: ``cases[k][i]``."""
+    per_input: list[list[bytes]] = []
+    for index, tensor in enumerate(inputs):
+        if tensor.size_bytes == 0:
+            raise RunnerFailure("input", f"input {index}, {tensor}, has no usable size")
+        try:
+            with open(tensor.file, "rb") as file:
+                content = file.read()
+        except OSError as error:
+            raise RunnerFailure("read", f"cannot open {tensor.file}: {error.strerror}") from error
+        cases, rest = divmod(len(content), tensor.size_bytes)
+        if cases == 0 or rest:
+            raise RunnerFailure(
+                "input",
+                f"{tensor.file} has {len(content)} bytes, not a multiple of the {tensor.size_bytes} that {tensor} takes",
+            )
+        if per_input and cases != len(per_input[0]):
+            raise RunnerFailure("input", f"{tensor.file} holds {cases} cases, the inputs before it {len(per_input[0])}")
+        step = tensor.size_bytes
+        per_input.append([content[k * step : (k + 1) * step] for k in range(cases)])
+    return [list(case) for case in zip(*per_input)] if per_input else [[]]
+
+
+# ---------------------------------------------------------------------------------------------------- engines
+
+
+def to_array(tensor: Tensor, content: bytes) -> Any:
+    """A writable numpy array of these bytes."""
+    import numpy as np
+
+    return (
+        np.frombuffer(content, dtype=np.dtype(tensor.dtype).newbyteorder("<"))
+        .reshape(tensor.shape)
+        .astype(tensor.dtype)
+    )
+
+
+def refuse(index: int, given: Tensor, declared: str) -> NoReturn:
+    """Say that an input is not what the model wants."""
+    raise RunnerFailure("input", f"input {index} is {given}, the model declares {declared}")
+
+
+def refuse_count(given: int, declared: int) -> NoReturn:
+    """Say that the number of inputs is wrong."""
+    raise RunnerFailure("input", f"{given} inputs are given, the model takes {declared}")
+
+
+def numbered_order(names: list[str], prefix: str) -> list[str] | None:
+    """Names by the number after ``prefix`` (args_2 before args_10); None when one of them has another form."""
+    tails = [name[len(prefix) :] for name in names if name.startswith(prefix)]
+    if len(tails) != len(names) or not all(tail.isascii() and tail.isdigit() for tail in tails):
+        return None
+    return sorted(names, key=lambda name: int(name[len(prefix) :]))
+
+
+class ExecuTorch:
+    """ExecuTorch's Python runtime, which needs torch."""
+
+    name = "executorch"
+    # executorch/runtime/core/portable_type/scalar_type.h
+    _dtypes = {
+        0: "uint8",
+        1: "int8",
+        2: "int16",
+        3: "int32",
+        4: "int64",
+        5: "float16",
+        6: "float32",
+        7: "float64",
+        11: "bool",
+    }
+
+    def prepare(self, threads: int) -> None:
+        self._torch = importlib.import_module("torch")
+        self._runtime = importlib.import_module("executorch.extension.pybindings.portable_lib")
+        try:
+            importlib.import_module("executorch.kernels.quantized")  # registers its operators, if it is there
+        except (ImportError, OSError):
+            pass
+        self.version = metadata.version("executorch")
+        # Before the program is loaded: XNNPACK takes hold of the pool when a delegate is initialised.
+        if threads:
+            self._runtime._unsafe_reset_threadpool(threads)
+
+    def threads(self) -> int:
+        return int(self._runtime._threadpool_get_thread_count())
+
+    def load(self, model: str) -> None:
+        # Kept: the method points into the program.
+        self._program = self._runtime._load_program(
+            model, program_verification=self._runtime.Verification.InternalConsistency
+        )
+        names = [self._program.get_method_name(i) for i in range(self._program.num_methods())]
+        if len(names) != 1 and "forward" not in names:
+            raise RunnerFailure("load", f"the program has {len(names)} methods, none of them named forward")
+        self._method = self._program.load_method(names[0] if len(names) == 1 else "forward")
+        self.invoke = self._method.execute
+
+    def bind(self, inputs: list[Input]) -> None:
+        meta = self._method.method_meta()
+        if meta.num_inputs() != len(inputs):
+            refuse_count(len(inputs), meta.num_inputs())
+        for index, given in enumerate(inputs):
+            try:
+                info = meta.input_tensor_meta(index)
+            except RuntimeError as error:
+                raise RunnerFailure("input", f"input {index} of the model is not a tensor") from error
+            dtype = self._dtypes.get(info.dtype(), f"scalar type {info.dtype()}")
+            bounds = tuple(info.sizes())
+            # Only upper bounds can be asked for here. A smaller size is left to the runtime: it takes it where the
+            # dimension is dynamic, and refuses it where it is not.
+            fits = len(bounds) == len(given.shape) and all(g <= b for g, b in zip(given.shape, bounds))
+            if dtype != given.dtype or not fits:
+                refuse(index, given, "{}[{}]".format(dtype, ",".join(map(str, bounds))))
+        self._inputs = inputs
+
+    def setter(self, case: list[bytes]) -> Callable[[], None]:
+        tensors = [self._torch.from_numpy(to_array(spec, part)) for spec, part in zip(self._inputs, case)]
+        method = self._method
+
+        def set_inputs() -> None:
+            method.set_inputs(tensors)
+
+        return set_inputs
+
+    def outputs(self) -> list[Any]:
+        values = self._method.get_outputs()
+        for index, value in enumerate(values):
+            if not isinstance(value, self._torch.Tensor):
+                raise RunnerFailure("output", f"output {index} of the model is not a tensor")
+        return [value.contiguous().numpy() for value in values]
+
+
+class TfLite:
+    """The TFLite interpreter, from whichever package has it."""
+
+    name = "litert"
+    _modules = (
+        ("ai_edge_litert.interpreter", ("ai-edge-litert",)),
+        ("tflite_runtime.interpreter", ("tflite-runtime",)),
+        ("tensorflow.lite.python.interpreter", ("tensorflow", "tensorflow-cpu", "tensorflow-aarch64")),
+    )
+
+    def prepare(self, threads: int) -> None:
+        reasons = []
+        for module, distributions in self._modules:
+            try:
+                self._interpreter_type = importlib.import_module(module).Interpreter
+            except ImportError as error:
+                reasons.append(str(error))
+                continue
+            self.version = "{} {}".format(
+                *next(iter(_installed(distributions).items()), (module, "of unknown version"))
+            )
+            self._requested_threads = threads
+            return
+        raise ImportError("; ".join(reasons))
+
+    def threads(self) -> int:
+        """Threads that compute: a pool of N has N - 1 new ones and the caller. The interpreter cannot be asked."""
+        if not self._threads_before_load:
+            return self._requested_threads
+        return status_field("Threads") - self._threads_before_load + 1
+
+    def load(self, model: str) -> None:
+        self._threads_before_load = status_field("Threads")
+        self._interpreter = self._interpreter_type(model_path=model, num_threads=self._requested_threads or None)
+        self._interpreter.allocate_tensors()
+        self.invoke = self._interpreter.invoke
+
+    def _ordered(self, details: list[Any], side: str, prefix: str) -> list[Any]:
+        """Inputs or outputs in the protocol's order: by number where the signature numbers them, else the graph's."""
+        signatures = self._interpreter.get_signature_list()
+        if not signatures:
+            return details
+        key = "serving_default" if "serving_default" in signatures else next(iter(signatures))
+        runner = self._interpreter.get_signature_runner(key)
+        by_name = runner.get_input_details() if side == "inputs" else runner.get_output_details()
+        by_index = {detail["index"]: detail for detail in details}
+        if not all(detail["index"] in by_index for detail in by_name.values()):
+            raise RunnerFailure("load", f"the signature {key!r} is not about the model's first graph")
+        names = numbered_order(list(by_name), prefix)
+        if names is not None:
+            return [by_index[by_name[name]["index"]] for name in names]
+        wanted = {detail["index"] for detail in by_name.values()}
+        return [detail for detail in details if detail["index"] in wanted]
+
+    def bind(self, inputs: list[Input]) -> None:
+        import numpy as np
+
+        details = self._ordered(self._interpreter.get_input_details(), "inputs", "args_")
+        if len(details) != len(inputs):
+            refuse_count(len(inputs), len(details))
+        dynamic = False
+        for index, (given, detail) in enumerate(zip(inputs, details)):
+            declared = tuple(int(dim) for dim in detail.get("shape_signature", detail["shape"]))
+            if not declared and len(detail["shape"]):
+                declared = tuple(int(dim) for dim in detail["shape"])
+            dtype = np.dtype(detail["dtype"]).name
+            fits = len(declared) == len(given.shape) and all(d in (-1, g) for d, g in zip(declared, given.shape))
+            if dtype != given.dtype or not fits:
+                refuse(index, given, "{}[{}]".format(dtype, ",".join(map(str, declared))))
+            if -1 in declared:
+                dynamic = True
+                self._interpreter.resize_tensor_input(detail["index"], list(given.shape))
+        if dynamic:
+            self._interpreter.allocate_tensors()
+        self._inputs = inputs
+        self._places = [detail["index"] for detail in details]
+        outputs = self._ordered(self._interpreter.get_output_details(), "outputs", "output_")
+        self._output_places = [detail["index"] for detail in outputs]
+
+    def setter(self, case: list[bytes]) -> Callable[[], None]:
+        set_tensor = self._interpreter.set_tensor
+        pairs = [(place, to_array(spec, part)) for place, spec, part in zip(self._places, self._inputs, case)]
+
+        def set_inputs() -> None:
+            for place, value in pairs:
+                set_tensor(place, value)
+
+        return set_inputs
+
+    def outputs(self) -> list[Any]:
+        return [self._interpreter.get_tensor(place) for place in self._output_places]
+
+
+class CoreMl:
+    """Core ML through coremltools on macOS. Never run by the project: written for users who have a Mac.
+
+    The time of an invocation includes the conversion of inputs and outputs that ``predict`` does. Core ML chooses its
+    threads itself, so 0 is reported.
+    """
+
+    name = "coreml"
+    # FeatureTypes.proto of the Core ML model format: ArrayFeatureType.ArrayDataType
+    _dtypes = {65552: "float16", 65568: "float32", 65600: "float64", 131104: "int32"}
+
+    def prepare(self, threads: int) -> None:
+        if sys.platform != "darwin":
+            raise RunnerFailure("load", f"Core ML models run on macOS only, this is {sys.platform}")
+        if threads > 1:
+            raise RunnerFailure("usage", "Core ML chooses its threads itself: --threads has to be 0 or 1")
+        self._coremltools = importlib.import_module("coremltools")
+        self.version = metadata.version("coremltools") + " on macOS " + platform.mac_ver()[0]
+
+    def threads(self) -> int:
+        return 0
+
+    def load(self, model: str) -> None:
+        self._model = self._coremltools.models.MLModel(model)
+
+    def bind(self, inputs: list[Input]) -> None:
+        description = self._model.get_spec().description
+        if len(description.input) != len(inputs):
+            refuse_count(len(inputs), len(description.input))
+        for index, (given, declared) in enumerate(zip(inputs, description.input)):
+            array_type = declared.type.multiArrayType
+            dtype = self._dtypes.get(array_type.dataType, f"data type {array_type.dataType}")
+            shape = tuple(int(dim) for dim in array_type.shape)
+            flexible = bool(array_type.WhichOneof("ShapeFlexibility"))
+            if dtype != given.dtype or (not flexible and shape != given.shape):
+                refuse(index, given, "{}[{}]".format(dtype, ",".join(map(str, shape))))
+        self._inputs = inputs
+        self._input_names = [feature.name for feature in description.input]
+        self._output_names = [feature.name for feature in description.output]
+
+    def setter(self, case: list[bytes]) -> Callable[[], None]:
+        features = {name: to_array(spec, part) for name, spec, part in zip(self._input_names, self._inputs, case)}
+
+        def set_inputs() -> None:
+            self._features = features
+
+        return set_inputs
+
+    def invoke(self) -> None:
+        self._predictions = self._model.predict(self._features)
+
+    def outputs(self) -> list[Any]:
+        import numpy as np
+
+        return [np.asarray(self._predictions[name]) for name in self._output_names]
+
+
+ENGINES: dict[str, type] = {".pte": ExecuTorch, ".tflite": TfLite, ".mlpackage": CoreMl}
+
+
+def choose_engine(model: str) -> Any:
+    """Return the engine for a model, by what its name ends in."""
+    suffix = os.path.splitext(model.rstrip("/"))[1].lower()
+    if suffix not in ENGINES:
+        raise RunnerFailure("load", f"no engine for {model}: it ends in none of {', '.join(ENGINES)}")
+    return ENGINES[suffix]()
+
+
+# ---------------------------------------------------------------------------------------------------- the session
+
+
+class Session:
+    """The protocol, step by step; ``stage`` says where it is, for failures that engines raise on their own."""
+
+    def __init__(self) -> None:
+        self.stage = "usage"
+
+    def run(self, arguments: argparse.Namespace) -> dict[str, Any]:
+        """Do everything and return the document."""
+        if arguments.cpus is not None:
+            pin_to_cpus(arguments.cpus)
+        self.stage = "read"
+        try:
+            sha256, size_bytes = model_sha256(arguments.model)
+        except OSError as error:
+            raise RunnerFailure("read", f"cannot open {arguments.model}: {error.strerror}") from error
+        self.stage = "input"
+        cases = read_cases(arguments.inputs)
+        self.stage = "load"
+        engine = self._prepare(arguments)
+        rss_before_load_bytes = resident_bytes()
+        began_ns = time.monotonic_ns()
+        engine.load(arguments.model)
+        load_ns = time.monotonic_ns() - began_ns
+        self.stage = "input"
+        engine.bind(arguments.inputs)
+        first_inference_ns, outputs = self._run_cases(engine, cases, arguments.output_dir)
+        warmup_ns, latency_ns = self._measure(engine, cases[0], arguments)
+        return {
+            "schema": SCHEMA,
+            "runner": {"name": NAME, "version": VERSION, "engine": engine.name, "engine_version": engine.version},
+            "model": {"sha256": sha256, "size_bytes": size_bytes},
+            "threads": engine.threads(),
+            "cpus": cpus_in_force(),
+            "clock": {
+                "name": "CLOCK_MONOTONIC" if sys.platform == "linux" else "time.monotonic",
+                "resolution_ns": max(1, round(time.get_clock_info("monotonic").resolution * 1e9)),
+            },
+            "load_ns": load_ns,
+            "first_inference_ns": first_inference_ns,
+            "warmup_ns": list(warmup_ns),
+            "latency_ns": list(latency_ns),
+            "rss_before_load_bytes": rss_before_load_bytes,
+            "peak_rss_bytes": peak_resident_bytes(),
+            "cases": len(cases),
+            "outputs": outputs,
+        }
+
+    def _prepare(self, arguments: argparse.Namespace) -> Any:
+        engine = choose_engine(arguments.model)
+        try:
+            importlib.import_module("numpy")
+            engine.prepare(arguments.threads)
+        except (ImportError, OSError) as error:
+            python = platform.python_version()
+            raise RunnerFailure("load", f"Python {python} here has no engine for this model: {error}") from error
+        return engine
+
+    def _run_cases(self, engine: Any, cases: list[list[bytes]], output_dir: str) -> tuple[int, list[dict[str, Any]]]:
+        first_inference_ns = 0
+        described: list[dict[str, Any]] = []
+        for which, case in enumerate(cases):
+            self.stage = "input"
+            engine.setter(case)()
+            self.stage = "execute"
+            began_ns = time.monotonic_ns()
+            engine.invoke()
+            ended_ns = time.monotonic_ns()
+            if which == 0:
+                first_inference_ns = ended_ns - began_ns
+            self.stage = "output"
+            values = engine.outputs()
+            now = [describe_output(index, value) for index, value in enumerate(values)]
+            if which == 0:
+                described = now
+            elif now != described:
+                raise RunnerFailure("output", f"outputs are {described} for case 0 and {now} for case {which}")
+            for value, output in zip(values, described):
+                append_output(os.path.join(output_dir, output["file"]), value, first=which == 0)
+        return first_inference_ns, described
+
+    def _measure(
+        self, engine: Any, case: list[bytes], arguments: argparse.Namespace
+    ) -> tuple[array.array[int], array.array[int]]:
+        self.stage = "input"
+        set_inputs = engine.setter(case)
+        self.stage = "execute"
+        gc.collect()
+        gc.disable()
+        warmup_ns = timed_loop(set_inputs, engine.invoke, arguments.warmup if arguments.iterations else 0, math.inf)
+        latency_ns = timed_loop(set_inputs, engine.invoke, arguments.iterations, arguments.max_seconds * 1e9)
+        gc.enable()
+        return warmup_ns, latency_ns
+
+
+def timed_loop(
+    set_inputs: Callable[[], None], invoke: Callable[[], object], iterations: int, budget_ns: float
+) -> array.array[int]:
+    """Time ``invoke`` up to ``iterations`` times, or until ``budget_ns`` are over, and at least once."""
+    samples_ns = array.array("q", bytes(8 * iterations))
+    now = time.monotonic_ns
+    loop_began_ns = now()
+    for i in range(iterations):
+        # Before every iteration: an engine may plan other tensors into the memory of an input it is done with.
+        set_inputs()
+        began_ns = now()
+        invoke()
+        ended_ns = now()
+        samples_ns[i] = ended_ns - began_ns
+        if ended_ns - loop_began_ns >= budget_ns:
+            return samples_ns[: i + 1]
+    return samples_ns
+
+
+def describe_output(index: int, value: Any) -> dict[str, Any]:
+    """Return an output's entry in the document."""
+    dtype = value.dtype.name
+    if dtype not in ELEMENT_SIZE_BYTES:
+        raise RunnerFailure("output", f"output {index} has the element type {dtype}, which the protocol does not have")
+    return {"dtype": dtype, "shape": [int(dim) for dim in value.shape], "file": f"output_{index}.bin"}
+
+
+def append_output(path: str, value: Any, *, first: bool) -> None:
+    """Write one case of one output."""
+    try:
+        with open(path, "wb" if first else "ab") as file:
+            file.write(value.astype(value.dtype.newbyteorder("<"), order="C", copy=False).tobytes())
+    except OSError as error:
+        raise RunnerFailure("output", f"cannot write {path}: {error.strerror}") from error
+
+
+# ---------------------------------------------------------------------------------------------------- entry
+
+
+def _installed(distributions: tuple[str, ...]) -> dict[str, str]:
+    found = {}
+    for name in distributions:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def version_document() -> dict[str, Any]:
+    """Which Python this is and which engines it could import, without importing them."""
+    return {
+        "schema": SCHEMA,
+        "runner": {"name": NAME, "version": VERSION},
+        "python": {
+            "version": platform.python_version(),
+            "implementation": sys.implementation.name,
+            "machine": platform.machine(),
+        },
+        "packages": _installed(PACKAGES),
+    }
+
+
+def answer(argv: list[str]) -> tuple[dict[str, Any], int]:
+    """Return the document for a command line, and the exit code."""
+    if argv == ["--version"]:
+        return version_document(), 0
+    session = Session()
+    try:
+        return session.run(parse_arguments(argv)), 0
+    except RunnerFailure as failure:
+        stage, message = failure.stage, str(failure)
+    except Exception as error:  # noqa: BLE001 - engines raise what they like, and all of it is the host's to know
+        stage, message = session.stage, f"{type(error).__name__}: {error}"
+    code = EXIT_WRONG_ARGUMENTS if stage == "usage" else EXIT_FAILED
+    return {"schema": SCHEMA, "error": {"stage": stage, "message": message[:1000]}}, code
+
+
+def write_all(descriptor: int, content: bytes) -> None:
+    """Write everything, however many calls it takes."""
+    while content:
+        content = content[os.write(descriptor, content) :]
+
+
+def main() -> NoReturn:
+    """Keep stdout for the document, answer, and leave without running the engines' own clean-up."""
+    document_descriptor = os.dup(1)
+    os.dup2(2, 1)  # engines print where they please, and below Python's level
+    sys.stdout = sys.stderr
+    document, code = answer(sys.argv[1:])
+    write_all(document_descriptor, (json.dumps(document) + "\n").encode("ascii", "replace"))
+    sys.stderr.flush()
+    os._exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""``edgedeploy export``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from edgedeploy.cli.options import json_option, model_option, project_option, target_option
+from edgedeploy.cli.push import show_plan, show_report
+
+
+@click.command()
+@target_option(required=True)
+@model_option
+@click.option(
+    "--output",
+    "-o",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="Write a bundle there: artifacts, golden inputs, plan. Another machine pushes it with `edgedeploy push --bundle`.",
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached.")
+@json_option
+@project_option
+@click.pass_context
+def export(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context,
+    target: str,
+    models: tuple[str, ...],
+    output: Path | None,
+    project_path: Path,
+    *,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Export and verify on this machine only; no device is needed."""
+    from edgedeploy.cli.progress import shown
+    from edgedeploy.pipeline import Pipeline
+
+    pipeline = Pipeline.load(project_path)
+    if dry_run:
+        show_plan(pipeline.plan(target, models=models), as_json=as_json)
+        return
+    with shown(quiet=as_json and not os.isatty(2)) as sink:
+        report = pipeline.export(target, models=models, output=output, sink=sink)
+    show_report(report, as_json=as_json)
+    if output is not None and report.exit_code == 0:
+        click.echo(f"bundle: {output}", err=True)
+    ctx.exit(report.exit_code)

@@ -1,0 +1,95 @@
+"""Options that several verbs share, with completion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.shell_completion import CompletionItem
+
+from edgedeploy.errors import EdgedeployError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def project_option(function: F) -> F:
+    """``--project``."""
+    return click.option(
+        "--project",
+        "project_path",
+        type=click.Path(path_type=Path),
+        default=Path(),
+        metavar="PATH",
+        help="The project file, or a folder in the project (default: the current one).",
+    )(function)
+
+
+def json_option(function: F) -> F:
+    """``--json``."""
+    return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(function)
+
+
+def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    from edgedeploy.lab import Lab
+
+    return [CompletionItem(name) for name in Lab(Path.cwd()).target_files if name.startswith(incomplete)]
+
+
+def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    from edgedeploy.config.project import find_project_file, read_project
+
+    try:
+        models = read_project(find_project_file(ctx.params.get("project_path") or Path())).models
+    except EdgedeployError:
+        return []
+    return [CompletionItem(name) for name in models if name.startswith(incomplete)]
+
+
+def _complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+    from edgedeploy.lab import Lab
+
+    try:
+        devices = Lab(Path.cwd()).devices
+    except EdgedeployError:
+        return []
+    return [CompletionItem(device.name) for device in devices if device.name.startswith(incomplete)]
+
+
+def target_option(*, required: bool) -> Callable[[F], F]:
+    """``--target``."""
+    return click.option(
+        "--target",
+        "-t",
+        required=required,
+        metavar="NAME",
+        shell_complete=_complete_target,
+        help="The kind of device; `edgedeploy targets` lists them.",
+    )
+
+
+def model_option(function: F) -> F:
+    """``--model``, repeatable."""
+    return click.option(
+        "--model",
+        "-m",
+        "models",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=_complete_model,
+        help="Only this model; may be given several times.",
+    )(function)
+
+
+def device_option(function: F) -> F:
+    """``--device``, repeatable."""
+    return click.option(
+        "--device",
+        "-d",
+        "devices",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=_complete_device,
+        help="Only this unit (name in lab.toml, or ADB serial); default: every reachable unit of the target, at once.",
+    )(function)

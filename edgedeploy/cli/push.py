@@ -1,0 +1,119 @@
+"""``edgedeploy push``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from edgedeploy.cli.options import device_option, json_option, model_option, project_option, target_option
+from edgedeploy.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgedeploy.domain.result import PushReport
+    from edgedeploy.pipeline import PlanReport
+
+
+@click.command()
+@target_option(required=False)
+@model_option
+@device_option
+@click.option(
+    "--bundle", type=click.Path(path_type=Path), metavar="FOLDER", help="Push what `edgedeploy export -o` wrote."
+)
+@click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached; touch nothing.")
+@click.option("--no-measure", is_flag=True, help="Deploy only.")
+@json_option
+@project_option
+@click.pass_context
+def push(  # noqa: PLR0913 - one parameter per option
+    ctx: click.Context,
+    target: str | None,
+    models: tuple[str, ...],
+    devices: tuple[str, ...],
+    bundle: Path | None,
+    project_path: Path,
+    *,
+    dry_run: bool,
+    no_measure: bool,
+    as_json: bool,
+) -> None:
+    """Export, verify, push, measure and judge on the devices of a target.
+
+    Models and recipes come from the [[deploy]] blocks of edgedeploy.toml that name the target. What is cached is not exported
+    again; what is on the device is not sent again.
+    """
+    if bundle is not None:
+        report = _push_bundle(bundle, target, models, devices, dry_run=dry_run, measure=not no_measure, quiet=as_json)
+    else:
+        if target is None:
+            raise UsageError("no target", next_step="add --target NAME; `edgedeploy targets` lists them")
+        from edgedeploy.cli.progress import shown
+        from edgedeploy.pipeline import Pipeline
+
+        pipeline = Pipeline.load(project_path)
+        if dry_run:
+            show_plan(pipeline.plan(target, models=models), as_json=as_json)
+            return
+        with shown(quiet=as_json and not os.isatty(2)) as sink:
+            report = pipeline.push(target, models=models, devices=devices, measure=not no_measure, sink=sink)
+    show_report(report, as_json=as_json)
+    ctx.exit(report.exit_code)
+
+
+def _push_bundle(  # noqa: PLR0913
+    bundle: Path,
+    target: str | None,
+    models: tuple[str, ...],
+    devices: tuple[str, ...],
+    *,
+    dry_run: bool,
+    measure: bool,
+    quiet: bool,
+) -> PushReport:
+    from edgedeploy.bundle import read_bundle
+    from edgedeploy.cli.progress import shown
+    from edgedeploy.pipeline import push_bundle
+
+    if models or dry_run:
+        raise UsageError("--model and --dry-run do not go with --bundle", next_step="a bundle is pushed whole")
+    made_for = read_bundle(bundle)[0].target.name
+    if target not in {None, made_for}:
+        raise UsageError(f"the bundle was exported for {made_for}, not for {target}", where=str(bundle))
+    with shown(quiet=quiet and not os.isatty(2)) as sink:
+        return push_bundle(bundle, devices=devices, measure=measure, sink=sink)
+
+
+def show_report(report: PushReport, *, as_json: bool) -> None:
+    """The results on stdout; in a GitHub job also in its step summary."""
+    import msgspec
+
+    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    if summary:
+        from edgedeploy.report.github import step_summary
+
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(step_summary(report))
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+        return
+    from edgedeploy.report.terminal import print_report
+
+    print_report(report)
+
+
+def show_plan(plan: PlanReport, *, as_json: bool) -> None:
+    """The plan on stdout."""
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(plan)))
+        return
+    click.echo(f"{plan.project} on {plan.target}:")
+    for line in plan.runs:
+        size = f"{line.size_bytes / 1e6:.2f} MB, cached" if line.size_bytes is not None else "to be exported"
+        click.echo(
+            f"  {line.model} ({line.recipe}) as {line.lane.id}: {size}; runs by {' or '.join(line.runtimes) or 'nothing yet'}"
+        )

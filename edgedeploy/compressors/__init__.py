@@ -1,0 +1,1 @@
+"""Compressors: torch lives here, imported where it is used."""

@@ -1,0 +1,1 @@
+"""The store on a device: one protocol over every transport."""

@@ -1,0 +1,1 @@
+"""Frozen types that cross module edges. No I/O here, nothing heavy."""

@@ -1,0 +1,88 @@
+"""What came back from a device, as it came: samples in integer nanoseconds, facts, agreement with PyTorch."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
+    """One fresh process of the runner."""
+
+    load_ns: int
+    first_inference_ns: int
+    warmup_ns: tuple[int, ...]
+    latency_ns: tuple[int, ...]
+    peak_rss_bytes: int
+    rss_before_load_bytes: int
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """How close outputs are to PyTorch's, over all outputs and cases.
+
+    ``max_abs_error`` is the largest absolute difference; ``cosine`` the smallest cosine similarity of any output;
+    ``sqnr_db`` the smallest signal-to-quantization-noise ratio, 10·log10(Σr²/Σ(r−o)²), of any output. A perfect match has
+    no finite SQNR: it is None then, and ``exact`` is true. ``finite`` is false when an output has NaN or infinity where
+    the reference has not: the other figures are None then.
+    """
+
+    max_abs_error: float | None
+    cosine: float | None
+    sqnr_db: float | None
+    exact: bool
+    finite: bool = True
+
+
+class Core(msgspec.Struct, frozen=True, kw_only=True):
+    """One processor as the kernel numbers it. Frequencies in Hz; None where the device does not say."""
+
+    index: int
+    current_hz: int | None = None
+    max_hz: int | None = None
+    governor: str | None = None
+
+
+class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What a device is and how it is at this moment. None means that the device did not say, never a guess."""
+
+    os: str
+    os_version: str | None = None
+    os_build: str | None = None
+    kernel: str | None = None
+    model: str | None = None
+    soc: str | None = None
+    abi: str | None = None
+    cores: tuple[Core, ...] = ()
+    memory_total_bytes: int | None = None
+    memory_available_bytes: int | None = None
+    storage_free_bytes: int | None = None
+    temperatures_c: dict[str, float] = {}
+    thermal_status: str | None = None
+    throttled: bool | None = None
+    battery_percent: int | None = None
+    battery_charging: bool | None = None
+    load_average_1m: float | None = None
+    properties: dict[str, str] = {}
+
+
+class Environment(msgspec.Struct, frozen=True, kw_only=True):
+    """The circumstances of a measurement, before and after."""
+
+    runner: str
+    engine: str
+    engine_version: str
+    threads: int
+    cpus: tuple[int, ...]
+    clock: str
+    clock_resolution_ns: int
+    host: str
+    before: DeviceFacts
+    after: DeviceFacts
+
+
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """All processes of one run of one artifact on one device."""
+
+    processes: tuple[ProcessSamples, ...]
+    device_sha256: str
+    environment: Environment
+    agreement: Agreement

@@ -1,0 +1,101 @@
+"""The project file, as types."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+from edgedeploy.domain.artifact import DType
+from edgedeploy.domain.recipe import Budget, Recipe
+from edgedeploy.domain.target import Name, NonNegativeInt, PositiveInt
+
+
+class InputConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An input of a model whose source gives none: seeded random values of this dtype and shape.
+
+    Floats are standard normal; integers are uniform in ``[0, below)``.
+    """
+
+    dtype: DType = "float32"
+    shape: tuple[PositiveInt, ...]
+    below: PositiveInt = 2
+
+
+class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[models.NAME]``.
+
+    ``source`` is ``file.py:callable``, ``package.module:callable`` or a ``.pt2`` file, relative to the project file.
+    ``files`` names further files the source depends on that Python itself does not open (native readers).
+    """
+
+    source: Annotated[str, Meta(min_length=1)]
+    inputs: tuple[InputConfig, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a deployment measures differently from its target's policy."""
+
+    processes: PositiveInt | None = None
+    warmup_iterations: NonNegativeInt | None = None
+    iterations: PositiveInt | None = None
+    max_seconds: Annotated[float, Meta(gt=0)] | None = None
+    threads: NonNegativeInt | None = None
+    cpus: tuple[NonNegativeInt, ...] | None = None
+    cooldown_s: Annotated[float, Meta(ge=0)] | None = None
+
+
+class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[[deploy]]``: this model, by these recipes, onto these targets.
+
+    Without ``exporters`` a recipe takes the target's first lane of its precision; with it, one lane per exporter named.
+    """
+
+    model: Name
+    targets: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    recipes: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("fp32",)
+    exporters: tuple[Name, ...] = ()
+    budget: Budget = Budget()
+    measure: MeasureOverride = MeasureOverride()
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[results]``: where measurements are kept. Without ``url``, an SQLite file in the user's state folder."""
+
+    url: str = ""
+
+
+BUILTIN_RECIPES = {"fp32": Recipe(precision="fp32"), "int8": Recipe(precision="int8")}
+
+
+class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``edgedeploy.toml``. The recipes ``fp32`` and ``int8`` are there without being written."""
+
+    name: Name
+    models: dict[Name, Model]
+    deploy: tuple[Deploy, ...] = ()
+    recipes: dict[Name, Recipe] = {}
+    results: Results = Results()
+
+
+class LabDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[devices.NAME]`` of ``lab.toml``: one unit. ``serial`` for ADB, ``host`` for SSH (an alias of ~/.ssh/config works)."""
+
+    target: Name
+    transport: Name | None = None
+    serial: str = ""
+    host: str = ""
+    user: str = ""
+    port: Annotated[int, Meta(gt=0, lt=65536)] | None = None
+    key: str = ""
+    password: Annotated[str, Meta(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*)?$")] = ""
+    workdir: str = ""
+    python: str = "python3"
+
+
+class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``lab.toml``: the devices on your desk. Not to be committed; secrets by reference only (``env:NAME``, a key path)."""
+
+    devices: dict[Name, LabDevice] = {}

@@ -1,0 +1,44 @@
+"""Files on their way to a device, and what a device holds."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, order=True):
+    """A file known by its content.
+
+    ``path`` is relative, with forward slashes. ``sha256`` is lower-case hex.
+    """
+
+    path: str
+    sha256: str
+    size_bytes: int
+    executable: bool = False
+
+
+class LocalFile(msgspec.Struct, frozen=True, kw_only=True):
+    """A file of this machine (``local``, absolute) and what it is to become on a device (``entry``)."""
+
+    local: str
+    entry: FileEntry
+
+
+class RunnerBundle(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a runner needs on a device, and how it is started there.
+
+    ``start`` is an argument list; every ``{dir}`` in it stands for the folder the files are in on the device, every
+    ``{python}`` for the device's Python interpreter. The runner's own arguments (docs/runner-protocol.md) follow.
+    """
+
+    name: str
+    files: tuple[LocalFile, ...]
+    start: tuple[str, ...]
+
+
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a release on a device consists of; stored there as ``manifest.json``."""
+
+    schema: str
+    project: str
+    files: tuple[FileEntry, ...]

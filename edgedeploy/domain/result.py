@@ -1,0 +1,110 @@
+"""The document that a push ends with: the contract of ``--json``, of history and of reports."""
+
+from __future__ import annotations
+
+import msgspec
+
+from edgedeploy.domain.artifact import Format
+from edgedeploy.domain.measurement import Agreement, Environment, ProcessSamples
+from edgedeploy.domain.target import Lane
+from edgedeploy.domain.verdict import GATE_FAILED_EXIT_CODE, INCONCLUSIVE_EXIT_CODE, Verdict
+
+PUSH_SCHEMA = "edgedeploy.push/1"
+
+
+class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """Which file it was. ``folder`` is where it lies on this machine, ``export_cached`` whether it was made just now."""
+
+    sha256: str
+    size_bytes: int
+    format: Format
+    folder: str
+    export_cached: bool
+    export_seconds: float
+    peak_export_rss_bytes: int
+    parameters: int
+    toolchain: dict[str, str]
+    inspection: dict[str, str]
+
+
+class PushStats(msgspec.Struct, frozen=True, kw_only=True):
+    """Payload of this run: its artifact, golden inputs, and the runner. ``seconds`` is the wall time of sending and checking."""
+
+    bytes_total: int
+    bytes_sent: int
+    seconds: float
+    release: int
+
+
+class Verification(msgspec.Struct, frozen=True, kw_only=True):
+    """Agreement with PyTorch on the golden inputs; None where it could not be computed, and ``note`` says why."""
+
+    host: Agreement | None = None
+    device: Agreement | None = None
+    note: str = ""
+
+
+class Latency(msgspec.Struct, frozen=True, kw_only=True):
+    """Every timed iteration of every process, in order, and quantiles of them (nearest-rank), in nanoseconds."""
+
+    samples: tuple[int, ...]
+    p50: int
+    p90: int
+    p99: int
+
+
+class Failure(msgspec.Struct, frozen=True, kw_only=True):
+    """An :class:`edgedeploy.errors.EdgedeployError`, as data."""
+
+    kind: str
+    exit_code: int
+    retryable: bool
+    what: str
+    where: str
+    seen: str
+    next_step: str
+
+
+class RunResult(msgspec.Struct, frozen=True, kw_only=True):
+    """One lane of one model on one device. Fields that a failed or skipped stage would have filled are None."""
+
+    id: str
+    created_at: str
+    project: str
+    model: str
+    recipe: str
+    target: str
+    device: str
+    lane: Lane
+    verdict: Verdict
+    artifact: ArtifactSummary | None = None
+    push: PushStats | None = None
+    verify: Verification = Verification()
+    load_ns: int | None = None
+    latency_ns: Latency | None = None
+    peak_rss_bytes: int | None = None
+    device_sha256: str | None = None
+    processes: tuple[ProcessSamples, ...] = ()
+    environment: Environment | None = None
+    error: Failure | None = None
+
+
+class PushReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one call of push (or export) did."""
+
+    schema: str = PUSH_SCHEMA
+    edgedeploy: str
+    project: str
+    target: str
+    runs: tuple[RunResult, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """Errors first (the first run's that has one), then a failed gate, then inconclusive, then 0."""
+        for run in self.runs:
+            if run.error is not None:
+                return run.error.exit_code
+        statuses = {run.verdict.status for run in self.runs}
+        if "fail" in statuses:
+            return GATE_FAILED_EXIT_CODE
+        return INCONCLUSIVE_EXIT_CODE if "inconclusive" in statuses else 0

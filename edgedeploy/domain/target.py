@@ -1,0 +1,91 @@
+"""What a kind of device is: a target, its lanes, and how one measures on it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+Os = Literal["android", "linux", "macos", "ios", "host"]
+Abi = Literal["android-arm64", "linux-aarch64", "linux-x86_64", "macos-arm64", "ios-arm64", "host"]
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="lower case letters, digits, '.', '_', '-'")]
+PositiveInt = Annotated[int, Meta(gt=0)]
+NonNegativeInt = Annotated[int, Meta(ge=0)]
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, order=True):
+    """One way a model gets onto a target: an exporter, the backend it lowers to, and a precision."""
+
+    exporter: Name
+    backend: Name
+    precision: Name
+
+    @property
+    def id(self) -> str:
+        """``executorch-xnnpack-fp32``: used in paths, reports and history."""
+        return f"{self.exporter}-{self.backend}-{self.precision}"
+
+
+class CoreGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Cores of one kind, in the order in which the kernel numbers them."""
+
+    count: PositiveInt
+    name: str
+    max_clock_hz: PositiveInt | None = None
+
+
+class Soc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The chip and the memory beside it. Every key that is set needs an entry in the target's ``sources``."""
+
+    name: str = ""
+    cores: tuple[CoreGroup, ...] = ()
+    memory_bytes: PositiveInt | None = None
+    memory_bandwidth_bytes_per_s: PositiveInt | None = None
+    features: tuple[str, ...] = ()
+
+
+class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Where a fact comes from.
+
+    ``verified`` is the date on which a probe on a real unit agreed with it; absent, nobody has checked it on hardware.
+    """
+
+    origin: Annotated[str, Meta(min_length=8, description="an address or a document a reader can open")]
+    verified: dt.date | None = None
+
+
+class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How latency is measured on a target unless a project says otherwise."""
+
+    processes: PositiveInt = 3
+    warmup_iterations: NonNegativeInt = 10
+    iterations: PositiveInt = 100
+    max_seconds: Annotated[float, Meta(gt=0)] = 20.0
+    threads: NonNegativeInt = 1
+    cpus: tuple[NonNegativeInt, ...] = ()
+    cooldown_s: Annotated[float, Meta(ge=0)] = 0.0
+
+
+class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A kind of device, as read from one file of ``targets/``.
+
+    ``lanes`` and ``runtimes`` are ordered: the first that fits is taken. ``match`` tells how a unit found over ADB is
+    recognised: every Android property named there has to have one of the values given.
+    """
+
+    name: Name
+    title: str
+    os: Os
+    abi: Abi
+    transports: Annotated[tuple[Name, ...], Meta(min_length=1)]
+    workdir: Annotated[str, Meta(min_length=1)]
+    lanes: Annotated[tuple[Lane, ...], Meta(min_length=1)]
+    runtimes: tuple[Name, ...] = ()
+    min_os: str = ""
+    match: dict[str, tuple[str, ...]] = {}
+    soc: Soc = Soc()
+    measure: MeasurePolicy = MeasurePolicy()
+    sources: dict[str, Source] = {}
+    notes: str = ""

@@ -1,0 +1,1 @@
+"""Exporters: one SDK each, imported where it is used."""

@@ -1,0 +1,72 @@
+"""PyTorch to ExecuTorch's ``.pte`` for its XNNPACK backend (Arm and x86 CPUs)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedeploy.domain.artifact import Format
+from edgedeploy.domain.target import Lane
+from edgedeploy.exporters.quiet import quiet_sdks
+from edgedeploy.ports import Emit, Exported, ExportRequest
+
+if TYPE_CHECKING:
+    from edgedeploy.source import LoadedModel
+
+_ENTRY = "model.pte"
+_SDK = "ExecuTorch"
+
+
+class ExecutorchExporter:
+    """Writes ``model.pte``.
+
+    ``int8`` is PT2E static quantization: weights per channel and symmetric, activations per tensor with ranges observed
+    on ``model.calibration``. Embeddings, normalisations and the inside of attention stay in float32.
+    """
+
+    name: str = "executorch"
+    format: Format = "pte"
+    extra: str = "executorch"
+
+    def lanes(self) -> tuple[Lane, ...]:
+        """XNNPACK in fp32 and int8."""
+        return tuple(
+            Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in ("fp32", "int8")
+        )
+
+    def toolchain(self) -> tuple[str, ...]:
+        """Distributions whose versions decide the bytes of the file."""
+        return ("torch", "executorch", "torchao")
+
+    def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
+        """Convert ``model``. Cost: seconds of CPU, growing with the number of operators.
+
+        Raises:
+            ExportError: an operator ExecuTorch cannot lower, or has no kernel for.
+            ModelError: outputs that are no tensors.
+        """
+        quiet_sdks()
+        from edgedeploy.exporters import executorch_lowering as lowering
+        from edgedeploy.exporters.diagnosis import explained
+        from edgedeploy.exporters.tracing import trace
+        from edgedeploy.exporters.xnnpack_int8 import quantize
+
+        emit("tracing with torch.export")
+        traced = trace(model, _SDK)
+        with explained(_SDK, model.user_root, traced.program):
+            program = traced.program
+            if request.lane.precision == "int8":
+                emit(f"calibrating int8 on {len(model.calibration)} inputs")
+                program = quantize(traced.program, model.example_inputs, model.calibration)
+            emit("lowering to XNNPACK")
+            lowered = lowering.lower(program)
+        emit("checking that every operator has a kernel")
+        lowering.require_kernels(lowered, traced.program, model.user_root)
+        emit("writing the program")
+        Path(request.folder, _ENTRY).write_bytes(lowered.buffer)
+        return Exported(
+            entry=_ENTRY,
+            inputs=lowering.declared_inputs(lowered, traced.inputs),
+            outputs=lowering.declared_outputs(lowered, traced.outputs),
+            inspection=lowering.inspection(lowered),
+        )

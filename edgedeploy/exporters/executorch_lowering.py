@@ -1,0 +1,133 @@
+"""An exported program as an ExecuTorch program, and what is in it. Imports the SDK: load it when it is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+from executorch.exir import to_edge_transform_and_lower
+from executorch.exir.lowered_backend_module import LoweredBackendModule
+from executorch.exir.schema import ExecutionPlan, KernelCall, Tensor
+from executorch.runtime import Runtime
+from torch.export import ExportedProgram
+
+from edgedeploy.domain.artifact import TensorSpec
+from edgedeploy.errors import ExportError, InternalError
+from edgedeploy.exporters.diagnosis import find_line, unsupported_next_step
+from edgedeploy.exporters.operator_counts import bounded
+from edgedeploy.exporters.signature import dtype_name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lowered:
+    """The bytes of a ``.pte``, its execution plan, and how many operators went into delegates."""
+
+    buffer: bytes
+    plan: ExecutionPlan
+    delegated_operators: int
+
+
+def lower(program: ExportedProgram) -> Lowered:
+    """Lower a program; what XNNPACK takes goes there, the rest to ExecuTorch's own kernels."""
+    edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
+    delegated = _delegated_operators(edge.exported_program().graph_module)
+    executorch = edge.to_executorch()
+    return Lowered(
+        buffer=executorch.buffer,
+        plan=executorch.executorch_program.execution_plan[0],
+        delegated_operators=delegated,
+    )
+
+
+def require_kernels(lowered: Lowered, program: ExportedProgram, user_root: str) -> None:
+    """Refuse a program that calls an operator for which ExecuTorch's kernel libraries have nothing.
+
+    The SDK writes such a program without a word, and it fails when it is loaded on the device.
+
+    Raises:
+        ExportError: naming the operator and the user's line.
+    """
+    registered = Runtime.get().operator_registry.operator_names
+    for operator in lowered.plan.operators:
+        full_name = operator.name + (f".{operator.overload}" if operator.overload else "")
+        if full_name not in registered:
+            plain_name = operator.name.replace("::", ".")
+            line = find_line(plain_name, program, user_root)
+            raise ExportError(
+                f"ExecuTorch cannot export operator {plain_name}",
+                where=str(line or ""),
+                seen=f"no kernel {full_name} in ExecuTorch's libraries",
+                next_step=unsupported_next_step("ExecuTorch"),
+            )
+
+
+def declared_inputs(lowered: Lowered, traced: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The inputs that the program declares, under the names of forward's parameters (a ``.pte`` has no names)."""
+    return _declared(lowered.plan, lowered.plan.inputs, traced)
+
+
+def declared_outputs(lowered: Lowered, traced: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    """The outputs that the program declares, under the names that the traced model gave them."""
+    return _declared(lowered.plan, lowered.plan.outputs, traced)
+
+
+def inspection(lowered: Lowered) -> dict[str, str]:
+    """Facts read back from the program: what the delegate took, and what is left to slower kernels."""
+    calls = Counter(
+        lowered.plan.operators[instruction.instr_args.op_index].name.removeprefix("aten::")
+        for chain in lowered.plan.chains
+        for instruction in chain.instructions
+        if isinstance(instruction.instr_args, KernelCall)
+    )
+    return {
+        "backends": ", ".join(sorted({delegate.id for delegate in lowered.plan.delegates})) or "none",
+        "delegates": str(len(lowered.plan.delegates)),
+        "delegated operators": str(lowered.delegated_operators),
+        "undelegated operators": str(calls.total()),
+        "undelegated": bounded(calls) or "none",
+    }
+
+
+def _declared(plan: ExecutionPlan, indices: Sequence[int], traced: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
+    values = [plan.values[index].val for index in indices]
+    if len(values) != len(traced) or not all(isinstance(value, Tensor) for value in values):
+        raise InternalError(
+            "the exported program's signature is not the model's",
+            seen=f"{len(values)} values in the program, {len(traced)} in the model",
+            next_step="report it with the model",
+        )
+    return tuple(_spec(spec.name, value) for spec, value in zip(traced, values, strict=True) if isinstance(value, Tensor))
+
+
+def _spec(name: str, value: Tensor) -> TensorSpec:
+    # ScalarType numbers its members as ATen does, under ATen's names (FLOAT, LONG, …).
+    return TensorSpec(name=name, dtype=dtype_name(_TORCH_DTYPES[value.scalar_type.name], name), shape=tuple(value.sizes))
+
+
+_TORCH_DTYPES = {
+    "BYTE": torch.uint8,
+    "CHAR": torch.int8,
+    "SHORT": torch.int16,
+    "INT": torch.int32,
+    "LONG": torch.int64,
+    "HALF": torch.float16,
+    "FLOAT": torch.float32,
+    "DOUBLE": torch.float64,
+    "BOOL": torch.bool,
+    "BFLOAT16": torch.bfloat16,
+    "COMPLEX32": torch.complex32,
+    "COMPLEX64": torch.complex64,
+    "COMPLEX128": torch.complex128,
+}
+
+
+def _delegated_operators(graph_module: torch.fx.GraphModule) -> int:
+    delegates = [module for _, module in graph_module.named_children() if isinstance(module, LoweredBackendModule)]
+    return sum(
+        node.op == "call_function" and "getitem" not in str(node.target)
+        for delegate in delegates
+        for node in delegate.original_module.graph.nodes
+    )

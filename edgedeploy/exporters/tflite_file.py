@@ -1,0 +1,85 @@
+"""Making, quantizing and reading ``.tflite`` files. Imports the SDKs: load it when it is needed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+import litert_torch
+import numpy as np
+import torch
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+from ai_edge_quantizer import qtyping, quantizer, recipe
+from ai_edge_quantizer.algorithm_manager import AlgorithmName
+from torch import Tensor, nn
+
+from edgedeploy.domain.artifact import TensorSpec
+from edgedeploy.exporters.operator_counts import bounded
+from edgedeploy.exporters.signature import dtype_name
+
+_SIGNATURE = "serving_default"
+
+
+def convert(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
+    """The float32 model as the bytes of a ``.tflite`` file."""
+    with torch.no_grad():
+        return bytes(litert_torch.convert(module, inputs).model_content())
+
+
+def quantize(float_model: bytes, calibration: Sequence[tuple[Tensor, ...]]) -> bytes:
+    """The model in static int8, with float inputs and outputs."""
+    quantizing = quantizer.Quantizer(bytearray(float_model))
+    quantizing.load_quantization_recipe(recipe.static_wi8_ai8())
+    for boundary in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+        quantizing.update_quantization_recipe(
+            regex=".*", operation_name=boundary, algorithm_key=AlgorithmName.NO_QUANTIZE
+        )
+    declared, _ = signature(float_model)
+    samples = [
+        {spec.name: np.asarray(tensor.numpy(), dtype=spec.dtype) for spec, tensor in zip(declared, batch, strict=True)}
+        for batch in calibration
+    ]
+    ranges = quantizing.calibrate({_SIGNATURE: samples}, num_threads=1)
+    result = quantizing.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
+    return bytes(result.quantized_model)
+
+
+def signature(content: bytes) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
+    """Inputs (``args_0`` …) and outputs (``output_0`` …) as the file declares them, in the order of their numbers."""
+    runner = Interpreter(model_content=content).get_signature_runner(_SIGNATURE)
+    return _specs(runner.get_input_details()), _specs(runner.get_output_details())
+
+
+def inspection(content: bytes) -> dict[str, str]:
+    """Facts read back from the file: its operators and how many of its tensors are quantized."""
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    operators: Counter[str] = Counter()
+    tensors = quantized = 0
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            code = model.operatorCodes[operator.opcodeIndex]
+            # Files of old hold codes below 127 in the deprecated field only.
+            operators[names[max(code.builtinCode, code.deprecatedBuiltinCode)]] += 1
+        for tensor in graph.tensors:
+            tensors += 1
+            quantized += tensor.quantization is not None and tensor.quantization.scale is not None
+    return {
+        "operators": str(operators.total()),
+        "operator kinds": bounded(operators),
+        "tensors": str(tensors),
+        "quantized tensors": str(quantized),
+    }
+
+
+def _specs(details: dict[str, dict[str, object]]) -> tuple[TensorSpec, ...]:
+    ordered = sorted(details.items(), key=lambda item: int(item[0].rpartition("_")[2]))
+    return tuple(
+        TensorSpec(
+            name=name,
+            dtype=dtype_name(np.dtype(detail["dtype"]).name, name),  # type: ignore[call-overload]  # untyped details
+            shape=tuple(int(extent) for extent in detail["shape"]),  # type: ignore[attr-defined]  # untyped details
+        )
+        for name, detail in ordered
+    )

@@ -1,0 +1,213 @@
+"""The whole way: plan, export, verify, push, measure, judge, remember. The command line is a thin skin over this."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from edgedeploy import __version__
+from edgedeploy.bundle import read_bundle, write_bundle
+from edgedeploy.cache import Cache
+from edgedeploy.config.project import find_project_file, read_project
+from edgedeploy.domain.events import Event, Sink, ignore
+from edgedeploy.domain.project import Project
+from edgedeploy.domain.result import PushReport, RunResult
+from edgedeploy.domain.target import Lane, Target
+from edgedeploy.errors import EdgedeployError
+from edgedeploy.lab import Lab
+from edgedeploy.results.location import default_url
+from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered
+from edgedeploy.stages.devices import select
+from edgedeploy.stages.export import cached_export, export
+from edgedeploy.stages.plan import PlannedRun, plan, require_sdks
+from edgedeploy.stages.verify import verify
+
+if TYPE_CHECKING:
+    from edgedeploy.results.store import ResultStore
+
+
+class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of ``--dry-run``: what would be done. ``export_cached``: nothing would be converted."""
+
+    model: str
+    recipe: str
+    lane: Lane
+    export_cached: bool
+    size_bytes: int | None
+    runtimes: tuple[str, ...]
+
+
+class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
+    """What ``push --dry-run`` prints. Devices are named with the state they are in."""
+
+    schema: str = "edgedeploy.plan/1"
+    project: str
+    target: str
+    runs: tuple[PlanLine, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipeline:
+    """A project with the targets and devices it can use.
+
+    Make one with :meth:`load`; every method may be called any number of times. A ``sink`` gets every event, from any thread but
+    never two at once.
+    """
+
+    project: Project
+    project_file: Path
+    lab: Lab
+    cache: Cache
+
+    @classmethod
+    def load(cls, path: str | Path = ".", *, cache: Cache | None = None) -> Pipeline:
+        """Read the project at ``path``: its file, or a folder in or below it.
+
+        Raises:
+            UsageError: there is no project.
+            ConfigError: a file says something that is not allowed; with file and key.
+        """
+        file = find_project_file(Path(path))
+        return cls(project=read_project(file), project_file=file, lab=Lab(file.parent), cache=cache or Cache())
+
+    def plan(self, target: str, *, models: Sequence[str] = ()) -> PlanReport:
+        """What :meth:`push` would do. Converts nothing, touches no device."""
+        kind = self.lab.target(target)
+        lines = []
+        for run in self._runs(kind, models):
+            cached = cached_export(run, kind, self.project_file, self.cache)
+            lines.append(
+                PlanLine(
+                    model=run.model_name,
+                    recipe=run.recipe_name,
+                    lane=run.lane,
+                    export_cached=cached is not None,
+                    size_bytes=cached.artifact.size_bytes if cached else None,
+                    runtimes=kind.runtimes,
+                )
+            )
+        return PlanReport(project=self.project.name, target=target, runs=tuple(lines))
+
+    def export(
+        self, target: str, *, models: Sequence[str] = (), output: Path | None = None, sink: Sink = ignore
+    ) -> PushReport:
+        """Export and verify on this machine; with ``output``, write a bundle there when every run succeeded.
+
+        Raises:
+            UsageError, ConfigError: the request makes no sense.
+            MissingToolError: an SDK is not installed.
+        """
+        kind = self.lab.target(target)
+        ready, failed = self._prepare(kind, models, _one_at_a_time(sink))
+        if output is not None and not failed:
+            write_bundle(output, self.project.name, kind, ready)
+        done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
+        return self._report(target, (*failed, *done))
+
+    def push(
+        self,
+        target: str,
+        *,
+        models: Sequence[str] = (),
+        devices: Sequence[str] = (),
+        measure: bool = True,
+        sink: Sink = ignore,
+    ) -> PushReport:
+        """Export what is not cached, verify, push to the devices, measure there, judge, and keep the results.
+
+        A run or a device that fails is a result with an ``error``; the others go on.
+
+        Raises:
+            UsageError, ConfigError: the request makes no sense.
+            MissingToolError: an SDK or a client program is not installed.
+            DeviceUnavailableError: no device is reachable, or one that was named is not.
+        """
+        sink = _one_at_a_time(sink)
+        kind = self.lab.target(target)
+        runs = self._runs(kind, models)
+        units = select(kind, devices, self.lab.devices, self.lab.targets)
+        ready, failed = self._prepare_runs(runs, kind, sink)
+        delivery = Delivery(project=self.project.name, target=kind, ready=ready, measured=measure)
+        delivered = deliver(delivery, units, self.cache, sink) if ready else ()
+        return self._keep(self._report(target, (*failed, *delivered)))
+
+    def results(self) -> ResultStore:
+        """The store of this project's results."""
+        from edgedeploy.results.store import ResultStore
+
+        url = default_url(self.project_file.parent, self.project.name, configured=self.project.results.url)
+        return ResultStore.open(url)
+
+    def _runs(self, target: Target, models: Sequence[str]) -> tuple[PlannedRun, ...]:
+        return plan(self.project, self.project_file, target, models)
+
+    def _prepare(
+        self, target: Target, models: Sequence[str], sink: Sink
+    ) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
+        return self._prepare_runs(self._runs(target, models), target, sink)
+
+    def _prepare_runs(
+        self, runs: Sequence[PlannedRun], target: Target, sink: Sink
+    ) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
+        """Export and verify each run; those that fail come back as results."""
+        require_sdks(runs)
+        ready, failed = [], []
+        for run in runs:
+            try:
+                prepared = export(run, target, self.project_file, self.cache, sink)
+                ready.append(Ready(prepared=prepared, host=verify(prepared, self.cache, sink)))
+            except EdgedeployError as error:
+                failed.append(failed_run(run, self.project.name, target.name, "", error))
+        return tuple(ready), tuple(failed)
+
+    def _report(self, target: str, runs: tuple[RunResult, ...]) -> PushReport:
+        return PushReport(edgedeploy=__version__, project=self.project.name, target=target, runs=runs)
+
+    def _keep(self, report: PushReport) -> PushReport:
+        store = self.results()
+        for run in report.runs:
+            store.add(run)
+        return report
+
+
+def push_bundle(
+    folder: Path,
+    *,
+    devices: Sequence[str] = (),
+    measure: bool = True,
+    cache: Cache | None = None,
+    sink: Sink = ignore,
+) -> PushReport:
+    """Push what was exported elsewhere: no project, no torch, no SDK. Otherwise as :meth:`Pipeline.push`.
+
+    Raises:
+        ConfigError: not a bundle, or altered since it was written.
+        DeviceUnavailableError: no device is reachable.
+    """
+    from edgedeploy.results.store import ResultStore
+
+    bundle, ready = read_bundle(folder)
+    lab = Lab(Path.cwd())
+    units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
+    delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure)
+    runs = deliver(delivery, units, cache or Cache(), _one_at_a_time(sink))
+    store = ResultStore.open(default_url(folder.absolute(), bundle.project))
+    for run in runs:
+        store.add(run)
+    return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
+
+
+def _one_at_a_time(sink: Sink) -> Sink:
+    """A sink that several devices' threads can call."""
+    lock = threading.Lock()
+
+    def locked(event: Event) -> None:
+        with lock:
+            sink(event)
+
+    return locked

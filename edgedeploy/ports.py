@@ -1,0 +1,184 @@
+"""What the core asks of adapters. Each is found by an entry point and loaded when it is used."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import msgspec
+
+from edgedeploy.domain.artifact import Artifact, Format, TensorSpec
+from edgedeploy.domain.device import Device
+from edgedeploy.domain.measurement import DeviceFacts
+from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.target import Abi, Lane, MeasurePolicy, Os
+
+if TYPE_CHECKING:
+    from edgedeploy.source import LoadedModel
+
+Emit = Callable[[str], None]
+ByteProgress = Callable[[int], None]
+
+
+class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exporter is told. ``folder`` exists, is empty, and is where the exporter writes."""
+
+    lane: Lane
+    os: Os
+    min_os: str
+    folder: str
+
+
+class Exported(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exporter wrote into its folder: ``entry`` (a file, or the folder of a package) and its signature.
+
+    ``inputs`` and ``outputs`` are as the artifact declares them, in the order in which the runner takes and gives them.
+    """
+
+    entry: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    inspection: dict[str, str]
+
+
+class Exporter(Protocol):
+    """Turns a model into a file of one format. Runs in a worker process; its SDK is imported inside ``export`` only."""
+
+    name: str
+    format: Format
+    extra: str
+    """The pip extra that brings the SDK."""
+
+    def lanes(self) -> tuple[Lane, ...]:
+        """Every lane this exporter offers."""
+
+    def toolchain(self) -> tuple[str, ...]:
+        """Names of the distributions whose versions decide the result; part of the cache key."""
+
+    def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
+        """Convert ``model``.
+
+        Raises:
+            ExportError: the SDK refuses; ``where`` is the operator and its source line where they are known.
+        """
+
+
+class Compressor(Protocol):
+    """Makes a model smaller before the export. Runs in a worker process."""
+
+    name: str
+
+    def check(self, settings: Mapping[str, float | int | str | bool]) -> None:
+        """Refuse settings that make no sense, before minutes are spent.
+
+        Raises:
+            CompressError: naming the setting.
+        """
+
+    def compress(self, model: LoadedModel, settings: Mapping[str, float | int | str | bool], emit: Emit) -> LoadedModel:
+        """Return the compressed model; ``model`` itself is not changed."""
+
+
+class Completed(msgspec.Struct, frozen=True, kw_only=True):
+    """A command that ended on a device. ``exit_code`` above 128 follows the shell's convention for signals."""
+
+    exit_code: int
+    stdout: bytes
+    stderr: bytes
+
+
+class Connection(Protocol):
+    """An open way to one device. Not shared between threads."""
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
+        """Run one command and wait. Arguments arrive as they are given: quoting is the transport's business.
+
+        Raises:
+            DeviceLostError: the device went away, or did not answer within ``timeout_s``.
+        """
+
+    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
+        """Copy a file to ``remote`` (absolute), replacing it. ``progress`` gets the bytes sent since the last call.
+
+        Raises:
+            DeviceLostError: the device went away.
+            DeviceStorageError: no space, or not writable.
+        """
+
+    def fetch(self, remote: str, local: Path) -> None:
+        """Copy a file of the device to ``local``, replacing it."""
+
+    def close(self) -> None:
+        """Let go. Never raises."""
+
+
+class Transport(Protocol):
+    """A kind of connection."""
+
+    name: str
+
+    def discover(self) -> tuple[Device, ...]:
+        """Devices that are there without being named in a lab file, in any state.
+
+        Raises:
+            MissingToolError: the client program is not installed.
+        """
+
+    def state(self, device: Device) -> Device:
+        """The same device with ``state`` and ``detail`` as they are now; within a few seconds, without changing it."""
+
+    def connect(self, device: Device) -> Connection:
+        """Open a connection.
+
+        Raises:
+            DeviceUnavailableError: off, locked, not authorised, unknown host key; with the way out.
+        """
+
+
+class Launch(msgspec.Struct, frozen=True, kw_only=True):
+    """What one start of a runner is about; paths are the device's."""
+
+    model: str
+    inputs: tuple[TensorSpec, ...]
+    input_files: tuple[str, ...]
+    output_dir: str
+    policy: MeasurePolicy
+
+
+class Runtime(Protocol):
+    """A kind of runner: which formats it runs, on which ABIs, and which files it needs there."""
+
+    name: str
+    formats: frozenset[Format]
+
+    def runs_on(self, abi: Abi, os: Os) -> bool:
+        """Whether this runtime exists for that kind of device at all."""
+
+    def bundle(self, abi: Abi, *, cache_dir: Path, emit: Emit) -> RunnerBundle:
+        """The files for a device. May build or download once, and is cached.
+
+        Raises:
+            MissingToolError: naming what to install.
+        """
+
+    def requirement(self, python_facts: Mapping[str, str], artifact: Artifact) -> str:
+        """Why this runtime cannot run that artifact on a device whose Python has these packages; empty if it can.
+
+        ``python_facts`` maps distribution names to versions, and is empty for a device without Python.
+        """
+
+    uses_python: bool
+
+
+class Probe(Protocol):
+    """Facts and telemetry of an operating system: one shell script, one pure parser of what it prints."""
+
+    name: str
+    os: frozenset[Os]
+
+    def script(self, workdir: str) -> str:
+        """POSIX sh that prints everything the parser wants; always ends with code 0."""
+
+    def parse(self, output: str) -> DeviceFacts:
+        """Read what the script printed; what is missing there is None in the facts."""

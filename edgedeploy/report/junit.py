@@ -1,0 +1,59 @@
+"""The verdicts as JUnit XML, which every CI server shows."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree as ET  # only writes here: nothing is parsed
+
+from edgedeploy.domain.result import PushReport, RunResult
+from edgedeploy.report import units
+
+_NANOSECONDS = 1_000_000_000
+
+
+def junit_xml(report: PushReport) -> str:
+    """One test case per run, named ``model lane`` in the class ``target.device``.
+
+    A broken gate is a failure; a run that could not be carried out is an error, and so is an inconclusive one, because it is
+    no proof of anything; a run that was not asked to measure is skipped. ``time`` is the median of one inference, in
+    seconds.
+    """
+    suite = ET.Element("testsuite", name=units.clean(f"edgedeploy {report.project} {report.target}"))
+    for run in report.runs:
+        suite.append(_case(run))
+    statuses = [run.verdict.status for run in report.runs]
+    suite.set("tests", str(len(statuses)))
+    suite.set("failures", str(statuses.count("fail")))
+    suite.set("errors", str(statuses.count("error") + statuses.count("inconclusive")))
+    suite.set("skipped", str(statuses.count("unmeasured")))
+    suites = ET.Element("testsuites")
+    suites.append(suite)
+    ET.indent(suites)
+    return ET.tostring(suites, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _case(run: RunResult) -> ET.Element:
+    case = ET.Element(
+        "testcase",
+        classname=units.clean(f"{run.target}.{run.device}"),
+        name=units.clean(f"{run.model} {run.lane.id}"),
+    )
+    if run.latency_ns is not None:
+        case.set("time", f"{run.latency_ns.p50 / _NANOSECONDS:.9f}")
+    message = units.clean("; ".join(run.verdict.reasons))
+    match run.verdict.status:
+        case "fail":
+            ET.SubElement(case, "failure", type="gate", message=message)
+        case "inconclusive":
+            ET.SubElement(case, "error", type="inconclusive", message=message)
+        case "error":
+            failure = run.error
+            element = ET.SubElement(case, "error", type=failure.kind if failure else "error", message=message)
+            if failure is not None:
+                element.set("message", units.clean(failure.what))
+                lines = (("where", failure.where), ("seen", failure.seen), ("next", failure.next_step))
+                element.text = "\n".join(f"{name}: {units.clean(text)}" for name, text in lines if text)
+        case "unmeasured":
+            ET.SubElement(case, "skipped", message=message or "not measured")
+        case "pass":
+            pass
+    return case

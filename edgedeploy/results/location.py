@@ -1,0 +1,39 @@
+"""Where a project's measurements are kept."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+URL_VARIABLE = "EDGEDEPLOY_RESULTS_URL"
+
+
+def default_url(project_root: Path, project_name: str, *, configured: str = "") -> str:
+    """The database URL of a project's history.
+
+    The environment variable ``EDGEDEPLOY_RESULTS_URL`` comes first, then ``configured`` (the project file's
+    ``[results] url``), then an SQLite file in the user's state folder. Two checkouts of one project have two files: their
+    measurements are not of the same code. A relative SQLite path is relative to ``project_root``.
+    """
+    given = os.environ.get(URL_VARIABLE, "") or configured
+    if given:
+        return _anchored(given, project_root)
+    root = project_root.expanduser().absolute()
+    place = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
+    return f"sqlite:///{state_folder() / f'{project_name}-{place}' / 'history.sqlite'}"
+
+
+def state_folder() -> Path:
+    """The folder of this user that edgedeploy's histories live in. It need not exist yet."""
+    from platformdirs import user_state_dir
+
+    return Path(user_state_dir("edgedeploy", appauthor=False))
+
+
+def _anchored(url: str, root: Path) -> str:
+    scheme, separator, path = url.partition(":///")
+    is_file = bool(separator) and scheme.partition("+")[0] == "sqlite"
+    if not is_file or not path or path.startswith(("/", ":memory:", "file:")):
+        return url
+    return f"{scheme}:///{root.expanduser().absolute() / path}"

@@ -1,0 +1,1 @@
+"""What to start on a device, for each format."""

@@ -1,0 +1,27 @@
+"""The arguments every runner takes (docs/runner-protocol.md), from a launch."""
+
+from __future__ import annotations
+
+from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.ports import Launch
+
+
+def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: str) -> tuple[str, ...]:
+    """The argument list that starts a runner on a device.
+
+    Args:
+        bundle: the runner; its placeholders are filled in.
+        launch: the model, its inputs in order, the policy.
+        runner_dir: the folder of the bundle's files on the device.
+        python: the device's interpreter, for runners that need one.
+    """
+    start = [word.replace("{dir}", runner_dir).replace("{python}", python) for word in bundle.start]
+    arguments = ["--model", launch.model, "--output-dir", launch.output_dir]
+    for spec, file in zip(launch.inputs, launch.input_files, strict=True):
+        arguments += ["--input", f"{spec.dtype}:{','.join(map(str, spec.shape))}:{file}"]
+    policy = launch.policy
+    arguments += ["--warmup", str(policy.warmup_iterations), "--iterations", str(policy.iterations)]
+    arguments += ["--max-seconds", f"{policy.max_seconds:g}", "--threads", str(policy.threads)]
+    if policy.cpus:
+        arguments += ["--cpus", ",".join(map(str, policy.cpus))]
+    return (*start, *arguments)

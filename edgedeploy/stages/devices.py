@@ -1,0 +1,123 @@
+"""Which units a push goes to: those of the lab file, those found by discovery, this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import msgspec
+
+from edgedeploy import registry
+from edgedeploy.domain.device import Device
+from edgedeploy.domain.target import Target
+from edgedeploy.errors import DeviceError, DeviceUnavailableError, MissingToolError, UsageError
+from edgedeploy.suggest import did_you_mean
+
+_PROPERTY_LIMIT_S = 10.0
+_AT_ONCE = 8
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """Every unit known, with its state now; ``trouble`` says which transports could not look, and why."""
+
+    devices: tuple[Device, ...]
+    trouble: tuple[MissingToolError, ...]
+
+
+def take_inventory(lab: Sequence[Device], targets: dict[str, Target], transports: Sequence[str]) -> Inventory:
+    """Ask every transport named; units of the lab file keep their names, others are called by their address."""
+    trouble: list[MissingToolError] = []
+    found: list[Device] = []
+    for name in transports:
+        try:
+            found += registry.transport(name).discover()
+        except MissingToolError as error:
+            trouble.append(error)
+    known = {(device.transport, device.address) for device in lab}
+    strangers = [device for device in found if (device.transport, device.address) not in known]
+    mine = [device for device in lab if device.transport in transports]
+    able = [device for device in mine if not any(t.where == device.transport for t in trouble)]
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        states = list(pool.map(_with_state, able))
+        named = list(pool.map(lambda device: _recognised(device, targets), strangers))
+    return Inventory(devices=(*states, *named), trouble=tuple(trouble))
+
+
+def select(
+    target: Target, wanted: Sequence[str], lab: Sequence[Device], targets: dict[str, Target]
+) -> tuple[Device, ...]:
+    """The units to push to: those named, or every reachable unit of ``target``.
+
+    Raises:
+        UsageError: a name that no unit has, or a unit of another target.
+        DeviceUnavailableError: none is reachable, or one that was named is not; with each one's state and the way out.
+        MissingToolError: the client program of the only way there is not installed.
+    """
+    for transport in target.transports:
+        if transport not in registry.names("transports"):
+            raise UsageError(
+                f"{target.name} is reached by {transport!r}, and no installed transport does that",
+                next_step=f"`edgedeploy export --target {target.name}` works; pushing needs a plug-in with that transport",
+            )
+    inventory = take_inventory(lab, targets, target.transports)
+    units = [device for device in inventory.devices if device.target == target.name]
+    if wanted:
+        return tuple(_named(name, units, inventory, target) for name in dict.fromkeys(wanted))
+    ready = tuple(device for device in units if device.state == "ready")
+    if ready:
+        return ready
+    if not units and inventory.trouble:
+        raise inventory.trouble[0]
+    states = "; ".join(f"{device.name}: {device.state}, {device.detail}".rstrip(", ") for device in units)
+    others = ", ".join(f"{device.name} ({device.target or 'of an unknown kind'})" for device in inventory.devices)
+    raise DeviceUnavailableError(
+        f"no unit of {target.name} is reachable",
+        seen=states or (f"other devices: {others}" if others else "no device at all"),
+        next_step="connect one, or add it to lab.toml; `edgedeploy devices` shows what is there",
+    )
+
+
+def _named(name: str, units: Sequence[Device], inventory: Inventory, target: Target) -> Device:
+    device = next((unit for unit in units if name in {unit.name, unit.address}), None)
+    if device is None:
+        other = next((unit for unit in inventory.devices if name in {unit.name, unit.address}), None)
+        if other is not None and other.target:
+            raise UsageError(f"{name} is a {other.target}, not a {target.name}", where=other.origin)
+        if other is not None:
+            return msgspec.structs.replace(other, target=target.name)
+        if inventory.trouble and not units:
+            raise inventory.trouble[0]
+        raise UsageError(f"no device named {name!r}", next_step=did_you_mean(name, {unit.name for unit in units}))
+    if device.state != "ready":
+        raise DeviceUnavailableError(f"{name} is {device.state}", where=device.origin, next_step=device.detail)
+    return device
+
+
+def _with_state(device: Device) -> Device:
+    return registry.transport(device.transport).state(device)
+
+
+def _recognised(device: Device, targets: dict[str, Target]) -> Device:
+    """A discovered phone with the target whose ``match`` its properties satisfy."""
+    if device.state != "ready" or device.target:
+        return device
+    candidates = {name: t for name, t in targets.items() if t.match and device.transport in t.transports}
+    keys = sorted({key for target in candidates.values() for key in target.match})
+    if not keys:
+        return device
+    try:
+        connection = registry.transport(device.transport).connect(device)
+        try:
+            script = 'for key; do getprop "$key"; done'
+            done = connection.run(["sh", "-c", script, "edgedeploy", *keys], timeout_s=_PROPERTY_LIMIT_S)
+        finally:
+            connection.close()
+    except DeviceError as error:
+        return msgspec.structs.replace(device, state="unreachable", detail=error.what)
+    values = dict(zip(keys, done.stdout.decode(errors="replace").splitlines(), strict=False))
+    for name, target in candidates.items():
+        if all(values.get(key) in allowed for key, allowed in target.match.items()):
+            return msgspec.structs.replace(device, target=name)
+    return device

@@ -1,0 +1,140 @@
+"""Export: from a planned run to an artifact in the cache. The same inputs give the same key, and then nothing is done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from edgedeploy import __version__
+from edgedeploy.cache import Cache, key_of
+from edgedeploy.deploy.digest import file_sha256
+from edgedeploy.domain.artifact import Artifact
+from edgedeploy.domain.events import Finished, Sink, Started
+from edgedeploy.domain.target import Target
+from edgedeploy.errors import ConfigError
+from edgedeploy.stages.plan import PlannedRun, toolchain_versions
+from edgedeploy.stages.progress import emitter
+from edgedeploy.worker.client import LOG_NAME, run_job
+from edgedeploy.worker.job import Dependencies, ExportJob
+
+STAGE_VERSION = 1
+ARTIFACT_FILE = "artifact.json"
+
+
+class Prepared(msgspec.Struct, frozen=True, kw_only=True):
+    """A planned run with its artifact. ``folder`` is on this machine; ``cached`` means nothing was converted just now."""
+
+    run: PlannedRun
+    artifact: Artifact
+    folder: str
+    cached: bool
+
+
+def export(run: PlannedRun, target: Target, project_file: Path, cache: Cache, sink: Sink) -> Prepared:
+    """The artifact of ``run``, from the cache or made in a worker process.
+
+    Raises:
+        ModelError: the user's code raises.
+        CompressError: a compress step fails.
+        ExportError: the SDK refuses, with the operator and its source line.
+        ConfigError: the source names something that is not there.
+    """
+    sink(Started(stage="export", subject=run.label))
+    prepared = cached_export(run, target, project_file, cache)
+    if prepared is None:
+        prepared = _export_now(run, target, project_file, cache, sink)
+    sink(
+        Finished(
+            stage="export",
+            subject=run.label,
+            cached=prepared.cached,
+            text=f"{prepared.artifact.size_bytes / 1e6:.2f} MB in {prepared.artifact.export_seconds:.0f} s",
+        )
+    )
+    return prepared
+
+
+def cached_export(run: PlannedRun, target: Target, project_file: Path, cache: Cache) -> Prepared | None:
+    """The artifact, if it is in the cache and nothing it depends on has changed. Cheap: no SDK is imported."""
+    record = cache.read("sources", _source_key(run, project_file))
+    if record is None:
+        return None
+    dependencies = msgspec.json.decode(record, type=Dependencies)
+    if not _unchanged(dependencies):
+        return None
+    folder = cache.find("exports", _export_key(run, target, dependencies))
+    if folder is None:
+        return None
+    return Prepared(run=run, artifact=read_artifact(folder), folder=str(folder), cached=True)
+
+
+def read_artifact(folder: Path) -> Artifact:
+    """The artifact of an exported folder.
+
+    Raises:
+        ConfigError: there is none, or it is damaged.
+    """
+    file = folder / ARTIFACT_FILE
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Artifact)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            "not an exported artifact", where=str(file), seen=str(error), next_step="export it again"
+        ) from None
+
+
+def _export_now(run: PlannedRun, target: Target, project_file: Path, cache: Cache, sink: Sink) -> Prepared:
+    with cache.scratch() as scratch:
+        folder = scratch / "artifact"
+        folder.mkdir()
+        job = ExportJob(
+            project_root=str(project_file.parent),
+            project_file=str(project_file),
+            model_name=run.model_name,
+            model=run.model,
+            recipe=run.recipe_name,
+            compress=run.recipe.compress,
+            lane=run.lane,
+            os=target.os,
+            min_os=target.min_os,
+            folder=str(folder),
+        )
+        logs = cache.root / "logs"
+        logs.mkdir(exist_ok=True)
+        log = logs / f"{LOG_NAME}.{run.model_name}.{run.lane.id}.txt"
+        log.unlink(missing_ok=True)
+        done = run_job(job, log=log, emit=emitter(sink, "export", run.label))
+        kept = cache.keep(folder, "exports", _export_key(run, target, done.dependencies))
+        cache.write("sources", _source_key(run, project_file), msgspec.json.encode(done.dependencies))
+    return Prepared(run=run, artifact=read_artifact(kept), folder=str(kept), cached=False)
+
+
+def _unchanged(dependencies: Dependencies) -> bool:
+    import importlib.metadata
+
+    try:
+        return all(
+            importlib.metadata.version(name) == version for name, version in dependencies.distributions.items()
+        ) and all(file_sha256(Path(name)) == sha256 for name, sha256 in dependencies.files.items())
+    except (OSError, importlib.metadata.PackageNotFoundError):
+        return False
+
+
+def _source_key(run: PlannedRun, project_file: Path) -> str:
+    return key_of("source", STAGE_VERSION, str(project_file.parent.resolve()), run.model_name, run.model)
+
+
+def _export_key(run: PlannedRun, target: Target, dependencies: Dependencies) -> str:
+    root_free = sorted(dependencies.files.values())
+    return key_of(
+        ("export", STAGE_VERSION, __version__),
+        run.model_name,
+        run.model,
+        run.recipe_name,
+        run.recipe.compress,
+        run.lane,
+        (target.os, target.min_os),
+        toolchain_versions(run.lane.exporter),
+        (root_free, dependencies.distributions),
+    )

@@ -1,0 +1,163 @@
+"""Preflight: which models go onto a target by which lanes. Nothing is converted, nothing is touched."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgedeploy import registry
+from edgedeploy.domain.project import BUILTIN_RECIPES, Deploy, MeasureOverride, Model, Project
+from edgedeploy.domain.recipe import Budget, Recipe
+from edgedeploy.domain.target import Lane, MeasurePolicy, Target
+from edgedeploy.errors import ConfigError, MissingToolError, UsageError
+from edgedeploy.suggest import did_you_mean
+
+
+class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
+    """One model by one recipe through one lane, and how it will be judged. The same for every unit of the target."""
+
+    model_name: str
+    model: Model
+    recipe_name: str
+    recipe: Recipe
+    lane: Lane
+    budget: Budget
+    policy: MeasurePolicy
+
+    @property
+    def label(self) -> str:
+        """``minilm int8 tflite-xnnpack-int8``: for progress and messages."""
+        return f"{self.model_name} {self.lane.id}"
+
+    @property
+    def folder(self) -> str:
+        """Where its files lie, below a release or an export folder."""
+        return f"{self.model_name}/{self.recipe_name}/{self.lane.id}"
+
+
+def plan(project: Project, project_file: Path, target: Target, models: Sequence[str]) -> tuple[PlannedRun, ...]:
+    """Every run the project asks for on ``target``, in the order of the file; ``models`` limits it.
+
+    Raises:
+        UsageError: an unknown model, or nothing is to be deployed to this target.
+        ConfigError: a source file is missing; no lane of the target fits a recipe; a compressor is unknown.
+    """
+    for name in models:
+        if name not in project.models:
+            raise UsageError(
+                f"unknown model {name!r}", where=str(project_file), next_step=did_you_mean(name, project.models)
+            )
+    runs: dict[str, PlannedRun] = {}
+    for index, deploy in enumerate(project.deploy):
+        if target.name not in deploy.targets or (models and deploy.model not in models):
+            continue
+        where = f"{project_file}: deploy[{index}]"
+        model = project.models[deploy.model]
+        _check_source(model, project_file, deploy.model)
+        for recipe_name in deploy.recipes:
+            recipe = (BUILTIN_RECIPES | project.recipes)[recipe_name]
+            for lane in _lanes(target, recipe, deploy, where):
+                run = PlannedRun(
+                    model_name=deploy.model,
+                    model=model,
+                    recipe_name=recipe_name,
+                    recipe=recipe,
+                    lane=lane,
+                    budget=deploy.budget,
+                    policy=_policy(target.measure, deploy.measure),
+                )
+                if run.folder in runs:
+                    raise ConfigError(f"{run.label} is deployed to {target.name} twice", where=where)
+                runs[run.folder] = run
+    if not runs:
+        named = sorted({name for deploy in project.deploy for name in deploy.targets})
+        raise UsageError(
+            f"nothing is to be deployed to {target.name!r}" + (f" for {', '.join(models)}" if models else ""),
+            where=str(project_file),
+            seen=f"[[deploy]] names {', '.join(named) or 'no target'}",
+            next_step=f'add "{target.name}" to the `targets` of a [[deploy]]',
+        )
+    return tuple(runs.values())
+
+
+def require_sdks(runs: Sequence[PlannedRun]) -> None:
+    """Check that every exporter's SDK is installed, without importing it.
+
+    Raises:
+        MissingToolError: naming the extra that brings it.
+    """
+    for name in dict.fromkeys(run.lane.exporter for run in runs):
+        exporter = registry.exporter(name)
+        missing = [dist for dist in exporter.toolchain() if _version(dist) is None]
+        if missing:
+            raise MissingToolError(
+                f"the SDK of the exporter {name!r} is not installed",
+                seen=f"missing: {', '.join(missing)}",
+                next_step=f"pip install 'edgedeploy[{exporter.extra}]', or export elsewhere and push with --bundle",
+            )
+
+
+def toolchain_versions(exporter_name: str) -> dict[str, str]:
+    """Installed versions of the distributions that decide an exporter's result."""
+    return {dist: _version(dist) or "" for dist in registry.exporter(exporter_name).toolchain()}
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return importlib.metadata.version(distribution)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _check_source(model: Model, project_file: Path, name: str) -> None:
+    place, _, attribute = model.source.rpartition(":")
+    file = model.source if model.source.endswith(".pt2") else place
+    where = f"{project_file}: models.{name}.source"
+    if not model.source.endswith(".pt2") and not (place and attribute.isidentifier()):
+        raise ConfigError(
+            "not a model source",
+            where=where,
+            seen=repr(model.source),
+            next_step='write "file.py:callable", "package.module:callable", or a .pt2 file',
+        )
+    if file.endswith((".py", ".pt2")) and not (project_file.parent / file).is_file():
+        raise ConfigError(
+            f"no file {file!r}",
+            where=where,
+            seen=str(project_file.parent / file),
+            next_step="paths are relative to the project file",
+        )
+    for extra in model.files:
+        if not (project_file.parent / extra).is_file():
+            raise ConfigError(f"no file {extra!r}", where=f"{project_file}: models.{name}.files")
+
+
+def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str) -> list[Lane]:
+    fitting = [lane for lane in target.lanes if lane.precision == recipe.precision]
+    if not deploy.exporters:
+        if not fitting:
+            raise ConfigError(
+                f"{target.name} has no lane of precision {recipe.precision!r}",
+                where=f"{where}.recipes",
+                next_step=did_you_mean(recipe.precision, {lane.precision for lane in target.lanes}),
+            )
+        return fitting[:1]
+    chosen = []
+    for exporter in deploy.exporters:
+        lane = next((lane for lane in fitting if lane.exporter == exporter), None)
+        if lane is None:
+            raise ConfigError(
+                f"{target.name} has no lane {exporter!r} of precision {recipe.precision!r}",
+                where=f"{where}.exporters",
+                next_step=f"its lanes: {', '.join(lane.id for lane in target.lanes)}",
+            )
+        chosen.append(lane)
+    return chosen
+
+
+def _policy(policy: MeasurePolicy, override: MeasureOverride) -> MeasurePolicy:
+    changes = {name: value for name in override.__struct_fields__ if (value := getattr(override, name)) is not None}
+    return msgspec.structs.replace(policy, **changes)

@@ -1,0 +1,79 @@
+"""Chooses the runtime that runs an artifact on a device: the target's first that can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgedeploy import registry
+from edgedeploy.domain.artifact import Artifact
+from edgedeploy.domain.events import Note, Sink
+from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.target import Abi, Os
+from edgedeploy.errors import MissingToolError
+from edgedeploy.ports import Connection, Emit
+
+_PYTHON_FACTS = """
+import importlib.metadata as m, json, sys
+wanted = ("executorch", "ai-edge-litert", "tflite-runtime", "tensorflow", "coremltools", "numpy")
+found = {"python": "%d.%d.%d" % sys.version_info[:3]}
+for name in wanted:
+    try: found[name] = m.version(name)
+    except m.PackageNotFoundError: pass
+print(json.dumps(found))
+"""
+
+
+def choose(
+    artifact: Artifact,
+    runtimes: Sequence[str],
+    *,
+    abi: Abi,
+    os: Os,
+    python_facts: Callable[[], Mapping[str, str]],
+    cache_dir: Path,
+    emit: Emit,
+    sink: Sink,
+) -> RunnerBundle:
+    """The first of ``runtimes`` that runs this artifact there; what was passed over, and why, is told to ``sink``.
+
+    Raises:
+        MissingToolError: none can; with the reason for each.
+    """
+    reasons = []
+    for name in runtimes:
+        runtime = registry.runtime(name)
+        if artifact.format not in runtime.formats:
+            continue
+        if not runtime.runs_on(abi, os):
+            reasons.append(f"{name}: not for {abi}")
+            continue
+        if runtime.uses_python and (lacking := runtime.requirement(python_facts(), artifact)):
+            reasons.append(f"{name}: {lacking}")
+            continue
+        try:
+            bundle = runtime.bundle(abi, cache_dir=cache_dir, emit=emit)
+        except MissingToolError as error:
+            reasons.append(f"{name}: {error.what}" + (f"; {error.next_step}" if error.next_step else ""))
+            continue
+        if reasons:
+            sink(Note(text=f"running by {name}, because " + "; ".join(reasons), level="warning"))
+        return bundle
+    raise MissingToolError(
+        f"nothing can run .{artifact.format} on {abi}",
+        seen="; ".join(reasons) or f"the target lists {', '.join(runtimes) or 'no runtime'}",
+        next_step="install what is missing, or name another runtime in the target file",
+    )
+
+
+def python_facts_of(connection: Connection, python: str) -> Mapping[str, str]:
+    """Versions of the engines a device's Python has; empty when there is no Python 3.8 or newer."""
+    done = connection.run([python, "-c", _PYTHON_FACTS], timeout_s=30.0)
+    if done.exit_code != 0:
+        return {}
+    try:
+        return msgspec.json.decode(done.stdout, type=dict[str, str])
+    except msgspec.DecodeError:
+        return {}

@@ -1,0 +1,1 @@
+"""Ways to a device: move bytes there and back, start programs. No transport knows another."""

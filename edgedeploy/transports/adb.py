@@ -1,0 +1,269 @@
+"""Android devices, over the adb program."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgedeploy.domain.device import Device
+from edgedeploy.errors import DeviceLostError, DeviceRunError, DeviceUnavailableError, EdgedeployError
+from edgedeploy.ports import ByteProgress, Completed
+from edgedeploy.shell import quote_command
+from edgedeploy.transports.adb_client import find_adb
+from edgedeploy.transports.adb_copy import complaint, run_copy
+from edgedeploy.transports.adb_failure import NEXT_STEPS, Kind, lost, without_noise
+from edgedeploy.transports.adb_listing import Listed, parse_devices, to_device
+from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
+from edgedeploy.transports.storage_complaints import cannot_write, storage_remedy
+from edgedeploy.transports.timed_process import Ended, ProcessTimeoutError, run_process
+from edgedeploy.transports.tracked_command import (
+    WITNESS_EXIT_CODE,
+    kill_line,
+    new_token,
+    read_tracked,
+    tracked_line,
+)
+
+_SERVER_START_S = 15.0
+_LIST_S = 5.0
+_TCP_CONNECT_S = 5.0
+_ANSWER_S = 5.0
+_SETTLE_S = 1.5
+_SETTLE_STEP_S = 0.1
+_KILL_S = 5.0
+_STALL_S = 120.0
+_SIGNAL_CODES = range(129, 193)
+_KIND_OF_STATE: dict[str, Kind] = {
+    "unauthorized": "unauthorized",
+    "authorizing": "authorizing",
+    "connecting": "authorizing",
+}
+
+
+class AdbTransport:
+    """Every device of the running adb server; starts the server where none runs."""
+
+    name = "adb"
+
+    def discover(self) -> tuple[Device, ...]:
+        """Return all devices adb knows, in any state; see :class:`edgedeploy.ports.Transport`."""
+        return tuple(to_device(listed) for listed in _listing(find_adb()))
+
+    def state(self, device: Device) -> Device:
+        """Return ``device`` as it is now; one that adb calls ready is asked for an answer."""
+        adb = find_adb()
+        listed = _find(_listing(adb), device.address)
+        if listed is None:
+            return msgspec.structs.replace(device, state="unreachable", detail="adb does not see it")
+        state, detail = listed.state, listed.detail
+        if state == "ready":
+            try:
+                _expect_an_answer(AdbConnection(adb, listed.serial, device.name))
+            except EdgedeployError as exc:
+                state, detail = "offline", exc.seen or exc.what
+        return msgspec.structs.replace(device, state=state, detail=detail)
+
+    def connect(self, device: Device) -> AdbConnection:
+        """Return a connection that has answered once; see :class:`edgedeploy.ports.Transport`."""
+        adb = find_adb()
+        listing = _listing(adb)
+        listed = _find(listing, device.address)
+        said = ""
+        if (listed is None or listed.state == "offline") and ":" in device.address:
+            said = _connect_over_tcp(adb, device.address, forget_first=listed is not None)
+            listing = _listing(adb)
+            listed = _find(listing, device.address)
+        listed = _settled(adb, listed)
+        if listed is None:
+            raise DeviceUnavailableError(
+                "adb does not see the device",
+                where=f"device {device.name}",
+                seen=said or _who_is_there(device.address, listing),
+                next_step=NEXT_STEPS["not-found"],
+            )
+        if listed.state != "ready":
+            raise _not_ready(listed, device.name)
+        connection = AdbConnection(adb, listed.serial, device.name)
+        _expect_an_answer(connection)
+        return connection
+
+
+class AdbConnection:
+    """One device by its serial number. Nothing is held open: every call is one run of adb (about 20 ms on loopback)."""
+
+    def __init__(self, adb: Path, serial: str, device_name: str) -> None:
+        self._adb = [str(adb), "-s", serial]
+        self._device_name = device_name
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
+        """Run ``argv`` under the device's sh; see :class:`edgedeploy.ports.Connection`."""
+        token = new_token()
+        said = b""
+        try:
+            ended = run_process([*self._adb, "shell", "-T", tracked_line(argv, token)], timeout_s=timeout_s, stdin=stdin)
+        except ProcessTimeoutError as exc:
+            said = exc.stderr
+            self._kill(read_tracked(said, token).process_group)
+            raise self._no_answer(argv, timeout_s) from exc
+        tracked = read_tracked(ended.stderr, token)
+        if tracked.exit_code is not None and ended.exit_code == WITNESS_EXIT_CODE:
+            return Completed(exit_code=tracked.exit_code, stdout=ended.stdout, stderr=tracked.stderr)
+        if tracked.process_group is not None and ended.exit_code in _SIGNAL_CODES:
+            # The wrapper itself was killed: the whole group was, by the command or for want of memory.
+            return Completed(exit_code=ended.exit_code, stdout=ended.stdout, stderr=tracked.stderr)
+        raise lost(_text(tracked.stderr), device=self._device_name, doing=f"running {argv[0]}")
+
+    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
+        """Push ``local``; see :class:`edgedeploy.ports.Connection`. Progress comes in steps of a percent or more."""
+        size_bytes = size_of_file_to_send(local)
+        meter = _Meter(size_bytes, progress)
+        doing = f"receiving {remote}"
+        ended = self._copy(["push", str(local.absolute()), remote], doing=doing, on_percent=meter.at_percent)
+        # adb may print "1 file pushed" and then fail: only the exit code counts.
+        if ended.exit_code != 0:
+            said = complaint(ended.stdout)
+            if storage_remedy(_reason(said)) is not None:
+                raise cannot_write(remote, device=self._device_name, seen=said)
+            raise lost(said, device=self._device_name, doing=doing)
+        meter.finish()
+
+    def fetch(self, remote: str, local: Path) -> None:
+        """Pull ``remote``; see :class:`edgedeploy.ports.Connection`."""
+        doing = f"giving {remote}"
+        with whole_or_absent(local) as part:
+            ended = self._copy(["pull", remote, str(part.absolute())], doing=doing, on_percent=lambda _percent: None)
+            if ended.exit_code != 0:
+                said = complaint(ended.stdout)
+                if storage_remedy(_reason(said)) is not None:
+                    raise DeviceRunError(f"cannot read {remote}", where=f"device {self._device_name}", seen=said)
+                raise lost(said, device=self._device_name, doing=doing)
+
+    def close(self) -> None:
+        """Do nothing; nothing is held open."""
+
+    def _copy(self, words: Sequence[str], *, doing: str, on_percent: Callable[[int], None]) -> Ended:
+        quote_command(words)  # refuses what no program can be given
+        try:
+            return run_copy([*self._adb, *words], stall_s=_STALL_S, on_percent=on_percent)
+        except ProcessTimeoutError as exc:
+            raise lost(f"nothing moved for {_STALL_S:g} s", device=self._device_name, doing=doing) from exc
+
+    def _kill(self, process_group: int | None) -> None:
+        if process_group is None:
+            return
+        with contextlib.suppress(ProcessTimeoutError):  # gone altogether: nobody is left to kill
+            run_process([*self._adb, "shell", "-T", kill_line(process_group)], timeout_s=_KILL_S)
+
+    def _no_answer(self, argv: Sequence[str], timeout_s: float) -> DeviceLostError:
+        return DeviceLostError(
+            f"a command did not end within {timeout_s:g} s and was killed",
+            where=f"device {self._device_name}",
+            seen=quote_command(argv),
+        )
+
+
+class _Meter:
+    """Percentages to bytes since the last call."""
+
+    def __init__(self, size_bytes: int, progress: ByteProgress) -> None:
+        self._size_bytes = size_bytes
+        self._told_bytes = 0
+        self._progress = progress
+
+    def at_percent(self, percent: int) -> None:
+        self._tell(self._size_bytes * percent // 100)
+
+    def finish(self) -> None:
+        self._tell(self._size_bytes)
+
+    def _tell(self, done_bytes: int) -> None:
+        if done_bytes > self._told_bytes:
+            self._progress(done_bytes - self._told_bytes)
+            self._told_bytes = done_bytes
+
+
+def _listing(adb: Path) -> tuple[Listed, ...]:
+    try:
+        # By itself, so that what it prints while it starts is not taken for a command's output.
+        started = run_process([str(adb), "start-server"], timeout_s=_SERVER_START_S)
+        ended = run_process([str(adb), "devices", "-l"], timeout_s=_LIST_S) if started.exit_code == 0 else started
+    except ProcessTimeoutError as exc:
+        raise _server_trouble(adb, "it does not answer") from exc
+    if ended.exit_code != 0:
+        raise _server_trouble(adb, _complaint(ended))
+    return parse_devices(_text(ended.stdout))
+
+
+def _server_trouble(adb: Path, seen: str) -> DeviceUnavailableError:
+    return DeviceUnavailableError(
+        "the adb server does not work", where=str(adb), seen=seen, next_step=NEXT_STEPS["server"]
+    )
+
+
+def _find(listing: Sequence[Listed], serial: str) -> Listed | None:
+    return next((listed for listed in listing if listed.serial == serial), None)
+
+
+def _settled(adb: Path, listed: Listed | None) -> Listed | None:
+    """Wait a moment for a device that is about to be ready."""
+    until = time.monotonic() + _SETTLE_S
+    while listed and listed.adb_state in ("authorizing", "connecting") and time.monotonic() < until:
+        time.sleep(_SETTLE_STEP_S)
+        listed = _find(_listing(adb), listed.serial)
+    return listed
+
+
+def _connect_over_tcp(adb: Path, address: str, *, forget_first: bool) -> str:
+    try:
+        if forget_first:  # adb keeps a dead connection as "offline" and would answer "already connected"
+            run_process([str(adb), "disconnect", address], timeout_s=_LIST_S)
+        ended = run_process([str(adb), "connect", address], timeout_s=_TCP_CONNECT_S)
+    except ProcessTimeoutError:
+        return f"adb connect {address} did not end within {_TCP_CONNECT_S:g} s"
+    return without_noise(_text(ended.stdout + ended.stderr))
+
+
+def _who_is_there(address: str, listing: Sequence[Listed]) -> str:
+    others = ", ".join(f"{listed.serial} ({listed.adb_state})" for listed in listing) or "no device at all"
+    return f"looked for {address!r}, found {others}"
+
+
+def _not_ready(listed: Listed, device_name: str) -> DeviceUnavailableError:
+    kind = _KIND_OF_STATE.get(listed.adb_state, "no-permission" if listed.state == "no-permission" else "offline")
+    what = {
+        "unauthorized": "the phone does not allow this computer to use it",
+        "authorizing": "the phone has not yet allowed this computer to use it",
+        "no-permission": "this user may not use the phone's USB port",
+    }.get(kind, "the device does not take commands")
+    return DeviceUnavailableError(
+        what, where=f"device {device_name}", seen=f"{listed.serial} {listed.adb_state}", next_step=NEXT_STEPS[kind]
+    )
+
+
+def _expect_an_answer(connection: AdbConnection) -> None:
+    try:
+        connection.run(["true"], timeout_s=_ANSWER_S)
+    except DeviceLostError as exc:
+        raise DeviceUnavailableError(
+            "adb lists the device, but it does not answer",
+            where=exc.where,
+            seen=exc.seen,
+            next_step=NEXT_STEPS["offline"],
+        ) from exc
+
+
+def _reason(said: str) -> str:
+    """The end of adb's message: before it come paths, which may contain any word."""
+    return said.rsplit(": ", 1)[-1]
+
+
+def _complaint(ended: Ended) -> str:
+    return without_noise(_text(ended.stderr)) or without_noise(_text(ended.stdout))
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "replace")

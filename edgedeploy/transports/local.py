@@ -1,0 +1,103 @@
+"""This machine as a device: subprocesses and copies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgedeploy.domain.device import Device
+from edgedeploy.errors import DeviceLostError, DeviceRunError
+from edgedeploy.ports import ByteProgress, Completed
+from edgedeploy.shell import quote_command
+from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
+from edgedeploy.transports.storage_complaints import cannot_write
+from edgedeploy.transports.timed_process import ProcessTimeoutError, run_process
+
+_CHUNK_BYTES = 1 << 20
+_NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # what a shell answers, so that this machine answers as a phone does
+
+
+class LocalTransport:
+    """Finds one device, always ready: the machine edgedeploy runs on."""
+
+    name = "local"
+
+    def discover(self) -> tuple[Device, ...]:
+        """Return this machine."""
+        return (
+            Device(
+                name="this-machine",
+                transport=self.name,
+                target="this-machine",
+                state="ready",
+                detail="the machine edgedeploy runs on",
+            ),
+        )
+
+    def state(self, device: Device) -> Device:
+        """Return ``device`` as ready."""
+        return msgspec.structs.replace(device, state="ready", detail="the machine edgedeploy runs on")
+
+    def connect(self, device: Device) -> LocalConnection:
+        """Return a connection; there is nothing to open."""
+        return LocalConnection(device.name)
+
+
+class LocalConnection:
+    """Runs and copies here."""
+
+    def __init__(self, device_name: str) -> None:
+        self._device_name = device_name
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
+        """Run ``argv``; see :class:`edgedeploy.ports.Connection`."""
+        line = quote_command(argv)  # refuses what the other transports refuse
+        try:
+            ended = run_process(argv, timeout_s=timeout_s, stdin=stdin)
+        except ProcessTimeoutError as exc:
+            raise DeviceLostError(
+                f"a command did not end within {timeout_s:g} s and was killed",
+                where=f"device {self._device_name}",
+                seen=line,
+            ) from exc
+        except (FileNotFoundError, NotADirectoryError) as exc:
+            return Completed(exit_code=_NOT_FOUND, stdout=b"", stderr=_as_stderr(exc))
+        except OSError as exc:
+            return Completed(exit_code=_NOT_EXECUTABLE, stdout=b"", stderr=_as_stderr(exc))
+        return Completed(exit_code=ended.exit_code, stdout=ended.stdout, stderr=ended.stderr)
+
+    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
+        """Copy ``local`` to ``remote``; see :class:`edgedeploy.ports.Connection`."""
+        size_of_file_to_send(local)
+        with local.open("rb") as source:
+            try:
+                # A new file rather than new content: a program that runs from the old one goes on, links keep their bytes.
+                Path(remote).unlink(missing_ok=True)
+                with Path(remote).open("xb") as sink:
+                    while chunk := source.read(_CHUNK_BYTES):
+                        sink.write(chunk)
+                        progress(len(chunk))
+            except OSError as exc:
+                raise cannot_write(remote, device=self._device_name, seen=os.strerror(exc.errno or 0)) from exc
+
+    def fetch(self, remote: str, local: Path) -> None:
+        """Copy ``remote`` to ``local``; see :class:`edgedeploy.ports.Connection`."""
+        try:
+            source = Path(remote).open("rb")  # noqa: SIM115  closed below; its errors are another kind than the sink's
+        except OSError as exc:
+            raise DeviceRunError(
+                f"cannot read {remote}", where=f"device {self._device_name}", seen=os.strerror(exc.errno or 0)
+            ) from exc
+        with source, whole_or_absent(local) as part, part.open("xb") as sink:
+            while chunk := source.read(_CHUNK_BYTES):
+                sink.write(chunk)
+
+    def close(self) -> None:
+        """Do nothing; there is nothing to let go."""
+
+
+def _as_stderr(exc: OSError) -> bytes:
+    return f"{exc.filename}: {os.strerror(exc.errno or 0)}\n".encode("utf-8", "surrogateescape")

@@ -1,0 +1,1 @@
+"""The process in which SDKs and the user's model live."""

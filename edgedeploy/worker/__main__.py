@@ -1,0 +1,72 @@
+"""The worker process: reads one job from stdin, writes messages to stdout, ends when its parent does."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from typing import BinaryIO
+
+
+def main() -> None:
+    """Keep stdout for messages, send everything else that is printed to the log named on the command line."""
+    channel = os.fdopen(os.dup(1), "wb", buffering=0)
+    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    os.close(log)
+    line = sys.stdin.buffer.readline()
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    _work(line, channel)
+    # The SDKs' threads and atexit hooks have been seen to hang or crash; the answer is out, so nothing is lost.
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    # The raw descriptor, not the buffered object: a daemon thread holding its lock would abort the interpreter's end.
+    while os.read(0, 4096):
+        pass
+    os._exit(1)
+
+
+def _work(line: bytes, channel: BinaryIO) -> None:
+    import traceback
+
+    import msgspec
+
+    from edgedeploy.errors import EdgedeployError
+    from edgedeploy.worker.exporting import export
+    from edgedeploy.worker.job import ExportJob, Failed, Message, Step
+
+    def say(message: Message) -> None:
+        channel.write(msgspec.json.encode(message) + b"\n")
+
+    job = msgspec.json.decode(line, type=ExportJob)
+    try:
+        say(export(job, lambda text: say(Step(text=text))))
+    except EdgedeployError as error:
+        traceback.print_exc()
+        say(
+            Failed(
+                kind=type(error).__name__,
+                what=error.what,
+                where=error.where,
+                seen=error.seen,
+                next_step=error.next_step,
+            )
+        )
+    except BaseException as error:  # noqa: BLE001 - the process ends here; the whole traceback is in the log
+        traceback.print_exc()
+        say(
+            Failed(
+                kind="ExportError",
+                what=f"the export of {job.model_name} as {job.lane.id} failed in a way edgedeploy does not know",
+                where=job.lane.exporter,
+                seen=f"{type(error).__name__}: {error}"[:500],
+                next_step=f"the whole traceback is in {sys.argv[1]}; please report it",
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""Runs a job in a process of its own, so that an SDK's crash, memory, warnings and side effects stay there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from edgedeploy import errors
+from edgedeploy.ports import Emit
+from edgedeploy.worker.job import Done, ExportJob, Failed, Message, Step
+
+LOG_NAME = "worker.log"
+
+
+def run_job(job: ExportJob, *, log: Path, emit: Emit) -> Done:
+    """Run ``job`` and wait. What the SDKs print goes to ``log``. On any way out the worker is gone.
+
+    Raises:
+        EdgedeployError: what the worker reports; ExportError when it dies.
+    """
+    command = [sys.executable, "-m", "edgedeploy.worker", str(log)]
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+    with subprocess.Popen(  # noqa: S603 - our own module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+    ) as process:
+        try:
+            return _converse(process, job, log, emit)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+
+
+def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, emit: Emit) -> Done:
+    # stdin stays open for as long as we live: the worker ends itself when it closes.
+    if process.stdin is None or process.stdout is None:
+        raise errors.InternalError("a worker without pipes")
+    with suppress(BrokenPipeError):
+        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        process.stdin.flush()
+    decoder = msgspec.json.Decoder(Message)
+    for line in process.stdout:
+        message = decoder.decode(line)
+        match message:
+            case Step():
+                emit(message.text)
+            case Done():
+                return message
+            case Failed():
+                kind: type[errors.EdgedeployError] = getattr(errors, message.kind, errors.InternalError)
+                raise kind(message.what, where=message.where, seen=message.seen, next_step=message.next_step)
+    raise _death(process.wait(), job, log)
+
+
+def _death(code: int, job: ExportJob, log: Path) -> errors.ExportError:
+    how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
+    tail = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
+    memory = -code == signal.SIGKILL
+    return errors.ExportError(
+        f"the process that exports {job.model_name} {how}",
+        where=job.lane.id,
+        seen=" | ".join(tail)[-400:],
+        next_step="this machine ran out of memory: close other programs or export on a larger one"
+        if memory
+        else "the SDK crashed; try another lane, or the fp32 recipe, to see which step does it",
+    )

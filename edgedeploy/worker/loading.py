@@ -1,0 +1,196 @@
+"""Loads what ``[models.NAME] source`` names, and runs it once."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import random
+import sys
+import sysconfig
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from edgedeploy.domain.project import InputConfig
+from edgedeploy.errors import ConfigError, EdgedeployError, ModelError
+from edgedeploy.source import LoadedModel, ModelSource
+from edgedeploy.suggest import did_you_mean
+from edgedeploy.worker.job import ExportJob
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def load(job: ExportJob) -> LoadedModel:
+    """The job's model, in eval mode, with golden inputs, checked by one eager forward.
+
+    Random generators are seeded first, so that a model without trained weights is the same in every process.
+
+    Raises:
+        ConfigError: the source names something that is not there.
+        ModelError: the user's code raises, or returns something else than a model.
+    """
+    import torch
+
+    random.seed(0)
+    torch.manual_seed(0)
+    key = f"{job.project_file}: models.{job.model_name}.source"
+    source = _source(job, key)
+    module = source.module
+    if not isinstance(module, torch.nn.Module):
+        raise ModelError("`module` of the model source is not a torch.nn.Module", where=key, seen=type(module).__name__)
+    if not job.model.source.endswith(".pt2"):  # an exported program is in eval mode for good, and says so by raising
+        module.eval()
+    example = _inputs(source.example_inputs, "example_inputs", key)
+    golden = tuple(_inputs(item, "golden_inputs", key) for item in source.golden_inputs) or (example,)
+    calibration = tuple(_inputs(item, "calibration", key) for item in source.calibration) or golden
+    for item in golden:
+        if [(t.shape, t.dtype) for t in item] != [(t.shape, t.dtype) for t in example]:
+            raise ModelError(
+                "golden inputs differ in shape or dtype from the example inputs",
+                where=key,
+                seen=f"{[_describe(t) for t in item]} against {[_describe(t) for t in example]}",
+            )
+    return LoadedModel(
+        name=job.model_name,
+        module=module,
+        example_inputs=example,
+        golden_inputs=golden,
+        calibration=calibration,
+        user_root=job.project_root,
+    )
+
+
+def user_frame(error: BaseException, root: str) -> str:
+    """``file:line: code`` of the innermost frame in the user's project; failing that, outside installed packages."""
+    frames = traceback.extract_tb(error.__traceback__)
+    installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
+    own = Path(__file__).parents[1].as_posix()
+    outside = [f for f in frames if not f.filename.startswith((*installed, "<", own))]
+    inside = [f for f in outside if f.filename.startswith(root)]
+    for frame in (inside or outside)[-1:]:
+        name = frame.filename.removeprefix(root).lstrip("/")
+        return f"{name}:{frame.lineno}: `{frame.line}`"
+    return ""
+
+
+def call_user(what: str, function: Callable[[], object], *, root: str, where: str, next_step: str) -> object:
+    """Call the user's code; whatever it raises becomes a ModelError that points at the user's line."""
+    try:
+        return function()
+    except EdgedeployError:
+        raise
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+        raise ModelError(
+            what,
+            where=user_frame(error, root) or where,
+            seen=f"{type(error).__name__}: {error}"[:500],
+            next_step=next_step,
+        ) from error
+
+
+def _source(job: ExportJob, key: str) -> ModelSource:
+    import torch
+
+    place, _, attribute = job.model.source.rpartition(":")
+    if job.model.source.endswith(".pt2"):
+        return _exported_program(Path(job.project_root) / job.model.source, key)
+    module = _import(job, place, key)
+    function = getattr(module, attribute, None)
+    if not callable(function):
+        names = [name for name, value in vars(module).items() if callable(value) and not name.startswith("_")]
+        raise ConfigError(f"{place} has no callable {attribute!r}", where=key, next_step=did_you_mean(attribute, names))
+    made = call_user(
+        f"{attribute}() raised while making the model",
+        function,
+        root=job.project_root,
+        where=key,
+        next_step="run the function by itself in Python to see the whole traceback",
+    )
+    if isinstance(made, ModelSource):
+        return made
+    if isinstance(made, torch.nn.Module):
+        if not job.model.inputs:
+            raise ConfigError(
+                f"{attribute}() returns a module and nothing says what its inputs are",
+                where=key,
+                next_step="return edgedeploy.ModelSource(module=…, example_inputs=(…,)), or add `inputs = [{ shape = […] }]`",
+            )
+        return ModelSource(module=made, example_inputs=tuple(_random_input(spec) for spec in job.model.inputs))
+    raise ModelError(
+        f"{attribute}() has to return an edgedeploy.ModelSource or a torch.nn.Module",
+        where=key,
+        seen=type(made).__name__,
+    )
+
+
+def _import(job: ExportJob, place: str, key: str) -> ModuleType:
+    root = Path(job.project_root)
+    sys.path.insert(0, str(root))
+    file = root / place
+    if place.endswith(".py"):
+        if not file.is_file():
+            raise ConfigError(f"no file {place!r}", where=key, seen=str(file))
+        sys.path.insert(0, str(file.parent))
+        name = file.stem
+        spec = importlib.util.spec_from_file_location(name, file)
+        if spec is None or spec.loader is None:
+            raise ConfigError(f"{place!r} cannot be imported", where=key)
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        loader = spec.loader
+        run: Callable[[], object] = lambda: loader.exec_module(module)  # noqa: E731 - a thunk for call_user
+    else:
+        found: list[ModuleType] = []
+        run = lambda: found.append(importlib.import_module(place))  # noqa: E731
+    call_user(
+        f"{place} cannot be imported",
+        run,
+        root=job.project_root,
+        where=key,
+        next_step="fix the import; packages the model needs have to be installed beside edgedeploy",
+    )
+    return module if place.endswith(".py") else found[0]
+
+
+def _exported_program(file: Path, key: str) -> ModelSource:
+    import torch
+
+    if not file.is_file():
+        raise ConfigError(f"no file {file.name!r}", where=key, seen=str(file))
+    try:
+        program = torch.export.load(file)
+    except Exception as error:  # noqa: BLE001 - torch raises what the archive makes it raise
+        raise ModelError(
+            "not an ExportedProgram that this torch can load",
+            where=key,
+            seen=f"{type(error).__name__}: {error}"[:300],
+            next_step="save it again with torch.export.save",
+        ) from error
+    arguments, named = program.example_inputs or ((), {})
+    if named or not arguments:
+        raise ModelError("the program has no positional example inputs", where=key, seen=", ".join(named))
+    return ModelSource(module=program.module(), example_inputs=tuple(arguments))
+
+
+def _random_input(spec: InputConfig) -> Tensor:
+    import torch
+
+    dtype: torch.dtype = getattr(torch, spec.dtype)
+    if dtype.is_floating_point:
+        return torch.randn(spec.shape).to(dtype)
+    return torch.randint(0, spec.below, spec.shape).to(dtype)
+
+
+def _inputs(value: object, field: str, key: str) -> tuple[Tensor, ...]:
+    import torch
+
+    if not isinstance(value, tuple | list) or not all(isinstance(item, torch.Tensor) for item in value) or not value:
+        raise ModelError(f"`{field}` has to be a tuple of tensors", where=key, seen=type(value).__name__)
+    return tuple(value)
+
+
+def _describe(tensor: Tensor) -> str:
+    return f"{str(tensor.dtype).removeprefix('torch.')}{list(tensor.shape)}"

@@ -1,0 +1,134 @@
+#include "arguments.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* A decimal integer that ends exactly where the text does: no sign, no blanks, no rest. */
+static bool parse_integer(const char *text, size_t length, int64_t maximum, int64_t *value) {
+  if (length == 0) return false;
+  int64_t result = 0;
+  for (size_t i = 0; i < length; ++i) {
+    if (text[i] < '0' || text[i] > '9') return false;
+    if (__builtin_mul_overflow(result, (int64_t)10, &result)) return false;
+    if (__builtin_add_overflow(result, (int64_t)(text[i] - '0'), &result)) return false;
+  }
+  *value = result;
+  return result <= maximum;
+}
+
+static bool parse_option_integer(const char *option, const char *text, int64_t maximum, int64_t *value,
+                                 failure *why) {
+  if (parse_integer(text, strlen(text), maximum, value)) return true;
+  return fail(why, "%s wants an integer from 0 to %lld, got '%s'", option, (long long)maximum, text);
+}
+
+static bool parse_seconds(const char *text, double *value, failure *why) {
+  char *end = NULL;
+  errno = 0;
+  *value = strtod(text, &end);
+  if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0 || !isfinite(*value) || *value <= 0) {
+    return fail(why, "--max-seconds wants a number of seconds above 0, got '%s'", text);
+  }
+  return true;
+}
+
+static bool parse_input(const char *text, input_argument *input, failure *why) {
+  const char *dims = strchr(text, ':');
+  const char *file = dims == NULL ? NULL : strchr(dims + 1, ':');
+  if (file == NULL || file[1] == '\0') return fail(why, "--input wants DTYPE:DIMS:FILE, got '%s'", text);
+  input->spec.type = element_type_from_name(text, (size_t)(dims - text));
+  if (input->spec.type == ELEMENT_UNKNOWN) {
+    return fail(why, "--input has an unknown dtype '%.*s'", (int)(dims - text), text);
+  }
+  input->spec.rank = 0;
+  const char *at = dims + 1;
+  while (at < file) {
+    const char *comma = memchr(at, ',', (size_t)(file - at));
+    const char *end = comma == NULL ? file : comma;
+    if (input->spec.rank == TENSOR_MAX_RANK) {
+      return fail(why, "--input '%s' has more than %d dimensions", text, TENSOR_MAX_RANK);
+    }
+    if (!parse_integer(at, (size_t)(end - at), INT32_MAX, &input->spec.dims[input->spec.rank++]) ||
+        end + 1 == file) {
+      return fail(why, "--input '%s' has DIMS that are not comma-separated integers", text);
+    }
+    at = end + 1;
+  }
+  input->file = file + 1;
+  return true;
+}
+
+static bool parse_cpus(const char *text, runner_arguments *arguments, failure *why) {
+  free(arguments->cpus);
+  arguments->cpus = calloc(strlen(text) + 1, sizeof(int));
+  arguments->cpu_count = 0;
+  if (arguments->cpus == NULL) return fail(why, "out of memory");
+  const char *at = text;
+  for (;;) {
+    const size_t length = strcspn(at, ",");
+    int64_t cpu;
+    if (!parse_integer(at, length, MAX_CPUS - 1, &cpu)) {
+      return fail(why, "--cpus wants processor numbers like 4,5, got '%s'", text);
+    }
+    arguments->cpus[arguments->cpu_count++] = (int)cpu;
+    if (at[length] == '\0') return true;
+    at += length + 1;
+  }
+}
+
+static bool parse_option(const char *option, const char *value, runner_arguments *arguments, failure *why) {
+  if (strcmp(option, "--model") == 0) {
+    arguments->model = value;
+    return true;
+  }
+  if (strcmp(option, "--output-dir") == 0) {
+    arguments->output_dir = value;
+    return true;
+  }
+  if (strcmp(option, "--input") == 0) return parse_input(value, &arguments->inputs[arguments->input_count++], why);
+  if (strcmp(option, "--warmup") == 0) {
+    return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->warmup, why);
+  }
+  if (strcmp(option, "--iterations") == 0) {
+    return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->iterations, why);
+  }
+  if (strcmp(option, "--max-seconds") == 0) return parse_seconds(value, &arguments->max_seconds, why);
+  if (strcmp(option, "--cpus") == 0) return parse_cpus(value, arguments, why);
+  if (strcmp(option, "--threads") == 0) {
+    int64_t threads = 0;
+    const bool parsed = parse_option_integer(option, value, MAX_THREADS, &threads, why);
+    arguments->threads = (int)threads;
+    return parsed;
+  }
+  return fail(why, "unknown argument '%s'", option);
+}
+
+bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure *why) {
+  memset(arguments, 0, sizeof *arguments);
+  arguments->warmup = 5;
+  arguments->iterations = 50;
+  arguments->max_seconds = 30;
+  arguments->threads = 1;
+  arguments->inputs = calloc((size_t)argc + 1, sizeof *arguments->inputs);
+  if (arguments->inputs == NULL) return fail(why, "out of memory");
+  if (argc == 2 && strcmp(argv[1], "--version") == 0) {
+    arguments->version = true;
+    return true;
+  }
+  for (int i = 1; i < argc; i += 2) {
+    if (i + 1 == argc) return fail(why, "argument '%s' is unknown or has no value", argv[i]);
+    if (!parse_option(argv[i], argv[i + 1], arguments, why)) return false;
+  }
+  if (arguments->model == NULL) return fail(why, "--model is missing");
+  if (arguments->output_dir == NULL) return fail(why, "--output-dir is missing");
+  return true;
+}
+
+void arguments_release(runner_arguments *arguments) {
+  free(arguments->inputs);
+  free(arguments->cpus);
+  memset(arguments, 0, sizeof *arguments);
+}

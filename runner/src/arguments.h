@@ -1,0 +1,46 @@
+/* The command line of a runner, as docs/runner-protocol.md defines it. */
+#ifndef EDGEDEPLOY_ARGUMENTS_H
+#define EDGEDEPLOY_ARGUMENTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "failure.h"
+#include "tensor_spec.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+  tensor_spec spec;
+  const char *file;
+} input_argument;
+
+/* More iterations than this are taken for a typing error: the samples alone would need 80 MB. */
+#define MAX_ITERATIONS 10000000
+#define MAX_THREADS 1024
+#define MAX_CPUS 1024
+
+typedef struct {
+  bool version;
+  const char *model;
+  const char *output_dir;
+  input_argument *inputs;
+  size_t input_count;
+  int64_t warmup;
+  int64_t iterations;
+  double max_seconds;
+  int threads;
+  int *cpus;
+  size_t cpu_count;
+} runner_arguments;
+
+bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure *why);
+void arguments_release(runner_arguments *arguments);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

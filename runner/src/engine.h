@@ -1,0 +1,41 @@
+/* What the session asks of an inference engine. One model, one process: an engine keeps its state in itself.
+ *
+ * Every function returns false after it has written a message. The session knows which stage it was. */
+#ifndef EDGEDEPLOY_ENGINE_H
+#define EDGEDEPLOY_ENGINE_H
+
+#include "failure.h"
+#include "tensor_spec.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct {
+  const char *runner_name;
+  const char *engine_name;
+  const char *engine_version;
+  /* Makes the engine itself ready, with this many threads (0: its own choice). Not part of the load time. */
+  bool (*prepare)(int threads, failure *why);
+  /* Everything from opening the model to being ready to invoke; this is what `load_ns` spans. */
+  bool (*load)(const char *model, failure *why);
+  /* Compares the inputs with what the model declares, and sizes what is dynamic. */
+  bool (*bind_inputs)(const tensor_spec *inputs, size_t count, failure *why);
+  bool (*set_input)(size_t index, const void *bytes, failure *why);
+  bool (*invoke)(failure *why);
+  size_t (*output_count)(void);
+  /* Valid after an invoke. */
+  bool (*describe_output)(size_t index, tensor_spec *spec, failure *why);
+  /* Copies output `index` in C order into `bytes`, which has room for the whole tensor. */
+  bool (*read_output)(size_t index, void *bytes, size_t size_bytes, failure *why);
+  /* Threads that the engine really computes with; valid after an invoke. */
+  int (*threads)(void);
+} runner_engine;
+
+/* Runs the whole protocol with this engine; returns the exit code after the document has been printed. */
+int session_main(int argc, char **argv, const runner_engine *engine);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,64 @@
+#define _GNU_SOURCE
+#include "process_facts.h"
+
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int64_t monotonic_resolution_ns(void) {
+  struct timespec step;
+  if (clock_getres(CLOCK_MONOTONIC, &step) != 0) return 0;
+  return (int64_t)step.tv_sec * 1000000000 + step.tv_nsec;
+}
+
+/* The number after `key` in /proc/self/status, or 0. */
+static int64_t status_field(const char *key) {
+  FILE *status = fopen("/proc/self/status", "re");
+  if (status == NULL) return 0;
+  int64_t value = 0;
+  char line[256];
+  while (fgets(line, sizeof line, status) != NULL) {
+    if (strncmp(line, key, strlen(key)) == 0) {
+      value = strtoll(line + strlen(key), NULL, 10);
+      break;
+    }
+  }
+  fclose(status);
+  return value;
+}
+
+int64_t resident_bytes(void) { return status_field("VmRSS:") * 1024; }
+
+int64_t peak_resident_bytes(void) { return status_field("VmHWM:") * 1024; }
+
+int64_t thread_count(void) { return status_field("Threads:"); }
+
+bool pin_to_cpus(const int *cpus, size_t count, failure *why) {
+  cpu_set_t wanted;
+  CPU_ZERO(&wanted);
+  for (size_t i = 0; i < count; ++i) CPU_SET((size_t)cpus[i], &wanted);
+  if (sched_setaffinity(0, sizeof wanted, &wanted) != 0) {
+    return fail(why, "--cpus: cannot pin to these processors: %s", strerror(errno));
+  }
+  /* The kernel silently drops processors that are offline or forbidden: a shorter mask is not what was asked for. */
+  cpu_set_t got;
+  CPU_ZERO(&got);
+  if (sched_getaffinity(0, sizeof got, &got) != 0) return fail(why, "--cpus: %s", strerror(errno));
+  for (size_t i = 0; i < count; ++i) {
+    if (!CPU_ISSET((size_t)cpus[i], &got)) return fail(why, "--cpus: processor %d cannot be used", cpus[i]);
+  }
+  return true;
+}
+
+size_t cpus_in_force(int64_t *cpus, size_t capacity) {
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return 0;
+  size_t count = 0;
+  for (int cpu = 0; cpu < CPU_SETSIZE && count < capacity; ++cpu) {
+    if (CPU_ISSET((size_t)cpu, &mask)) cpus[count++] = cpu;
+  }
+  return count;
+}

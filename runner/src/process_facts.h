@@ -1,0 +1,34 @@
+/* What the kernel says about this process: clock, memory, processors, threads. */
+#ifndef EDGEDEPLOY_PROCESS_FACTS_H
+#define EDGEDEPLOY_PROCESS_FACTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <time.h>
+
+#include "failure.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+static inline int64_t monotonic_now_ns(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+int64_t monotonic_resolution_ns(void);
+/* Resident memory now (VmRSS) and its high-water mark (VmHWM); 0 where /proc does not say. */
+int64_t resident_bytes(void);
+int64_t peak_resident_bytes(void);
+int64_t thread_count(void);
+/* Pins this process (and every thread it starts later). Fails when any of the processors cannot be had. */
+bool pin_to_cpus(const int *cpus, size_t count, failure *why);
+/* The affinity mask in force, in ascending order; returns how many there are. */
+size_t cpus_in_force(int64_t *cpus, size_t capacity);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

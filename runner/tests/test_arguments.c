@@ -1,0 +1,54 @@
+#include <string.h>
+
+#include "arguments.h"
+#include "check.h"
+
+static runner_arguments parsed;
+static failure why;
+
+/* Arguments after the program's name, up to NULL. */
+static bool parse(const char *const *words) {
+  char *argv[32] = {"runner"};
+  int argc = 1;
+  while (words[argc - 1] != NULL) {
+    argv[argc] = (char *)words[argc - 1];
+    ++argc;
+  }
+  arguments_release(&parsed);
+  return arguments_parse(argc, argv, &parsed, &why);
+}
+
+#define PARSE(...) parse((const char *const[]){__VA_ARGS__, NULL})
+#define WITH(...) PARSE("--model", "m", "--output-dir", "o", __VA_ARGS__)
+
+int main(void) {
+  CHECK(PARSE("--model", "m", "--output-dir", "o"));
+  CHECK(parsed.warmup == 5 && parsed.iterations == 50 && parsed.threads == 1 && parsed.max_seconds == 30);
+  CHECK(PARSE("--version") && parsed.version);
+
+  CHECK(WITH("--input", "float32:1,3,8,8:/a:b.bin", "--input", "int64::s.bin"));
+  CHECK(parsed.input_count == 2 && strcmp(parsed.inputs[0].file, "/a:b.bin") == 0);
+  CHECK(parsed.inputs[0].spec.rank == 4 && parsed.inputs[0].spec.dims[1] == 3);
+  CHECK(parsed.inputs[1].spec.rank == 0 && parsed.inputs[1].spec.type == ELEMENT_INT64);
+  CHECK(WITH("--cpus", "4,5,7", "--threads", "0", "--iterations", "0", "--max-seconds", "0.5"));
+  CHECK(parsed.cpu_count == 3 && parsed.cpus[2] == 7 && parsed.max_seconds == 0.5);
+
+  CHECK(!PARSE("--model", "m"));
+  CHECK(!PARSE("--output-dir", "o"));
+  CHECK(!WITH("--model"));
+  CHECK(!WITH("--speed", "9") && strstr(why.message, "--speed") != NULL);
+  static const char *const bad_inputs[] = {"float32", "float32:1", "float32:1:",   "float33:1:f", ":1:f",
+                                           "float32:1,:f", "float32:,1:f", "float32:-1:f", "float32:1x:f",
+                                           "float32: 1:f", "float32:99999999999999999999:f"};
+  for (size_t i = 0; i < sizeof bad_inputs / sizeof *bad_inputs; ++i) {
+    if (WITH("--input", bad_inputs[i])) fprintf(stderr, "accepted --input %s\n", bad_inputs[i]);
+    CHECK(!WITH("--input", bad_inputs[i]));
+  }
+  CHECK(!WITH("--input", "float32:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1:f"));
+  CHECK(!WITH("--iterations", "-1") && !WITH("--iterations", "1e3") && !WITH("--iterations", ""));
+  CHECK(!WITH("--iterations", "100000000") && !WITH("--warmup", "18446744073709551617"));
+  CHECK(!WITH("--max-seconds", "0") && !WITH("--max-seconds", "nan") && !WITH("--max-seconds", "5s"));
+  CHECK(!WITH("--cpus", "") && !WITH("--cpus", "1,") && !WITH("--cpus", "1024") && !WITH("--threads", "2000"));
+  arguments_release(&parsed);
+  return failed_checks != 0;
+}

@@ -1,0 +1,139 @@
+"""The store on a real POSIX sh: this machine's, over the local transport."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from edgedeploy.deploy.digest import content_sha256, entries_of
+from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
+from edgedeploy.domain.device import Device
+from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.errors import DeviceRunError, DeviceStorageError
+from edgedeploy.transports.local import LocalTransport
+
+
+def store(workdir: Path, project: str = "demo") -> Store:
+    connection = LocalTransport().connect(Device(name="here", transport="local"))
+    return Store(connection, device="here", workdir=str(workdir), project=project)
+
+
+def local(folder: Path, name: str, content: bytes) -> LocalFile:
+    file = folder / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(content)
+    (entry,) = entries_of(file)
+    return LocalFile(local=str(file), entry=FileEntry(path=name, sha256=entry.sha256, size_bytes=entry.size_bytes))
+
+
+def manifest(*files: LocalFile) -> Manifest:
+    return Manifest(schema=MANIFEST_SCHEMA, project="demo", files=tuple(file.entry for file in files))
+
+
+def test_a_file_lands_under_its_digest_and_a_release_links_to_it(tmp_path: Path) -> None:
+    file = local(tmp_path / "src", "a b/it's 模型.bin", b"weights")
+    device = store(tmp_path / "dev ice")
+    assert device.missing((file.entry,)) == {file.entry.sha256}
+    seen: list[int] = []
+    device.receive(file, progress=seen.append)
+    assert sum(seen) == 7
+    assert device.missing((file.entry,)) == frozenset()
+    assert device.activate(manifest(file)) == 1
+    current = tmp_path / "dev ice/projects/demo/current"
+    assert os.readlink(current) == "releases/1"
+    assert (current / "a b/it's 模型.bin").read_bytes() == b"weights"
+    assert list((tmp_path / "dev ice/incoming").iterdir()) == []
+
+
+def test_the_same_release_is_not_made_twice_and_another_is_numbered_on(tmp_path: Path) -> None:
+    one, two = local(tmp_path, "one", b"1"), local(tmp_path, "two", b"2")
+    device = store(tmp_path / "d")
+    for file in (one, two):
+        device.receive(file, progress=lambda _: None)
+    assert device.activate(manifest(one)) == 1
+    again = store(tmp_path / "d")
+    assert again.state.manifest == manifest(one)
+    assert again.activate(manifest(one)) == 1
+    assert again.activate(manifest(one, two)) == 2
+    assert (tmp_path / "d/projects/demo/current/two").read_bytes() == b"2"
+    assert (tmp_path / "d/projects/demo/releases/1/one").read_bytes() == b"1"
+
+
+def test_more_than_nine_releases_count_as_numbers(tmp_path: Path) -> None:
+    files = [local(tmp_path, f"f{i}", bytes([i])) for i in range(12)]
+    for number, file in enumerate(files, 1):
+        device = store(tmp_path / "d")
+        device.receive(file, progress=lambda _: None)
+        assert device.activate(manifest(file)) == number
+
+
+def test_damage_on_the_way_is_found_before_the_file_counts(tmp_path: Path) -> None:
+    file = local(tmp_path, "x", b"good")
+    Path(file.local).write_bytes(b"evil")
+    device = store(tmp_path / "d")
+    with pytest.raises(DeviceRunError, match="arrived damaged"):
+        device.receive(file, progress=lambda _: None)
+    assert device.missing((file.entry,)) == {file.entry.sha256}
+    assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_a_damaged_manifest_on_the_device_is_replaced(tmp_path: Path) -> None:
+    file = local(tmp_path, "x", b"x")
+    device = store(tmp_path / "d")
+    device.receive(file, progress=lambda _: None)
+    device.activate(manifest(file))
+    (tmp_path / "d/projects/demo/releases/1/manifest.json").write_text('{"schema": "half')
+    again = store(tmp_path / "d")
+    assert again.state.manifest is None
+    assert again.activate(manifest(file)) == 2
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "../up", "a/../../b", "new\nline", "", "a/./b", ".."])
+def test_a_path_never_leaves_the_release(tmp_path: Path, path: str) -> None:
+    entry = FileEntry(path=path, sha256="0" * 64, size_bytes=1)
+    with pytest.raises(DeviceRunError, match="leave the release"):
+        store(tmp_path / "d").activate(Manifest(schema=MANIFEST_SCHEMA, project="demo", files=(entry,)))
+
+
+def test_too_little_space_is_said_before_sending(tmp_path: Path) -> None:
+    with pytest.raises(DeviceStorageError, match="not enough space"):
+        store(tmp_path / "d").require_space(1 << 60)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_no_permission(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(DeviceStorageError):
+        store(tmp_path / "d")
+
+
+def test_a_workdir_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(DeviceRunError, match="failed on the device") as caught:
+        store(tmp_path / "file/d")
+    assert "file" in caught.value.seen
+
+
+def test_scratch_folders_go_away(tmp_path: Path) -> None:
+    device = store(tmp_path / "d")
+    with device.scratch() as folder:
+        assert Path(folder).is_dir()
+    assert not Path(folder).exists()
+
+
+def test_home_is_expanded_on_the_device(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    device = store(Path("~/under/home"))
+    assert device.root == str((tmp_path / "under/home").resolve())
+
+
+def test_the_digest_of_a_folder_is_over_its_listing(tmp_path: Path) -> None:
+    import hashlib
+
+    local(tmp_path / "m.mlpackage", "b", b"2")
+    local(tmp_path / "m.mlpackage", "a/c", b"1")
+    entries = entries_of(tmp_path / "m.mlpackage")
+    lines = [f"{hashlib.sha256(c).hexdigest()}  {p}\n" for p, c in (("a/c", b"1"), ("b", b"2"))]
+    assert content_sha256(entries, "m.mlpackage") == hashlib.sha256("".join(lines).encode()).hexdigest()

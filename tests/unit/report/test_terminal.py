@@ -1,0 +1,86 @@
+"""Reports on a terminal and in a pipe, at several widths."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from documents import failed_run, measured_run, report_of
+from rich.console import Console
+
+from edgedeploy.domain.result import PushReport, RunResult
+from edgedeploy.domain.verdict import Verdict
+from edgedeploy.report.terminal import print_history, print_report
+
+FAIL = Verdict(status="fail", reasons=("p50 8.19 ms is over the budget of 5 ms",))
+
+
+def printed(report: PushReport, *, width: int, terminal: bool = False) -> str:
+    out = io.StringIO()
+    print_report(report, Console(file=out, width=width, force_terminal=terminal, color_system="standard" if terminal else None))
+    return out.getvalue()
+
+
+def history(*runs: RunResult, width: int) -> str:
+    out = io.StringIO()
+    print_history(runs, Console(file=out, width=width))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("width", [40, 80, 120, 200])
+def test_nothing_is_wider_than_the_console_and_the_figures_are_there(width: int) -> None:
+    text = printed(report_of(measured_run(verdict=FAIL), failed_run()), width=width)
+    assert max(len(line) for line in text.splitlines()) <= width
+    assert "\x1b" not in text
+    flat = " ".join(text.split())
+    for part in ("8.19 ms", "8.32 ms", "10.6 ms", "3.71 MB", "62.6 MB", "38.4 dB", "fail", "over the budget", "error"):
+        assert part in flat, part
+    assert "DeviceLostError" in flat
+    assert "plug it in again" in flat
+
+
+def test_a_wide_console_has_one_line_per_run_and_all_columns() -> None:
+    lines = printed(report_of(measured_run()), width=200).splitlines()
+    assert lines[0].split()[:4] == ["model", "lane", "device", "size"]
+    assert "max error 0.012" in lines[2]
+    assert "3.71 of 22.7 MB" in lines[2]
+    assert len(lines) == 3
+
+
+def test_a_middling_console_has_a_table_and_a_narrow_one_blocks() -> None:
+    report = report_of(measured_run())
+    assert printed(report, width=120).splitlines()[0].startswith("model")
+    assert printed(report, width=80).splitlines()[0] == "mobilenet  executorch-xnnpack-int8  on desk-pixel  pass"
+    assert "pushed 3.71 of 22.7 MB" in printed(report, width=80)
+
+
+def test_the_verdict_has_its_colour_on_a_terminal() -> None:
+    assert "\x1b[1;32mpass" in printed(report_of(measured_run()), width=80, terminal=True)
+    assert "\x1b[1;31mfail" in printed(report_of(measured_run(verdict=FAIL)), width=80, terminal=True)
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_names_are_neither_markup_nor_escape_sequences(width: int) -> None:
+    text = printed(report_of(measured_run(model="[red]a\x1b[2Jb[/nonsense]")), width=width)
+    assert "[red]a\ufffd[2Jb[/nonsense]" in text
+
+
+def test_no_runs() -> None:
+    assert "nothing in the project" in printed(report_of(), width=80)
+    assert "no runs yet" in history(width=80)
+
+
+def test_history_shows_where_a_series_went() -> None:
+    runs = [
+        measured_run(run_id=f"{day}" * 32, created_at=f"2026-03-0{day}T12:00:00+00:00", base_ns=8_000_000 + day * 500_000)
+        for day in (3, 2, 1)
+    ]
+    wide = history(*runs, failed_run(), width=140).splitlines()
+    assert "▁▄█" in wide[2]
+    assert "2026-03-03 12:00:00" in wide[2]
+    assert wide[2].startswith("33333333 ")
+    assert "error" in wide[5]
+    narrow = history(*runs, width=80)
+    assert "03-03 12:00" in narrow
+    assert "executorch-xnnpack-int8 on desk-pixel" in narrow
+    assert max(len(line) for line in narrow.splitlines()) <= 80

@@ -1,0 +1,69 @@
+"""Agreement against its definition, written a second time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from edgedeploy.agreement import compare, complaints
+from edgedeploy.domain.recipe import Floors
+
+floats = hnp.arrays(np.float32, 7, elements=st.floats(-100, 100, width=32))
+
+
+@given(floats, floats)
+def test_figures_follow_their_definitions(output: np.ndarray, reference: np.ndarray) -> None:
+    found = compare([output], [reference])
+    if np.array_equal(output, reference):
+        assert found.exact
+        return
+    o, r = [float(x) for x in output], [float(x) for x in reference]
+    assert found.max_abs_error == max(abs(a - b) for a, b in zip(o, r, strict=True))
+    noise, signal = sum((a - b) ** 2 for a, b in zip(r, o, strict=True)), sum(a * a for a in r)
+    expected = 10 * math.log10(signal / noise) if signal else -999.0
+    assert found.sqnr_db == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    norms = math.sqrt(sum(a * a for a in o)) * math.sqrt(signal)
+    expected_cosine = sum(a * b for a, b in zip(o, r, strict=True)) / norms if norms else 0.0
+    assert found.cosine == pytest.approx(expected_cosine, rel=1e-6, abs=1e-6)
+
+
+def test_the_worst_output_counts() -> None:
+    good, bad = np.array([1.0, 2.0]), np.array([-1.0, 2.0])
+    found = compare([good, bad], [good, good])
+    assert not found.exact
+    assert found.max_abs_error == 2.0
+    assert found.cosine == pytest.approx(0.6)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf])
+def test_nan_and_infinity_are_never_a_good_number(odd: float) -> None:
+    found = compare([np.array([1.0, odd])], [np.array([1.0, 2.0])])
+    assert not found.finite
+    assert complaints(found, Floors()) == ("an output is NaN or infinite where PyTorch's is not",)
+
+
+def test_infinity_where_pytorch_has_infinity_is_right() -> None:
+    assert compare([np.array([1.0, -np.inf])], [np.array([1.0, -np.inf])]).exact
+    assert not compare([np.array([1.0, np.inf])], [np.array([1.0, -np.inf])]).finite
+
+
+def test_integers_and_booleans_are_compared_too() -> None:
+    assert compare([np.array([1, 2], np.int64)], [np.array([1, 2], np.int64)]).exact
+    assert compare([np.array([True])], [np.array([False])]).max_abs_error == 1.0
+
+
+def test_another_shape_is_an_error() -> None:
+    with pytest.raises(ValueError, match="against"):
+        compare([np.zeros(2)], [np.zeros(3)])
+
+
+def test_floors() -> None:
+    found = compare([np.array([1.0, 2.1])], [np.array([1.0, 2.0])])
+    assert complaints(found, Floors(min_sqnr_db=20.0, min_cosine=0.9, max_abs_error=0.2)) == ()
+    short = complaints(found, Floors(min_sqnr_db=60.0, min_cosine=0.99999, max_abs_error=0.01))
+    assert [text.split()[0] for text in short] == ["SQNR", "cosine", "largest"]
