@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-import platformdirs
 
 from edgedeploy.errors import UsageError
+from edgedeploy.places import cache_folder
 
 
 def key_of(*parts: object) -> str:
@@ -24,7 +24,7 @@ class Cache:
     """Folders under the user's cache folder. An entry appears whole, by a rename, or not at all."""
 
     def __init__(self, root: Path | None = None) -> None:
-        self.root = root or platformdirs.user_cache_path("edgedeploy")
+        self.root = root or cache_folder()
 
     @property
     def runners(self) -> Path:

@@ -5,13 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from pathlib import Path
 
-import platformdirs
-
 from edgedeploy import registry
-from edgedeploy.config.lab import lab_file, read_lab
 from edgedeploy.config.targets import find_target, read_target, target_files
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.target import Target
+from edgedeploy.places import config_folder
 from edgedeploy.shipped import shipped
 
 
@@ -24,7 +22,7 @@ class Lab:
     @cached_property
     def target_files(self) -> dict[str, Path]:
         """Name to file of every target."""
-        own = platformdirs.user_config_path("edgedeploy") / "targets"
+        own = config_folder() / "targets"
         folders = [shipped("targets"), *registry.target_packs(), own]
         if self._root is not None:
             folders.append(self._root / "targets")
@@ -38,6 +36,8 @@ class Lab:
     @cached_property
     def devices(self) -> tuple[Device, ...]:
         """The units of the lab file; none without one."""
+        from edgedeploy.config.lab import lab_file, read_lab  # a listing of targets does without
+
         file = lab_file(self._root)
         return read_lab(file, self.targets) if file else ()
 

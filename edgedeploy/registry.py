@@ -5,21 +5,62 @@ A plug-in is a distribution with entry points in the groups below; edgedeploy's 
 
 from __future__ import annotations
 
+import os
+import sys
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib import import_module
 from pathlib import Path
-from typing import Literal, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, cast
 
 from edgedeploy.errors import MissingToolError, UsageError
-from edgedeploy.ports import Compressor, Exporter, Probe, Runtime, Transport
 from edgedeploy.suggest import did_you_mean
+
+if TYPE_CHECKING:
+    from edgedeploy.ports import Compressor, Exporter, Probe, Runtime, Transport
 
 Group = Literal["exporters", "transports", "runtimes", "compressors", "probes", "targets"]
 
 
+class _Point(NamedTuple):
+    value: str
+    owner: str
+
+
 @cache
-def _points(group: Group) -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=f"edgedeploy.{group}")}
+def _all_points() -> dict[str, dict[str, _Point]]:
+    """Entry points of every ``edgedeploy.*`` group, by group and name; the first on the path wins, as at import.
+
+    ``importlib.metadata`` would do, and takes longer to import than everything else a listing of targets needs. The file is
+    an INI with ``name = module:attribute`` lines (PyPA's entry points specification).
+    """
+    groups: dict[str, dict[str, _Point]] = {}
+    for folder in dict.fromkeys(sys.path):
+        try:
+            entries = [entry.path for entry in os.scandir(folder or ".") if entry.name.endswith((".dist-info", ".egg-info"))]
+        except OSError:
+            continue
+        for entry in sorted(entries):
+            try:
+                text = Path(entry, "entry_points.txt").read_text(encoding="utf-8")
+            except (OSError, UnicodeDecodeError):
+                continue
+            if "[edgedeploy." in text:
+                _read_points(text, Path(entry).name.split("-")[0], groups)
+    return groups
+
+
+def _read_points(text: str, owner: str, groups: dict[str, dict[str, _Point]]) -> None:
+    group = ""
+    for line in map(str.strip, text.splitlines()):
+        if line.startswith("["):
+            group = line.strip("[]")
+        elif "=" in line and group.startswith("edgedeploy.") and not line.startswith(("#", ";")):
+            name, _, value = line.partition("=")
+            groups.setdefault(group, {}).setdefault(name.strip(), _Point(value.strip(), owner))
+
+
+def _points(group: Group) -> dict[str, _Point]:
+    return _all_points().get(f"edgedeploy.{group}", {})
 
 
 def names(group: Group) -> tuple[str, ...]:
@@ -32,14 +73,15 @@ def _load(group: Group, name: str) -> object:
     if point is None:
         raise UsageError(f"no {group[:-1]} named {name!r} is installed", next_step=did_you_mean(name, _points(group)))
     try:
-        return point.load()
+        module, _, attribute = point.value.partition(":")
+        loaded = import_module(module)
+        return getattr(loaded, attribute) if attribute else loaded
     except (ImportError, AttributeError, SyntaxError) as error:
-        owner = point.dist.name if point.dist else "edgedeploy"
         raise MissingToolError(
             f"the {group[:-1]} {name!r} cannot be loaded",
-            where=f"entry point {point.value} of {owner}",
+            where=f"entry point {point.value} of {point.owner}",
             seen=f"{type(error).__name__}: {error}",
-            next_step=f"reinstall it: pip install --force-reinstall {owner}",
+            next_step=f"reinstall it: pip install --force-reinstall {point.owner}",
         ) from error
 
 

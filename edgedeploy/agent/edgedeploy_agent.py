@@ -248,7 +248,7 @@ def read_cases(inputs: list[Input]) -> list[list[bytes]]:
         if cases == 0 or rest:
             raise RunnerFailure(
                 "input",
-                f"{tensor.file} has {len(content)} bytes, not a multiple of the {tensor.size_bytes} that {tensor} takes",
+                f"{tensor.file} has {len(content)} bytes, not a multiple of {tensor.size_bytes}, as {tensor} takes",
             )
         if per_input and cases != len(per_input[0]):
             raise RunnerFailure("input", f"{tensor.file} holds {cases} cases, the inputs before it {len(per_input[0])}")
@@ -472,8 +472,8 @@ class CoreMl:
     _dtypes = {65552: "float16", 65568: "float32", 65600: "float64", 131104: "int32"}
 
     def prepare(self, threads: int) -> None:
-        if sys.platform != "darwin":
-            raise RunnerFailure("load", f"Core ML models run on macOS only, this is {sys.platform}")
+        if platform.system() != "Darwin":
+            raise RunnerFailure("load", f"Core ML models run on macOS only, this is {platform.system()}")
         if threads > 1:
             raise RunnerFailure("usage", "Core ML chooses its threads itself: --threads has to be 0 or 1")
         self._coremltools = importlib.import_module("coremltools")
@@ -697,7 +697,7 @@ def answer(argv: list[str]) -> tuple[dict[str, Any], int]:
         return session.run(parse_arguments(argv)), 0
     except RunnerFailure as failure:
         stage, message = failure.stage, str(failure)
-    except Exception as error:  # noqa: BLE001 - engines raise what they like, and all of it is the host's to know
+    except Exception as error:  # engines raise what they like, and all of it is the host's to know
         stage, message = session.stage, f"{type(error).__name__}: {error}"
     code = EXIT_WRONG_ARGUMENTS if stage == "usage" else EXIT_FAILED
     return {"schema": SCHEMA, "error": {"stage": stage, "message": message[:1000]}}, code

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-import platformdirs
-
 from edgedeploy.config.strict import read
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.project import Lab, LabDevice
 from edgedeploy.domain.target import Target
 from edgedeploy.errors import ConfigError
+from edgedeploy.places import config_folder
 from edgedeploy.suggest import did_you_mean
 
 FILE_NAME = "lab.toml"
@@ -28,7 +27,7 @@ def lab_file(project_root: Path | None) -> Path | None:
         if not Path(named).is_file():
             raise ConfigError("no such file", where=f"EDGEDEPLOY_LAB={named}")
         return Path(named)
-    candidates = [platformdirs.user_config_path("edgedeploy") / FILE_NAME]
+    candidates = [config_folder() / FILE_NAME]
     if project_root is not None:
         candidates.insert(0, project_root / FILE_NAME)
     return next((file for file in candidates if file.is_file()), None)

@@ -11,7 +11,8 @@ from edgedeploy.domain.target import Lane
 
 ARTIFACT_SCHEMA = "edgedeploy.artifact/1"
 
-Format = Literal["pte", "tflite", "mlpackage"]
+Format = str
+"""``pte``, ``tflite``, ``mlpackage``, or what a plug-in's exporter and runtime agree on."""
 DType = Literal["float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 

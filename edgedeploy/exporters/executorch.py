@@ -20,8 +20,9 @@ _SDK = "ExecuTorch"
 class ExecutorchExporter:
     """Writes ``model.pte``.
 
-    ``int8`` is PT2E static quantization: weights per channel and symmetric, activations per tensor with ranges observed
-    on ``model.calibration``. Embeddings, normalisations and the inside of attention stay in float32.
+    ``int8`` is PT2E quantization with symmetric weights per channel. Activations are static, per tensor, with ranges
+    observed on ``model.calibration``. In models with attention or run-time normalisation that holds for convolutions
+    only; linear layers choose their ranges per token while they run, and the rest, embeddings included, stays in float32.
     """
 
     name: str = "executorch"

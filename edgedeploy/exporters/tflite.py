@@ -21,7 +21,8 @@ class TfliteExporter:
     """Writes ``model.tflite``. int64 and float64 become 32 bits wide, inputs and outputs included.
 
     ``int8`` is static: int8 weights per channel, int8 activations with ranges observed on ``model.calibration``, inputs
-    and outputs left in float32. Dynamic quantization per channel is often closer to the float model, and is not offered,
+    and outputs left in float32. In models with attention or run-time normalisation only layers with weights are int8,
+    except those whose activations have outliers; embeddings stay in float32. Dynamic quantization per channel is often closer to the float model, and is not offered,
     because tflite-runtime 2.14, still the newest on many boards, loads it and computes nonsense.
     """
 
@@ -49,6 +50,7 @@ class TfliteExporter:
         quiet_sdks()
         from edgedeploy.exporters import tflite_file
         from edgedeploy.exporters.diagnosis import explained
+        from edgedeploy.exporters.int8_scope import activations_fit_int8
         from edgedeploy.exporters.tracing import trace
 
         emit("tracing with torch.export")
@@ -58,7 +60,9 @@ class TfliteExporter:
             content = tflite_file.convert(traced.module, model.example_inputs)
             if request.lane.precision == "int8":
                 emit(f"calibrating int8 on {len(model.calibration)} inputs")
-                content = tflite_file.quantize(content, model.calibration)
+                content = tflite_file.quantize(
+                    content, model.calibration, everything=activations_fit_int8(traced.program)
+                )
         emit("reading the file back")
         Path(request.folder, _ENTRY).write_bytes(content)
         inputs, outputs = tflite_file.signature(content)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 
 import litert_torch
+import litert_torch.progress
 import numpy as np
 import torch
 from ai_edge_litert import schema_py_generated as schema
@@ -17,32 +19,56 @@ from torch import Tensor, nn
 from edgedeploy.domain.artifact import TensorSpec
 from edgedeploy.exporters.operator_counts import bounded
 from edgedeploy.exporters.signature import dtype_name
+from edgedeploy.exporters.tflite_outliers import layers_with_outliers
 
 _SIGNATURE = "serving_default"
+_WEIGHTED = (
+    qtyping.TFLOperationName.FULLY_CONNECTED,
+    qtyping.TFLOperationName.CONV_2D,
+    qtyping.TFLOperationName.DEPTHWISE_CONV_2D,
+    qtyping.TFLOperationName.CONV_2D_TRANSPOSE,
+)
 
 
 def convert(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
     """The float32 model as the bytes of a ``.tflite`` file."""
+    litert_torch.progress.config.show_progress = False
     with torch.no_grad():
         return bytes(litert_torch.convert(module, inputs).model_content())
 
 
-def quantize(float_model: bytes, calibration: Sequence[tuple[Tensor, ...]]) -> bytes:
-    """The model in static int8, with float inputs and outputs."""
-    quantizing = quantizer.Quantizer(bytearray(float_model))
-    quantizing.load_quantization_recipe(recipe.static_wi8_ai8())
-    for boundary in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
-        quantizing.update_quantization_recipe(
-            regex=".*", operation_name=boundary, algorithm_key=AlgorithmName.NO_QUANTIZE
-        )
+def quantize(float_model: bytes, calibration: Sequence[tuple[Tensor, ...]], *, everything: bool) -> bytes:
+    """The model in static int8, with float inputs and outputs.
+
+    ``everything``: all operators. Else only layers with weights, and of those only the ones without outliers.
+    """
     declared, _ = signature(float_model)
     samples = [
         {spec.name: np.asarray(tensor.numpy(), dtype=spec.dtype) for spec, tensor in zip(declared, batch, strict=True)}
         for batch in calibration
     ]
+    quantizing = quantizer.Quantizer(bytearray(float_model))
+    if everything:
+        quantizing.load_quantization_recipe(recipe.static_wi8_ai8())
+        for boundary in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
+            _leave_in_float(quantizing, ".*", boundary)
+    else:
+        for operator in _WEIGHTED:
+            quantizing.add_static_config(
+                regex=".*", operation_name=operator, activation_num_bits=8, weight_num_bits=8
+            )
+        for layer in layers_with_outliers(float_model, _SIGNATURE, samples):
+            for operator in _WEIGHTED:
+                _leave_in_float(quantizing, f"^{re.escape(layer)};?$", operator)
     ranges = quantizing.calibrate({_SIGNATURE: samples}, num_threads=1)
     result = quantizing.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
     return bytes(result.quantized_model)
+
+
+def _leave_in_float(quantizing: quantizer.Quantizer, regex: str, operator: qtyping.TFLOperationName) -> None:
+    quantizing.update_quantization_recipe(
+        regex=regex, operation_name=operator, algorithm_key=AlgorithmName.NO_QUANTIZE
+    )
 
 
 def signature(content: bytes) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:

@@ -6,6 +6,8 @@ import hashlib
 import os
 from pathlib import Path
 
+from edgedeploy.places import state_folder
+
 URL_VARIABLE = "EDGEDEPLOY_RESULTS_URL"
 
 
@@ -22,13 +24,6 @@ def default_url(project_root: Path, project_name: str, *, configured: str = "") 
     root = project_root.expanduser().absolute()
     place = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
     return f"sqlite:///{state_folder() / f'{project_name}-{place}' / 'history.sqlite'}"
-
-
-def state_folder() -> Path:
-    """The folder of this user that edgedeploy's histories live in. It need not exist yet."""
-    from platformdirs import user_state_dir
-
-    return Path(user_state_dir("edgedeploy", appauthor=False))
 
 
 def _anchored(url: str, root: Path) -> str:

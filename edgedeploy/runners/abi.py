@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import sys
-from typing import Literal, cast
+from typing import Literal
 
 from edgedeploy.errors import UsageError
 
@@ -39,4 +39,4 @@ def native_abi(abi: str) -> NativeAbi:
             seen=f"known: {', '.join(_NATIVE_ABIS)}",
             next_step="choose a runtime that runs in Python, such as the agent",
         )
-    return cast("NativeAbi", wanted)
+    return wanted

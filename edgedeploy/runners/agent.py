@@ -15,6 +15,4 @@ def agent_runner() -> RunnerBundle:
     """Return the agent: one file, started with the device's Python interpreter."""
     # Found as a file and not imported: it is written for the device's Python, and names engines the host may not have.
     folder = Path(edgedeploy.agent.__path__[0])
-    return RunnerBundle(
-        name="agent", files=(local_file(folder / _FILE, _FILE),), start=("{python}", "{dir}/" + _FILE)
-    )
+    return RunnerBundle(name="agent", files=(local_file(folder / _FILE, _FILE),), start=("{python}", "{dir}/" + _FILE))

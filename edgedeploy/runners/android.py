@@ -15,8 +15,9 @@ import msgspec
 from edgedeploy.errors import MissingToolError
 from edgedeploy.runners.abi import Engine
 
-# Android 9: the oldest that the engines' own Android packages still support is older, phones in use are newer.
+# Android 9, of 2018: older phones are not worth a build of their own.
 _ANDROID_PLATFORM = "android-28"
+_PREBUILT = "toolchains/llvm/prebuilt/*"
 _LIBRARY_FOLDER_VARIABLE: dict[Engine, str] = {
     "executorch": "EDGEDEPLOY_ANDROID_EXECUTORCH",
     "litert": "EDGEDEPLOY_ANDROID_LITERT",
@@ -87,8 +88,8 @@ def find_android_sdk(engine: Engine) -> AndroidSdk:
         raise MissingToolError(f"a build with the Android NDK needs {missing}")
     ndk = Path(_ndk_variable())
     folder = Path(os.environ[_LIBRARY_FOLDER_VARIABLE[engine]])
-    strip = next(ndk.glob("toolchains/llvm/prebuilt/*/bin/llvm-strip"), None)
-    cxx_library = next(ndk.glob("toolchains/llvm/prebuilt/*/sysroot/usr/lib/aarch64-linux-android/libc++_shared.so"), None)
+    strip = next(ndk.glob(f"{_PREBUILT}/bin/llvm-strip"), None)
+    cxx_library = next(ndk.glob(f"{_PREBUILT}/sysroot/usr/lib/aarch64-linux-android/libc++_shared.so"), None)
     if strip is None or cxx_library is None or not (ndk / "build/cmake/android.toolchain.cmake").is_file():
         raise MissingToolError("ANDROID_NDK_HOME does not name an Android NDK", where=str(ndk))
     if not any((folder / "lib").glob("lib*.so")):

@@ -54,7 +54,7 @@ def run_tool(argv: Sequence[str], *, what: str, timeout_s: float = _BUILD_TIMEOU
     environment["LC_ALL"] = "C"
     command = " ".join(argv)
     try:
-        done = subprocess.run(  # noqa: S603 - an argument list, made here
+        done = subprocess.run(
             argv, capture_output=True, check=False, timeout=timeout_s, env=environment, stdin=subprocess.DEVNULL
         )
     except subprocess.TimeoutExpired as error:

@@ -100,11 +100,6 @@ class _FailureDocument(msgspec.Struct, frozen=True):
     error: _Failure
 
 
-class _Header(msgspec.Struct, frozen=True):
-    schema: str | None = None
-    error: msgspec.Raw | None = None
-
-
 _ADVICE_BY_STAGE: dict[Stage, str] = {
     "usage": "update edgedeploy's runner on the device: it does not take the arguments of this version",
     "read": "push again: a file of the release is missing on the device, or cannot be read there",
@@ -113,6 +108,9 @@ _ADVICE_BY_STAGE: dict[Stage, str] = {
     "execute": "choose another lane or precision: the model fails while it runs on this device",
     "output": "free some storage on the device, and check that its working folder can be written",
 }
+
+# Numbers are Linux's; the first sixteen, which are all that matter here, are the same on every POSIX system.
+_SIGNAL_NAMES: dict[int, str] = {int(member): member.name for member in signal.Signals}
 
 _ADVICE_BY_SIGNAL: dict[int, str] = {
     signal.SIGILL: (
@@ -131,20 +129,18 @@ _ADVICE_BY_SIGNAL: dict[int, str] = {
 }
 
 # What loaders, kernels and shells say when a program cannot even start -> what it means.
-_ADVICE_BY_TEXT: tuple[tuple[str, str], ...] = (
-    (
-        "GLIBC_",
-        "the device's C library is older than the one the runner was built for (glibc 2.34, Debian 12, Ubuntu 22.04): "
-        "update the device, or use a runtime that needs only Python",
+_ADVICE_BY_TEXT: dict[str, str] = {
+    "GLIBC_": (
+        "the device's C library is older than the runner's (glibc 2.34, as in Debian 12 and Ubuntu 22.04): update the "
+        "device's system, or use a runtime that needs only Python"
     ),
-    (
-        "error while loading shared libraries",
-        "a library is missing on the device: libstdc++6 and libgcc-s1 are needed besides what was pushed",
+    "error while loading shared libraries": (
+        "a library is missing on the device: libstdc++6 and libgcc-s1 are needed besides what was pushed"
     ),
-    ("Exec format error", "the program is for another processor: check the target's abi"),
-    ("not executable: 64-bit ELF file", "the device runs 32-bit programs only: check the target's abi"),
-    ("No module named", "install the missing package for the device's Python"),
-)
+    "Exec format error": "the program is for another processor: check the target's abi",
+    "not executable: 64-bit ELF file": "the device runs 32-bit programs only: check the target's abi",
+    "No module named": "install the missing package for the device's Python",
+}
 
 
 def _quote(content: bytes) -> str:
@@ -165,12 +161,12 @@ def _signal_of(exit_code: int) -> int | None:
     if exit_code < 0:
         return -exit_code
     number = exit_code - _SIGNAL_BASE
-    return number if number in iter(signal.Signals) else None
+    return number if number in _SIGNAL_NAMES else None
 
 
 def _advice(exit_code: int, stderr: bytes) -> str:
     text = stderr[-65536:].decode("utf-8", "replace")
-    for sign, advice in _ADVICE_BY_TEXT:
+    for sign, advice in _ADVICE_BY_TEXT.items():
         if sign in text:
             return advice
     if exit_code == _NOT_EXECUTABLE:
@@ -190,7 +186,7 @@ def _reject_silence(exit_code: int, stderr: bytes, where: str) -> NoReturn:
     said = _quote(stderr) or "nothing on stdout or stderr"
     number = _signal_of(exit_code)
     if number is not None:
-        name = signal.Signals(number).name if number in iter(signal.Signals) else f"signal {number}"
+        name = _SIGNAL_NAMES.get(number, f"signal {number}")
         advice = _ADVICE_BY_SIGNAL.get(number, "run it again; if it stays, try another lane or runtime")
         raise RunnerError(f"the runner died of {name}", where=where, seen=said, next_step=advice)
     what = {
@@ -205,20 +201,17 @@ def _reject_text(stdout: bytes, exit_code: int, stderr: bytes, where: str) -> No
     number = _signal_of(exit_code)
     if number is not None:
         _reject_silence(exit_code, stderr, where)
-    half = stdout.lstrip().startswith(b"{")
-    raise RunnerError(
-        "the runner's document is cut off or damaged" if half else "the runner printed something else than its document",
-        where=where,
-        seen=f"{_quote(stdout)} (exit code {exit_code}; stderr: {_quote(stderr) or 'empty'})",
-        next_step="check that the connection held and that the device's storage is not full, then run again"
-        if half
-        else _advice(exit_code, stderr),
-    )
+    seen = f"{_quote(stdout)} (exit code {exit_code}; stderr: {_quote(stderr) or 'empty'})"
+    if stdout.lstrip().startswith(b"{"):
+        what, advice = "the runner's document is cut off or damaged", "check that the connection held, and run again"
+    else:
+        what, advice = "the runner printed something else than its document", _advice(exit_code, stderr)
+    raise RunnerError(what, where=where, seen=seen, next_step=advice)
 
 
-def _reject_failure(stdout: bytes, exit_code: int, where: str) -> NoReturn:
+def _reject_failure(content: object, stdout: bytes, exit_code: int, where: str) -> NoReturn:
     try:
-        failure = msgspec.json.decode(stdout, type=_FailureDocument).error
+        failure = msgspec.convert(content, _FailureDocument).error
     except msgspec.ValidationError as error:
         raise RunnerError(
             f"the runner's report of a failure breaks the protocol: {error}",
@@ -250,22 +243,25 @@ def parse_document(stdout: bytes, *, exit_code: int, stderr: bytes, where: str) 
     if not stdout.strip():
         _reject_silence(exit_code, stderr, where)
     try:
-        header = msgspec.json.decode(stdout, type=_Header)
+        content = msgspec.json.decode(stdout)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        content = None
+    if not isinstance(content, dict):
         _reject_text(stdout, exit_code, stderr, where)
-    if header.schema != SCHEMA:
+    schema = content.get("schema")
+    if schema != SCHEMA:
         raise RunnerError(
-            f"the runner's document has schema {_quote(repr(header.schema).encode('utf-8', 'replace'))}, "
+            f"the runner's document has schema {_quote(repr(schema).encode('utf-8', 'replace'))}, "
             f"this edgedeploy reads '{SCHEMA}'",
             where=where,
             seen=_quote(stdout),
             next_step="push again with this version of edgedeploy, so that runner and host match",
         )
-    if header.error is not None:
-        _reject_failure(stdout, exit_code, where)
+    if "error" in content:
+        _reject_failure(content, stdout, exit_code, where)
     try:
-        document = msgspec.json.decode(stdout, type=RunnerDocument)
-    except (msgspec.ValidationError, RecursionError) as error:
+        document = msgspec.convert(content, RunnerDocument)
+    except msgspec.ValidationError as error:
         raise RunnerError(
             f"the runner's document breaks the protocol: {_quote(str(error).encode('utf-8', 'replace'))}",
             where=where,

@@ -52,8 +52,10 @@ def native_runner(engine: Engine, abi: str, *, cache_dir: Path, emit: Emit) -> R
     CPU, and 18 MB of download for an ABI other than this machine's; afterwards some 50 ms, for digests.
 
     Args:
+        engine: which one; its version is pinned.
         abi: ``linux-x86_64``, ``linux-aarch64``, ``android-arm64``, or ``host`` for this machine's own.
         cache_dir: everything is kept below it; the bundle's files lie there and stay there.
+        emit: told what takes time: a download, a build.
 
     Raises:
         UsageError: there is no native runner for that ABI.
@@ -67,7 +69,7 @@ def native_runner(engine: Engine, abi: str, *, cache_dir: Path, emit: Emit) -> R
         recipe = _android_glibc_recipe(engine, cache_dir, emit)
     else:
         recipe = _android_ndk_recipe(engine, find_android_sdk(engine))
-    folder = cache_dir / "runners" / f"{recipe.name}-{_key(recipe)}"
+    folder = cache_dir / "built" / f"{recipe.name}-{_key(recipe)}"
     with _only_one_process(folder):
         bundle = _cached(folder, recipe)
         if bundle is None:
@@ -113,9 +115,7 @@ def _android_glibc_recipe(engine: Engine, cache_dir: Path, emit: Emit) -> _Recip
     toolchain = find_toolchain("linux-aarch64")
     start = (f"{{dir}}/{LOADER}", "--library-path", "{dir}", f"{{dir}}/{linux.program}")
     system_files = tuple((name, sysroot_file(toolchain, name)) for name in GLIBC_FILES)
-    return msgspec.structs.replace(
-        linux, name=f"{engine}-android-arm64-glibc", start=start, system_files=system_files
-    )
+    return msgspec.structs.replace(linux, name=f"{engine}-android-arm64-glibc", start=start, system_files=system_files)
 
 
 def _android_ndk_recipe(engine: Engine, sdk: AndroidSdk) -> _Recipe:

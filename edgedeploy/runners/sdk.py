@@ -137,7 +137,7 @@ def _pip_download(wheel: _Wheel, abi: LinuxAbi, scratch: Path, folder: Path) -> 
     argv = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", *options, "--dest"]
     by_hand = " ".join(["python", *argv[1:], str(folder), requirement])
     try:
-        done = subprocess.run(  # noqa: S603 - an argument list, made here
+        done = subprocess.run(
             [*argv, str(scratch), requirement],
             capture_output=True,
             check=False,

@@ -62,7 +62,12 @@ def select(
                 next_step=f"`edgedeploy export --target {target.name}` works; pushing needs a plug-in with that transport",
             )
     inventory = take_inventory(lab, targets, target.transports)
-    units = [device for device in inventory.devices if device.target == target.name]
+    units = [
+        # This machine is a unit of every target that is reached by the local transport.
+        msgspec.structs.replace(device, target=target.name) if device.transport == "local" else device
+        for device in inventory.devices
+        if device.target == target.name or device.transport == "local"
+    ]
     if wanted:
         return tuple(_named(name, units, inventory, target) for name in dict.fromkeys(wanted))
     ready = tuple(device for device in units if device.state == "ready")

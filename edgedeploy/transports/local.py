@@ -75,8 +75,10 @@ class LocalConnection:
         with local.open("rb") as source:
             try:
                 # A new file rather than new content: a program that runs from the old one goes on, links keep their bytes.
-                Path(remote).unlink(missing_ok=True)
-                with Path(remote).open("xb") as sink:
+                target = Path(remote)
+                if target.is_file() or target.is_symlink():
+                    target.unlink()
+                with target.open("wb") as sink:
                     while chunk := source.read(_CHUNK_BYTES):
                         sink.write(chunk)
                         progress(len(chunk))

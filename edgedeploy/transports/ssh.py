@@ -16,9 +16,10 @@ from edgedeploy.shell import quote_command
 from edgedeploy.transports.known_hosts import HostKey
 from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
 from edgedeploy.transports.ssh_endpoint import Endpoint, endpoint_of
-from edgedeploy.transports.ssh_exec import CommandTimeoutError, PeerSilentError, RawEnd, open_channel, run_line
+from edgedeploy.transports.ssh_exec import CommandTimeoutError, PeerSilentError, RawEnd, run_line
 from edgedeploy.transports.ssh_link import HostKeyError, Link, open_link
 from edgedeploy.transports.ssh_login import LoginRefusedError, log_in
+from edgedeploy.transports.ssh_stream import pour_in, pour_out
 from edgedeploy.transports.storage_complaints import cannot_write
 from edgedeploy.transports.tracked_command import (
     WITNESS_EXIT_CODE,
@@ -27,3 +28,152 @@ from edgedeploy.transports.tracked_command import (
     read_tracked,
     tracked_line,
 )
+
+_KILL_S = 5.0
+_GROUP_WAS_KILLED = 137  # 128 + SIGKILL; the protocol names the signal, paramiko does not pass it on
+# An old file is removed, not overwritten: a program that runs from it goes on, links to it keep their bytes, and a
+# read-only file can be replaced. Devices and pipes stay what they are.
+_RECEIVE_SCRIPT = 'if [ -f "$1" ] || [ -L "$1" ]; then rm -f -- "$1" || exit 1; fi; exec cat > "$1"'
+
+
+class SshTransport:
+    """Machines named in the lab file; nothing is searched for.
+
+    Args:
+        ssh_folder: where ``config``, ``known_hosts`` and keys are; ``~/.ssh`` unless a test says otherwise.
+    """
+
+    name = "ssh"
+
+    def __init__(self, ssh_folder: Path | None = None) -> None:
+        self._ssh_folder = ssh_folder
+
+    def discover(self) -> tuple[Device, ...]:
+        """Return nothing: SSH devices are there only by being named."""
+        return ()
+
+    def state(self, device: Device) -> Device:
+        """Return ``device`` as it is now, found out by logging in."""
+        state: DeviceState = "ready"
+        detail = ""
+        try:
+            self.connect(device).close()
+        except (LoginRefusedError, HostKeyError) as exc:
+            state, detail = "unauthorized", f"{exc.what} ({exc.seen})"
+        except (DeviceUnavailableError, DeviceLostError) as exc:
+            state, detail = "unreachable", exc.what
+        return msgspec.structs.replace(device, state=state, detail=detail)
+
+    def connect(self, device: Device) -> SshConnection:
+        """Connect, verify the host key, log in; see :class:`edgedeploy.ports.Transport`."""
+        endpoint = endpoint_of(device, self._ssh_folder or Path.home() / ".ssh")
+        link = open_link(endpoint)
+        try:
+            log_in(link.transport, endpoint)
+        except (paramiko.SSHException, EOFError, OSError) as exc:
+            link.close()
+            raise DeviceUnavailableError(
+                f"{endpoint.spoken} broke off while we logged in",
+                where=f"device {device.name}",
+                seen=str(exc),
+                next_step=f"see what ssh says: ssh -v {endpoint.ssh_words}",
+            ) from exc
+        except BaseException:
+            link.close()
+            raise
+        return SshConnection(link, endpoint)
+
+
+class SshConnection:
+    """One login; every command is a channel of its own."""
+
+    def __init__(self, link: Link, endpoint: Endpoint) -> None:
+        self._link = link
+        self._transport = link.transport
+        self._device_name = endpoint.device
+        self._next_step = f"check power and network, then: ssh {endpoint.ssh_words} true"
+
+    @property
+    def host_key(self) -> HostKey:
+        """The verified key of the board."""
+        key = self._transport.get_remote_server_key()
+        return HostKey(kind=key.get_name(), blob=key.asbytes())
+
+    def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
+        """Run ``argv`` under sh; see :class:`edgedeploy.ports.Connection`."""
+        token = new_token()
+        line = tracked_line(argv, token)
+        with self._present(f"running {argv[0]}"):
+            try:
+                end = run_line(self._transport, line, timeout_s=timeout_s, stdin=stdin)
+            except CommandTimeoutError as exc:
+                self._kill(read_tracked(exc.stderr, token).process_group)
+                raise DeviceLostError(
+                    f"a command did not end within {timeout_s:g} s and was killed",
+                    where=f"device {self._device_name}",
+                    seen=quote_command(argv),
+                ) from exc
+        tracked = read_tracked(end.stderr, token)
+        if tracked.exit_code is not None and end.exit_status == WITNESS_EXIT_CODE:
+            return Completed(exit_code=tracked.exit_code, stdout=end.stdout, stderr=tracked.stderr)
+        if tracked.process_group is not None and end.exit_status is None:
+            # The wrapper itself was killed: the whole group was, by the command or for want of memory.
+            return Completed(exit_code=_GROUP_WAS_KILLED, stdout=end.stdout, stderr=tracked.stderr)
+        raise DeviceRunError(
+            "the login shell of the board did not start our command",
+            where=f"device {self._device_name}",
+            seen=f"exit status {end.exit_status}: {_text(end.stderr or end.stdout)}",
+            next_step="the user needs a shell that takes commands (no nologin, no forced command), and sh on its PATH",
+        )
+
+    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
+        """Copy ``local`` there; see :class:`edgedeploy.ports.Connection`."""
+        size_of_file_to_send(local)
+        line = "exec " + quote_command(["sh", "-c", _RECEIVE_SCRIPT, "sh", remote])
+        with self._present(f"receiving {remote}"), local.open("rb") as source:
+            end = pour_in(self._transport, line, source, progress)
+        if end.exit_status != 0:
+            raise cannot_write(remote, device=self._device_name, seen=_text(end.stderr) or _status(end))
+
+    def fetch(self, remote: str, local: Path) -> None:
+        """Copy ``remote`` here; see :class:`edgedeploy.ports.Connection`."""
+        line = "exec " + quote_command(["cat", "--", remote])
+        with self._present(f"giving {remote}"), whole_or_absent(local) as part:
+            with part.open("xb") as sink:
+                end = pour_out(self._transport, line, sink)
+            if end.exit_status != 0:
+                raise DeviceRunError(
+                    f"cannot read {remote}",
+                    where=f"device {self._device_name}",
+                    seen=_text(end.stderr) or _status(end),
+                )
+
+    def close(self) -> None:
+        """Log out."""
+        self._link.close()
+
+    @contextlib.contextmanager
+    def _present(self, doing: str) -> Iterator[None]:
+        try:
+            yield
+        except PeerSilentError as exc:
+            raise DeviceLostError(
+                f"the device went away while {doing}",
+                where=f"device {self._device_name}",
+                seen=str(exc),
+                next_step=self._next_step,
+            ) from exc
+
+    def _kill(self, process_group: int | None) -> None:
+        if process_group is None:
+            return
+        with contextlib.suppress(PeerSilentError, CommandTimeoutError):  # gone altogether: nobody is left to kill
+            run_line(self._transport, kill_line(process_group), timeout_s=_KILL_S, stdin=b"")
+
+
+def _status(end: RawEnd) -> str:
+    return "a signal ended it" if end.exit_status is None else f"exit status {end.exit_status}"
+
+
+def _text(said: bytes) -> str:
+    return said.decode("utf-8", "replace").strip()

@@ -71,23 +71,23 @@ def run_line(transport: paramiko.Transport, line: str, *, timeout_s: float, stdi
             thread.start()
         for thread in threads[:2]:
             while thread.is_alive():
-                thread.join(_step(until, bytes(stderr) if time.monotonic() >= until else b""))
+                thread.join(_step(until, stderr))
                 pulse.check(len(stdout) + len(stderr))
-        while not channel.status_event.wait(_step(until, bytes(stderr))):
+        while not channel.status_event.wait(_step(until, stderr)):
             pulse.check(len(stdout) + len(stderr))
         status = channel.exit_status
         if status < 0 and not transport.is_active():
-            raise PeerSilentError(_last_words(transport))
+            raise PeerSilentError(last_words(transport))
         return RawEnd(exit_status=status if status >= 0 else None, stdout=bytes(stdout), stderr=bytes(stderr))
     finally:
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             channel.close()
 
 
-def _step(until: float, stderr: bytes) -> float:
+def _step(until: float, stderr: bytearray) -> float:
     left = until - time.monotonic()
     if left <= 0:
-        raise CommandTimeoutError(stderr)
+        raise CommandTimeoutError(bytes(stderr))
     return min(left, _STEP_S)
 
 
@@ -140,6 +140,7 @@ class _Pulse:
             self._question.start()
 
 
-def _last_words(transport: paramiko.Transport) -> str:
+def last_words(transport: paramiko.Transport) -> str:
+    """Return why a transport ended, as far as it knows."""
     said = transport.saved_exception
     return str(said) if said is not None and str(said) else "the connection was closed"

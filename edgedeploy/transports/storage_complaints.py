@@ -13,6 +13,7 @@ _REMEDIES = {
     "Permission denied": "choose a workdir that this user may write",
     "Operation not permitted": "choose a workdir that this user may write",
     "No such file or directory": "create the folder first",
+    "Directory nonexistent": "create the folder first",  # dash
     "Not a directory": "choose a path whose parents are folders",
     "Is a directory": "choose a path that is not a folder",
     "Text file busy": "stop the program that is running from that file",

@@ -62,13 +62,14 @@ def _watch_safetensors(note: Callable[[str], None]) -> None:
         import safetensors
     except ImportError:
         return
-    original: type = safetensors.safe_open
+    original: Callable[..., object] = safetensors.safe_open
 
-    def watched(cls: type, filename: str | os.PathLike[str], *rest: object, **named: object) -> object:  # noqa: ARG001
+    def watched(filename: str | os.PathLike[str], *rest: object, **named: object) -> object:
         note(os.fspath(filename))
         return original(filename, *rest, **named)
 
-    setattr(safetensors, "safe_open", type("safe_open", (original,), {"__new__": watched}))  # noqa: B010 - a type
+    # A native class that cannot be derived from; libraries only ever call it.
+    setattr(safetensors, "safe_open", watched)  # noqa: B010 - a plain assignment would have the wrong type
 
 
 def _file_of(module: ModuleType) -> str | None:

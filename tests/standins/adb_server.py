@@ -10,7 +10,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
@@ -95,15 +95,13 @@ class AdbServer:
             )
         deadline = time.monotonic() + _START_TIMEOUT_S
         while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    seen = (self._home / "server.log").read_text(encoding="utf-8", errors="replace")
-                    raise StandinUnavailableError(
-                        f"the adb server did not start:\n{seen[-2000:]}", next_step=f"run {self.adb} version"
-                    ) from None
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                seen = (self._home / "server.log").read_text(encoding="utf-8", errors="replace")
+                raise StandinUnavailableError(
+                    f"the adb server did not start:\n{seen[-2000:]}", next_step=f"run {self.adb} version"
+                )
             time.sleep(0.02)
 
     def stop(self) -> None:

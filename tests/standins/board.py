@@ -373,4 +373,6 @@ def _write_local_users(settings: Path, shape: _Shape) -> None:
     group = Path("/etc/group").read_text(encoding="utf-8")
     (settings / "group").write_text(f"{group}{shape.user}:x:{shape.uid}:\n", encoding="utf-8")
     # * is no password and, unlike !, not a locked account, which sshd would refuse.
-    (settings / "shadow").write_text(f"root:*:19000:0:99999:7:::\n{shape.user}:*:19000:0:99999:7:::\n", encoding="ascii")
+    (settings / "shadow").write_text(
+        f"root:*:19000:0:99999:7:::\n{shape.user}:*:19000:0:99999:7:::\n", encoding="ascii"
+    )

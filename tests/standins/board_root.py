@@ -11,10 +11,10 @@ from standins.build_cache import built_once
 from standins.debian import fetch_packages, unpack
 
 SUITE = "bookworm"  # the base of Raspberry Pi OS with Python 3.11
-PACKAGES = (
-    "base-files base-passwd bash ca-certificates coreutils dash diffutils findutils gawk grep gzip hostname libstdc++6 "
-    "openssh-server openssh-sftp-server procps python3 sed tar util-linux"
-).split()
+PACKAGES = """
+    base-files base-passwd bash ca-certificates coreutils dash diffutils findutils gawk grep gzip hostname libstdc++6
+    openssh-server openssh-sftp-server procps python3 sed tar util-linux
+"""
 PI_UID = 1000
 
 
@@ -33,7 +33,7 @@ def _build(into: Path) -> None:
     for name in ("bin", "lib", "sbin"):
         (into / "usr" / name).mkdir(parents=True)
         (into / name).symlink_to(f"usr/{name}")
-    unpack(fetch_packages(suite=SUITE, arch="arm64", packages=PACKAGES), into)
+    unpack(fetch_packages(suite=SUITE, arch="arm64", packages=PACKAGES.split()), into)
     for name in ("dev", "home", "proc", "root", "run", "standin", "sys", "tmp"):
         (into / name).mkdir(exist_ok=True)
     for name, target in (("sh", "dash"), ("awk", "gawk")):

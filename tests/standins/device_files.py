@@ -97,7 +97,12 @@ def write_sys(folder: Path, hardware: Hardware) -> None:
     (folder / "class/power_supply").mkdir(parents=True)
     if hardware.battery:
         supply = folder / "class/power_supply/battery"
-        for name, value in (("type", "Battery"), ("current_now", "-312500"), ("voltage_now", "4210000"), ("temp", "287")):
+        for name, value in (
+            ("type", "Battery"),
+            ("current_now", "-312500"),
+            ("voltage_now", "4210000"),
+            ("temp", "287"),
+        ):
             _write(supply / name, f"{value}\n")
     if hardware.device_tree_model:
         tree = folder / "firmware/devicetree/base"

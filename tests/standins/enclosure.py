@@ -23,7 +23,7 @@ from typing import Self
 from standins.enclosure_init import Spec
 from standins.unavailable import StandinUnavailableError
 
-_INIT = Path(__file__).with_name("enclosure_init.py")
+_TESTS = Path(__file__).resolve().parent.parent
 _COMMAND_TIMEOUT_S = 15.0
 _SETUP_TIMEOUT_S = 30.0
 
@@ -58,12 +58,7 @@ def dev(target: Path) -> Step:
 
 def folder(path: Path, *, mode: int = 0o755, owner: int = 0) -> Step:
     """A folder; ``owner`` is its user and group, and is left alone when the stand-in runs unprivileged."""
-    return ("folder", str(path), f"{mode:o}", str(owner), str(owner))
-
-
-def copy(source: Path, path: Path, *, mode: int = 0o644, owner: int = 0) -> Step:
-    """A copy of a host's file."""
-    return ("copy", str(source), str(path), f"{mode:o}", str(owner), str(owner))
+    return ("folder", str(path), f"{mode:o}", str(owner))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,13 +208,14 @@ class Enclosure:
             with (self.scratch / "init.log").open("wb") as init_log:
                 # Not PDEATHSIG on this process: it would strike when the *thread* that started it ends.
                 self._process = subprocess.Popen(
-                    [sys.executable, "-I", "-S", str(_INIT), str(spec_file)],
+                    [sys.executable, "-S", "-s", "-P", "-m", "standins.enclosure_init", str(spec_file)],
                     stdin=subprocess.DEVNULL,
                     stdout=init_log,
                     stderr=init_log,
                     pass_fds=[end.fileno() for end in (theirs, listener) if end is not None],
                     start_new_session=True,
                     cwd="/",
+                    env={"PYTHONPATH": str(_TESTS), "PATH": os.environ.get("PATH", os.defpath)},
                 )
         finally:
             theirs.close()

@@ -84,7 +84,7 @@ class Phone:
     It is not known to any adb server by itself; see :meth:`standins.adb_server.AdbServer.connect`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is one property of the phone on the desk
         self,
         *,
         arch: str = "amd64",
@@ -184,7 +184,7 @@ class Phone:
         self._write_reports()
         self.cable.start()
 
-    def report(self, **numbers: int | float | bool) -> None:
+    def report(self, **numbers: float | bool) -> None:
         """Change what ``dumpsys`` says. The names, with their values on a new phone:
 
         thermal_status=0 cpu_temperature_c=41.2 skin_temperature_c=34.1 battery_level=87

@@ -17,23 +17,27 @@ from standins.debian import fetch_packages, unpack
 from standins.unavailable import StandinUnavailableError
 
 SUITE = "trixie"  # the first Debian release with adbd
-PACKAGES = ("adbd", "coreutils", "libstdc++6", "mksh", "toybox")
+PACKAGES = ("adbd", "coreutils", "gzip", "libstdc++6", "mksh", "toybox")
 STUBS = ("cmd", "dumpsys", "getprop", "setprop", "settings", "svc")
 
+_FOLDERS = """
+    apex/com.android.adbd/bin apex/com.android.adbd/lib system/bin system/etc system/lib64 vendor/lib64
+    data dev mnt proc sdcard standin sys
+"""
 _APEX = "/apex/com.android.adbd"
 # What Android's toybox offers (system/core and external/toybox build files), as far as Debian's toybox has it too.
 _TOYBOX_COMMANDS = """
     base64 basename cal cat chgrp chmod chown chroot chrt cksum clear cmp comm cp cpio cut date df dirname dmesg
     dos2unix du echo egrep env expand fallocate false fgrep file find flock fmt free fsync getconf grep groups gunzip
-    gzip head hostname iconv id ifconfig inotifyd install ionice iorenice kill killall ln logname losetup ls lsof md5sum
+    head hostname iconv id ifconfig inotifyd install ionice iorenice kill killall ln logname losetup ls md5sum
     microcom mkdir mkfifo mknod mktemp mount mountpoint mv nc netcat netstat nice nl nohup nproc nsenter od paste patch
     pgrep pidof ping pkill pmap printenv printf ps pwd readelf readlink realpath renice rev rm rmdir sed seq setsid
     sha1sum sha224sum sha256sum sha384sum sha512sum sleep sort split stat strings swapoff swapon sync sysctl tac tail
     tar taskset tee test time timeout top touch true truncate tty uclampset ulimit umount uname uniq unix2dos unlink
     unshare uptime usleep uudecode uuencode uuidgen vmstat watch wc which whoami xargs xxd yes zcat
-""".split()
-# In Android's toybox but not in Debian's; taken from coreutils, so a little more lenient than on a phone.
-_COREUTILS_COMMANDS = ("dd", "expr", "tr")
+"""
+# In Android's toybox but not in Debian's; these are GNU's, so a little more lenient than on a phone.
+_GNU_COMMANDS = ("dd", "expr", "gzip", "tr")
 
 
 def phone_root(arch: str) -> Path:
@@ -65,18 +69,15 @@ class _Builder:
 
     def build(self) -> None:
         into = self._into
-        for name in (
-            "apex/com.android.adbd/bin apex/com.android.adbd/lib system/bin system/etc system/lib64 vendor/lib64 "
-            "data dev mnt proc sdcard sys standin"
-        ).split():
+        for name in _FOLDERS.split():
             (into / name).mkdir(parents=True)
         self._add_program("usr/lib/android-sdk/platform-tools/adbd", into / _APEX.lstrip("/") / "bin/adbd")
         self._add_program("usr/bin/mksh", self._system_bin / "mksh")
         self._add_program("usr/bin/toybox", self._system_bin / "toybox")
-        for name in _COREUTILS_COMMANDS:
+        for name in _GNU_COMMANDS:
             self._add_program(f"usr/bin/{name}", self._system_bin / name)
         (self._system_bin / "sh").symlink_to("mksh")
-        for name in _TOYBOX_COMMANDS:
+        for name in _TOYBOX_COMMANDS.split():
             (self._system_bin / name).symlink_to("toybox")
         for name in STUBS:
             stub = shutil.copy(Path(__file__).parent / "stubs" / name, self._system_bin / name)

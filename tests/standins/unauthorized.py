@@ -10,6 +10,8 @@ import os
 import socket
 import struct
 import threading
+from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Self
 
@@ -55,16 +57,13 @@ class UnusableDevice:
             ends = [end for end in (self._listener, *self._connections) if end is not None]
             self._listener = None
         for end in ends:
-            try:
+            with suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits on it
-            except OSError:
-                pass
             end.close()
         for thread in list(self._threads):
             thread.join(timeout=5)
 
-    def _spawn(self, target: object, end: socket.socket) -> None:
-        assert callable(target)
+    def _spawn(self, target: Callable[[socket.socket], None], end: socket.socket) -> None:
         thread = threading.Thread(target=target, args=(end,), daemon=True)
         self._threads.append(thread)
         thread.start()

@@ -1,0 +1,61 @@
+# edgedeploy's own Makefile. `make demo` and `make test` start from nothing but Python 3.11+ and make.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test unit lint format clean bench-start_up bench-pipeline_overhead
+
+help:
+	@echo "make demo    run the main job on a real model, on this machine"
+	@echo "make test    every test that needs no hardware, on a real adbd and a real sshd"
+	@echo "make unit    the unit tests alone (seconds)"
+	@echo "make lint    ruff, mypy, import contracts"
+	@echo "make bench-start_up, make bench-pipeline_overhead"
+	@echo "make clean   remove the environment"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 3; }
+	$(PYTHON) -m venv $(VENV) || { echo "on Debian and Ubuntu: apt install python3-venv"; exit 3; }
+
+# torch first, by its pin: whatever comes after it finds it there and chooses no other build.
+$(VENV)/.demo: pyproject.toml | $(BIN)/python
+	$(PIP) torch==2.13.0
+	$(PIP) -e '.[demo]'
+	@touch $@
+
+$(VENV)/.test: pyproject.toml $(VENV)/.demo
+	$(PIP) -e '.[demo,dev]'
+	@touch $@
+
+demo: $(VENV)/.demo
+	@cd examples/sentence-encoder && $(abspath $(BIN))/edgedeploy export --target iphone15
+	@cd examples/sentence-encoder && $(abspath $(BIN))/edgedeploy push --target this-machine
+	@cd examples/sentence-encoder && $(abspath $(BIN))/edgedeploy report
+
+test: $(VENV)/.test
+	scripts/install-test-tools
+	EDGEDEPLOY_REQUIRE_STANDINS=1 $(BIN)/python -m pytest -m "not hardware"
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest tests/unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.test
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench-start_up: $(VENV)/.demo
+	$(BIN)/python benchmarks/start_up/run.py
+
+bench-pipeline_overhead: $(VENV)/.demo
+	$(BIN)/python benchmarks/pipeline_overhead/run.py
+
+clean:
+	rm -rf $(VENV)

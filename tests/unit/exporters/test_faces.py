@@ -1,0 +1,58 @@
+"""What the exporters and compressors say of themselves, without any SDK."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+from edgedeploy.compressors.magnitude import MagnitudePruner
+from edgedeploy.errors import CompressError
+from edgedeploy.exporters.coreml import CoremlExporter
+from edgedeploy.exporters.executorch import ExecutorchExporter
+from edgedeploy.exporters.tflite import TfliteExporter
+from edgedeploy.ports import Compressor, Exporter
+
+
+def test_lanes_are_six_and_distinct() -> None:
+    exporters: list[Exporter] = [ExecutorchExporter(), TfliteExporter(), CoremlExporter()]
+    ids = [lane.id for exporter in exporters for lane in exporter.lanes()]
+    assert ids == [
+        "executorch-xnnpack-fp32",
+        "executorch-xnnpack-int8",
+        "tflite-xnnpack-fp32",
+        "tflite-xnnpack-int8",
+        "coreml-mlprogram-fp32",
+        "coreml-mlprogram-int8",
+    ]
+    assert all("torch" in exporter.toolchain() for exporter in exporters)
+
+
+def test_importing_the_faces_imports_no_sdk() -> None:
+    code = (
+        "import sys, edgedeploy.exporters.executorch, edgedeploy.exporters.tflite, edgedeploy.exporters.coreml, "
+        "edgedeploy.exporters.signature, edgedeploy.exporters.diagnosis, edgedeploy.compressors.magnitude; "
+        "print(sorted({'torch', 'executorch', 'litert_torch', 'coremltools', 'torchao'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.parametrize("value", [0.01, 0.5, 0.99])
+def test_magnitude_takes_a_share(value: float) -> None:
+    compressor: Compressor = MagnitudePruner()
+    compressor.check({"sparsity": value})
+
+
+@pytest.mark.parametrize("value", [0, 1, 0.0, 1.0, -0.5, 2, "half", True, float("nan")])
+def test_magnitude_refuses_what_is_no_share(value: float | str | bool) -> None:
+    with pytest.raises(CompressError) as caught:
+        MagnitudePruner().check({"sparsity": value})
+    assert caught.value.where == "sparsity"
+
+
+def test_magnitude_wants_its_setting_and_no_other() -> None:
+    with pytest.raises(CompressError, match="between 0 and 1"):
+        MagnitudePruner().check({})
+    with pytest.raises(CompressError, match="'sparsty'"):
+        MagnitudePruner().check({"sparsty": 0.5})
