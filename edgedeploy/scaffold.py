@@ -29,7 +29,7 @@ _PLACEHOLDER = "@PROJECT@"
 def scaffold(folder: Path, *, name: str = "", force: bool = False) -> tuple[Path, ...]:
     """Write a project into ``folder`` (made when it is not there) and return the files written, sorted.
 
-    ``name`` is the project's; by default that of the folder, made fit. An existing ``.gitignore`` is only ever added to.
+    ``name`` is the project's; by default that of the folder, made fit. A ``.gitignore`` that is there is only added to.
 
     Raises:
         UsageError: a file is there already and ``force`` is not given (all of them are named, nothing is written), the

@@ -11,11 +11,12 @@ from edgedeploy.errors import UsageError
 def quote_command(argv: Sequence[str]) -> str:
     """Return a command line that makes dash, bash, mksh or busybox run exactly ``argv``.
 
-    Every byte arrives as it was given: blanks, quotes, newlines, empty strings, leading dashes, non-ASCII text. The first
-    word is always quoted, so that ``if``, ``time``, ``a=b`` or an alias is looked up as a program and not read as syntax.
+    Every byte arrives as it was given: blanks, quotes, newlines, empty strings, leading dashes, non-ASCII text. The
+    first word is always quoted, so that ``if``, ``time``, ``a=b`` or an alias is looked up as a program and not read as
+    syntax.
 
     Raises:
-        UsageError: ``argv`` is empty, or holds a NUL or text that no byte string stands for; no program can be given that.
+        UsageError: ``argv`` is empty, or holds a NUL or text that no bytes stand for; no program can be given that.
     """
     if not argv:
         raise UsageError("an empty command cannot be run")

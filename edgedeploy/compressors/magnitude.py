@@ -41,9 +41,7 @@ class MagnitudePruner:
                 )
         _sparsity(settings)
 
-    def compress(
-        self, model: LoadedModel, settings: Mapping[str, float | int | str | bool], emit: Emit
-    ) -> LoadedModel:
+    def compress(self, model: LoadedModel, settings: Mapping[str, float | int | str | bool], emit: Emit) -> LoadedModel:
         """The model with that share of its weights zero. Biases, norms and embeddings are left alone.
 
         Raises:
@@ -76,7 +74,7 @@ class MagnitudePruner:
         emit(f"pruning {len(pruned)} layers to {sparsity:.0%} zeros")
         prune.global_unstructured(pruned, pruning_method=prune.L1Unstructured, amount=sparsity)
         for layer, parameter in pruned:
-            prune.remove(layer, parameter)
+            prune.remove(layer, parameter)  # type: ignore[no-untyped-call]  # torch has no type hints here
         return dataclasses.replace(model, module=module.eval())
 
 

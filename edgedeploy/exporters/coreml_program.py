@@ -45,7 +45,7 @@ def deployment_target(os: str, min_os: str) -> str:
     A version newer than coremltools knows gives the newest that it does know.
 
     Raises:
-        ExportError: an ``min_os`` older than ML programs.
+        ExportError: a ``min_os`` older than ML programs.
     """
     major_text = min_os.partition(".")[0]
     if os not in _PREFIXES or not major_text.isdigit():
@@ -58,7 +58,7 @@ def deployment_target(os: str, min_os: str) -> str:
             seen=min_os,
             next_step=f"ask for {_PREFIXES[os]} {_OLDEST_MAJOR[os]} or newer in the target",
         )
-    known = {
+    known: dict[int, str] = {
         int(name.removeprefix(_PREFIXES[os])): name
         for name in ct.target.__members__
         if name.removeprefix(_PREFIXES[os]).isdigit()
@@ -94,7 +94,7 @@ def _prepared(program: ExportedProgram) -> ExportedProgram:
     for operator in list(table):
         if str(operator).split(".")[1] in _KEPT_WHOLE:
             del table[operator]
-    prepared = program.run_decompositions(table)
+    prepared: ExportedProgram = program.run_decompositions(table)
     graph = prepared.graph_module.graph
     for node in reversed(list(graph.nodes)):
         name = str(node.target)

@@ -20,7 +20,9 @@ _SEEN_LIMIT = 300
 
 # Every way in which the SDKs name the operator they stumble over. Seen in the messages of torch 2.13, executorch 1.5.1,
 # litert-torch 0.10.0 and coremltools 9.0.
-_OPERATOR = re.compile(r"\b(?:torch\.)?(?:_?ops\.)?(?P<ns>aten|prims|torchvision|higher_order)(?:\.|::)(?P<op>\w+)(?:\.(?P<overload>\w+))?")
+_OPERATOR = re.compile(
+    r"\b(?:torch\.)?(?:_?ops\.)?(?P<ns>aten|prims|torchvision|higher_order)(?:\.|::)(?P<op>\w+)(?:\.(?P<overload>\w+))?"
+)
 _NODE_NAMES = (
     re.compile(r"While executing %(?P<node>\w+) :"),
     re.compile(r"Unsupported fx node (?P<node>\w+), kind \w+"),
@@ -59,7 +61,7 @@ def explained_trace(sdk: str, user_root: str) -> Iterator[None]:
         yield
     except EdgedeployError:
         raise
-    except Exception as error:  # noqa: BLE001  torch.export raises whatever the user's code and torch's tracer raise
+    except Exception as error:
         raise explain_trace(error, sdk=sdk, user_root=user_root) from error
 
 
@@ -70,7 +72,7 @@ def explained(sdk: str, user_root: str, program: ExportedProgram) -> Iterator[No
         yield
     except EdgedeployError:
         raise
-    except Exception as error:  # noqa: BLE001  the SDKs raise every class there is, and all mean "cannot convert"
+    except Exception as error:
         raise explain(error, sdk=sdk, user_root=user_root, program=program) from error
 
 
@@ -98,7 +100,7 @@ def explain(error: Exception, *, sdk: str, user_root: str, program: ExportedProg
         f"{sdk} cannot export operator {operator}" if operator else f"{sdk} cannot export the model",
         where=str(line or ""),
         seen=first_useful_line(error),
-        next_step=unsupported_next_step(sdk) if operator else "try another lane, or export parts of the model to find the one",
+        next_step=unsupported_next_step(sdk) if operator else "try another lane, or export the model in parts",
     )
 
 
@@ -108,7 +110,7 @@ def unsupported_next_step(sdk: str) -> str:
 
 
 def find_line(operator: str, program: ExportedProgram, user_root: str) -> SourceLine | None:
-    """The user's line behind the first node of ``program`` that is ``operator`` (``aten.name`` with or without overload)."""
+    """The user's line behind the first node that is ``operator`` (``aten.name``, with or without overload)."""
     for node in _nodes(program):
         if _is_operator(node, operator):
             return _line_of_node(node, user_root)

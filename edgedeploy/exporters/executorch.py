@@ -22,7 +22,7 @@ class ExecutorchExporter:
 
     ``int8`` is PT2E quantization with symmetric weights per channel. Activations are static, per tensor, with ranges
     observed on ``model.calibration``. In models with attention or run-time normalisation that holds for convolutions
-    only; linear layers choose their ranges per token while they run, and the rest, embeddings included, stays in float32.
+    only; linear layers choose their ranges per token while they run; the rest, embeddings too, stays in float32.
     """
 
     name: str = "executorch"
@@ -31,9 +31,7 @@ class ExecutorchExporter:
 
     def lanes(self) -> tuple[Lane, ...]:
         """XNNPACK in fp32 and int8."""
-        return tuple(
-            Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in ("fp32", "int8")
-        )
+        return tuple(Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in ("fp32", "int8"))
 
     def toolchain(self) -> tuple[str, ...]:
         """Distributions whose versions decide the bytes of the file."""

@@ -1,4 +1,4 @@
-"""Reading ``.mlpackage`` folders, and making them the same each time. Imports coremltools: load it when it is needed."""
+"""Reading ``.mlpackage`` folders, and making them the same each time. Imports coremltools: load it when needed."""
 
 from __future__ import annotations
 

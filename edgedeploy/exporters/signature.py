@@ -21,8 +21,8 @@ _DTYPES: frozenset[str] = frozenset(get_args(DType))
 def flatten_outputs(output: object) -> tuple[Tensor, ...]:
     """Every tensor of a model's output, in the order in which exported artifacts give them.
 
-    Tuples, lists, dicts (in their own order), named tuples, dataclasses and Hugging Face's ``ModelOutput`` may be nested
-    in each other. None is left out.
+    Tuples, lists, dicts (in their own order), named tuples, dataclasses and Hugging Face's ``ModelOutput`` may be
+    nested in each other. None is left out.
 
     Raises:
         ModelError: the output holds something else, or no tensor at all.
@@ -31,7 +31,7 @@ def flatten_outputs(output: object) -> tuple[Tensor, ...]:
 
 
 def output_names(output: object) -> tuple[str, ...]:
-    """Names for :func:`flatten_outputs`: keys and field names where there are some, else ``output_<i>``; all different."""
+    """Names for :func:`flatten_outputs`: keys and field names where there are some, else ``output_<i>``; no two alike."""
     names = []
     for index, (path, _) in enumerate(_named_outputs(output)):
         name = _identifier("_".join(path)) if path else f"output_{index}"
@@ -40,7 +40,7 @@ def output_names(output: object) -> tuple[str, ...]:
 
 
 def input_names(module: nn.Module, count: int) -> tuple[str, ...]:
-    """Names of the first ``count`` positional parameters of ``module.forward``; ``input_<i>`` where it takes ``*args``."""
+    """Names of the first ``count`` positional parameters of ``forward``; ``input_<i>`` where it takes ``*args``."""
     kinds = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
     names = [p.name for p in inspect.signature(module.forward).parameters.values() if p.kind in kinds][:count]
     names += [f"input_{index}" for index in range(len(names), count)]

@@ -22,8 +22,9 @@ class TfliteExporter:
 
     ``int8`` is static: int8 weights per channel, int8 activations with ranges observed on ``model.calibration``, inputs
     and outputs left in float32. In models with attention or run-time normalisation only layers with weights are int8,
-    except those whose activations have outliers; embeddings stay in float32. Dynamic quantization per channel is often closer to the float model, and is not offered,
-    because tflite-runtime 2.14, still the newest on many boards, loads it and computes nonsense.
+    except those whose activations have outliers; embeddings stay in float32. Dynamic quantization per channel would be
+    smaller and closer to the float model there, and is not offered: tflite-runtime 2.14, still the newest on many
+    boards, loads such a file and computes nonsense.
     """
 
     name: str = "tflite"
@@ -32,9 +33,7 @@ class TfliteExporter:
 
     def lanes(self) -> tuple[Lane, ...]:
         """XNNPACK in fp32 and int8."""
-        return tuple(
-            Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in ("fp32", "int8")
-        )
+        return tuple(Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in ("fp32", "int8"))
 
     def toolchain(self) -> tuple[str, ...]:
         """Distributions whose versions decide the bytes of the file."""

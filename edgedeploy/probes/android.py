@@ -106,7 +106,7 @@ def _thermal_status(thermalservice: str | None) -> str | None:
 
 
 def _temperatures_c(thermalservice: str | None, battery: dict[str, str], zones: str | None) -> dict[str, float]:
-    """The thermal HAL's current values come before its cached ones, both before the battery's and the kernel's zones."""
+    """The thermal HAL's current values come before its cached ones, then the battery's, then the kernel's zones."""
     cached, _, current = (thermalservice or "").partition(_HAL_HEADER)
     found: dict[str, float] = {}
     for value, name in _TEMPERATURE.findall(current) + _TEMPERATURE.findall(cached):

@@ -21,8 +21,9 @@ from edgedeploy.probes.kernel_files import (
 )
 from edgedeploy.probes.sections import script, section, split_sections, storage_section
 
-# https://www.raspberrypi.com/documentation/computers/os.html#vcgencmd, get_throttled; bits 16 to 19: the same since boot.
+# get_throttled, https://www.raspberrypi.com/documentation/computers/os.html#vcgencmd; bits 16 to 19: since boot.
 _THROTTLED_NOW = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
+_KEPT = ("ID", "VERSION_ID", "VARIANT_ID")
 _GETS = re.compile(r"throttled=0x([0-9a-fA-F]{1,8})\s*$", re.MULTILINE)
 _TEMP = re.compile(r"temp=([0-9.]{1,8})'C")
 _SYSTEMS = {"Linux": "linux", "Darwin": "macos"}
@@ -42,8 +43,8 @@ class LinuxProbe:
             section("machine", "uname -m"),
             section("bits", "getconf LONG_BIT"),
             section("os-release", "cat /etc/os-release || cat /usr/lib/os-release"),
-            section("model", "tr '\\000' '\\n' < /proc/device-tree/model"),
-            section("compatible", "tr '\\000' '\\n' < /proc/device-tree/compatible"),
+            section("model", "tr '\\000' '\\n' < /sys/firmware/devicetree/base/model"),
+            section("compatible", "tr '\\000' '\\n' < /sys/firmware/devicetree/base/compatible"),
             section("product", "cat /sys/class/dmi/id/sys_vendor /sys/class/dmi/id/product_name"),
             section("cpuinfo", "grep -m 1 '^model name' /proc/cpuinfo; grep '^Model' /proc/cpuinfo"),
             section("vcgencmd-temp", "command -v vcgencmd >/dev/null && vcgencmd measure_temp"),
@@ -60,7 +61,7 @@ class LinuxProbe:
         throttled_bits = parse_throttled(said.get("vcgencmd-throttled"))
         temperatures = zone_temperatures_c(said.get("thermal"))
         add_temperature(temperatures, "firmware", _firmware_celsius(said.get("vcgencmd-temp")))
-        properties = {f"os-release.{key}": release[key] for key in ("ID", "VERSION_ID", "VARIANT_ID") if release.get(key)}
+        properties = {f"os-release.{key}": release[key] for key in _KEPT if release.get(key)}
         if machine:
             properties["uname.machine"] = machine
         if throttled_bits is not None:

@@ -41,8 +41,8 @@ def _wide(runs: Sequence[RunResult]) -> Table:
 
     table = _empty("id", "when", "model", "lane", "device", "p50", "trend", "verdict")
     for run, trend in zip(runs, _trends(runs), strict=True):
-        day, _, clock = run.created_at.partition("T")
-        cells = (run.id[:_ID_CHARACTERS], f"{day} {clock[:8]}", run.model, run.lane.id, run.device, _p50(run), trend)
+        moment = units.moment(run.created_at)
+        cells = (run.id[:_ID_CHARACTERS], moment, run.model, run.lane.id, run.device, _p50(run), trend)
         table.add_row(*(Text(units.clean(cell)) for cell in cells), verdict_text(run))
     return table
 

@@ -13,9 +13,8 @@ _NANOSECONDS = 1_000_000_000
 def junit_xml(report: PushReport) -> str:
     """One test case per run, named ``model lane`` in the class ``target.device``.
 
-    A broken gate is a failure; a run that could not be carried out is an error, and so is an inconclusive one, because it is
-    no proof of anything; a run that was not asked to measure is skipped. ``time`` is the median of one inference, in
-    seconds.
+    A broken gate is a failure; a run that could not be carried out is an error, and so is an inconclusive one, which
+    proves nothing; a run that was not asked to measure is skipped. ``time`` is the median of one inference, in seconds.
     """
     suite = ET.Element("testsuite", name=units.clean(f"edgedeploy {report.project} {report.target}"))
     for run in report.runs:

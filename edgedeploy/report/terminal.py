@@ -41,8 +41,8 @@ _ESSENTIAL = ("model", "lane", "device", "size", "p50", "p90", "p99", "peak RSS"
 def print_report(report: PushReport, console: Console | None = None) -> None:
     """Print a push, one row per run, reasons and errors below.
 
-    The widest of three forms that fits without breaking a cell: all columns, the essential columns, a block of lines per
-    run with everything. Without a terminal there is no colour, and nothing in a name can move a cursor.
+    The widest of three forms that fits without breaking a cell: all columns, the essential columns, a block of lines
+    per run with everything. Without a terminal there is no colour, and nothing in a name can move a cursor.
     """
     from rich.console import Console
 

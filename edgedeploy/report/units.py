@@ -52,6 +52,13 @@ def count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 
 
+def moment(created_at: str) -> str:
+    """``2026-03-01 12:00:07 UTC`` of ``2026-03-01T12:00:07.123456+00:00``; other time zones stay as offsets."""
+    day, _, rest = created_at.partition("T")
+    clock, zone = rest[:8], rest[8:].lstrip(".0123456789")
+    return " ".join(part for part in (day, clock, "UTC" if zone in {"Z", "+00:00"} else zone) if part)
+
+
 def clean(text: str) -> str:
     """``text`` with everything replaced that a terminal or an XML file would obey or choke on, line ends among them.
 

@@ -15,8 +15,8 @@ def default_url(project_root: Path, project_name: str, *, configured: str = "") 
     """The database URL of a project's history.
 
     The environment variable ``EDGEDEPLOY_RESULTS_URL`` comes first, then ``configured`` (the project file's
-    ``[results] url``), then an SQLite file in the user's state folder. Two checkouts of one project have two files: their
-    measurements are not of the same code. A relative SQLite path is relative to ``project_root``.
+    ``[results] url``), then an SQLite file in the user's state folder. Two checkouts of one project have two files:
+    their measurements are not of the same code. A relative SQLite path is relative to ``project_root``.
     """
     given = os.environ.get(URL_VARIABLE, "") or configured
     if given:

@@ -33,8 +33,8 @@ _IDS_PER_QUERY = 500
 class ResultStore:
     """Runs with all their samples. Safe to use from several processes at once; not from several threads.
 
-    SQLite keeps its rollback journal (no WAL): writes are short and rare, one file is easy to copy, and WAL does not work
-    on network home folders.
+    SQLite keeps its rollback journal (no WAL): writes are short and rare, one file is easy to copy, and WAL does not
+    work on network home folders.
     """
 
     def __init__(self, engine: Engine, place: str) -> None:
@@ -89,7 +89,7 @@ class ResultStore:
             if not self._rows(run.id):
                 raise self._unusable(error) from error
 
-    def runs(
+    def runs(  # noqa: PLR0913 - one parameter per column one filters by
         self,
         *,
         project: str | None = None,
@@ -143,9 +143,7 @@ class ResultStore:
         with self._transaction() as connection:
             return connection.execute(query).all()
 
-    def _read(
-        self, connection: Connection, rows: Sequence[Row[tuple[object, ...]]]
-    ) -> tuple[RunResult, ...]:
+    def _read(self, connection: Connection, rows: Sequence[Row[tuple[object, ...]]]) -> tuple[RunResult, ...]:
         processes: defaultdict[str, list[ProcessSamples]] = defaultdict(list)
         ids = [str(row.id) for row in rows]
         current = ""
@@ -194,7 +192,7 @@ class ResultStore:
             raise UsageError(
                 "the history was written by another version of edgedeploy",
                 where=self._place,
-                seen=f"schema version {', '.join(map(str, versions)) or 'none'}; this edgedeploy reads {SCHEMA_VERSION}",
+                seen=f"schema version {', '.join(map(str, versions)) or 'none'}, not {SCHEMA_VERSION}",
                 next_step="upgrade edgedeploy (pip install -U edgedeploy), or move the history away or point "
                 "EDGEDEPLOY_RESULTS_URL elsewhere to begin a new one",
             )
@@ -223,8 +221,8 @@ class ResultStore:
             "the history cannot be used",
             where=self._place,
             seen=str(error.orig).strip(),
-            next_step="check that it is a database, writable and not full; restore it from a copy, move it away to begin "
-            "a new one, or set EDGEDEPLOY_RESULTS_URL",
+            next_step="check that it is a database, writable and not full; restore it from a copy, move it away to "
+            "begin a new one, or set EDGEDEPLOY_RESULTS_URL",
         )
 
 

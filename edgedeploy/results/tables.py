@@ -1,9 +1,9 @@
 """The tables of a history, in the SQL that SQLite and PostgreSQL share.
 
-The document of a run is JSON in a text column: a ``jsonb`` column would sort its keys and refuse a NUL character,
-and what is stored has to come back as it was. What one searches by has a column of its own. Samples are integers in little-endian
-int64, one blob per series: ``BLOB`` in SQLite and ``BYTEA`` in PostgreSQL take them unchanged, eight bytes each, and any
-language reads them without a parser.
+The document of a run is JSON in a text column: a ``jsonb`` column would sort its keys and refuse a NUL character, and
+what is stored has to come back as it was. What one searches by has a column of its own. Samples are integers in
+little-endian int64, one blob per series: ``BLOB`` in SQLite and ``BYTEA`` in PostgreSQL take them unchanged, eight
+bytes each, and any language reads them without a parser.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ Stage = Literal["usage", "read", "load", "input", "execute", "output"]
 Count = Annotated[int, Meta(ge=0)]
 DurationNs = Annotated[int, Meta(ge=0)]
 SizeBytes = Annotated[int, Meta(ge=0)]
-Sha256 = Annotated[str, Meta(pattern="^[0-9a-f]{64}$")]
+Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 # Longer ones are quoted in part: a runner gone wild must not fill the terminal or the report.
 _QUOTE_MAX_CHARS = 600
@@ -56,7 +56,7 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
 
     dtype: DType
     shape: tuple[Count, ...]
-    file: Annotated[str, Meta(pattern=r"^output_[0-9]+\.bin$")]
+    file: Annotated[str, Meta(pattern=r"^output_[0-9]+\.bin\Z")]
 
 
 class RunnerDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -102,12 +102,10 @@ class AdbConnection:
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
         """Run ``argv`` under the device's sh; see :class:`edgedeploy.ports.Connection`."""
         token = new_token()
-        said = b""
         try:
-            ended = run_process([*self._adb, "shell", "-T", tracked_line(argv, token)], timeout_s=timeout_s, stdin=stdin)
+            ended = self._shell(tracked_line(argv, token), timeout_s=timeout_s, stdin=stdin)
         except ProcessTimeoutError as exc:
-            said = exc.stderr
-            self._kill(read_tracked(said, token).process_group)
+            self._kill(read_tracked(exc.stderr, token).process_group)
             raise self._no_answer(argv, timeout_s) from exc
         tracked = read_tracked(ended.stderr, token)
         if tracked.exit_code is not None and ended.exit_code == WITNESS_EXIT_CODE:
@@ -152,11 +150,15 @@ class AdbConnection:
         except ProcessTimeoutError as exc:
             raise lost(f"nothing moved for {_STALL_S:g} s", device=self._device_name, doing=doing) from exc
 
+    def _shell(self, line: str, *, timeout_s: float, stdin: bytes) -> Ended:
+        # -T: no terminal, so that stdout and stderr stay apart and no byte is changed. Never -n: stdin would stay open.
+        return run_process([*self._adb, "shell", "-T", line], timeout_s=timeout_s, stdin=stdin)
+
     def _kill(self, process_group: int | None) -> None:
         if process_group is None:
             return
         with contextlib.suppress(ProcessTimeoutError):  # gone altogether: nobody is left to kill
-            run_process([*self._adb, "shell", "-T", kill_line(process_group)], timeout_s=_KILL_S)
+            self._shell(kill_line(process_group), timeout_s=_KILL_S, stdin=b"")
 
     def _no_answer(self, argv: Sequence[str], timeout_s: float) -> DeviceLostError:
         return DeviceLostError(

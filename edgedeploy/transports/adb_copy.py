@@ -34,7 +34,7 @@ def complaint(painted: bytes) -> str:
 
 
 def run_copy(argv: Sequence[str], *, stall_s: float, on_percent: Callable[[int], None]) -> Ended:
-    """Run ``adb push`` or ``adb pull`` to its end, however long that takes while it moves. All it says is in ``stdout``.
+    """Run ``adb push`` or ``adb pull`` to its end, however long that takes while it moves; ``stdout`` is all it said.
 
     Raises:
         ProcessTimeoutError: adb painted nothing for ``stall_s``; it is dead now.

@@ -32,7 +32,8 @@ _KINDS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
         "connection",
         re.compile(
             r"\bclosed\b|protocol fault|connection reset|broken pipe|unexpected EOF|failed to read copy response"
-            r"|failed to send (?:header|ID_)|connect failed|connect error|no response|transport error|failed to get feature set",
+            r"|failed to send (?:header|ID_)|connect failed|connect error|no response|transport error"
+            r"|failed to get feature set",
             re.IGNORECASE,
         ),
     ),

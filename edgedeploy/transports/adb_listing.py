@@ -43,16 +43,14 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def parse_devices(text: str) -> tuple[Listed, ...]:
-    """Return the devices in what ``adb devices`` or ``adb devices -l`` printed; lines about anything else are skipped."""
+    """Return the devices in what ``adb devices`` or ``adb devices -l`` printed; other lines are skipped."""
     lines = [_LINE.match(line) for line in text.splitlines() if not line.startswith(("*", "List of devices", "adb "))]
     return tuple(_listed(line) for line in lines if line)
 
 
 def to_device(listed: Listed) -> Device:
     """Return a device named by its serial number."""
-    return Device(
-        name=listed.serial, transport="adb", address=listed.serial, state=listed.state, detail=listed.detail
-    )
+    return Device(name=listed.serial, transport="adb", address=listed.serial, state=listed.state, detail=listed.detail)
 
 
 def _listed(line: re.Match[str]) -> Listed:

@@ -1,4 +1,4 @@
-"""What OpenSSH's known_hosts files say about a host. Pure text, no I/O; the format is that of sshd(8), SSH_KNOWN_HOSTS."""
+"""What OpenSSH's known_hosts files say about a host. Pure text, no I/O; the format is described in sshd(8)."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def host_pattern(host: str, port: int) -> str:
 
 
 def known_keys(text: str, name: str) -> KnownKeys:
-    """Return the keys that ``text``, one or more known_hosts files, has for ``name``; lines without sense are skipped."""
+    """Return the keys that ``text``, the lines of known_hosts files, has for ``name``; senseless lines are skipped."""
     trusted: list[HostKey] = []
     revoked: list[HostKey] = []
     for marker, hosts, key in _entries(text):
@@ -94,7 +94,7 @@ def _matches(hosts: str, name: str) -> bool:
 
 
 def _only_stars(pattern: str) -> str:
-    """fnmatch knows character classes; known_hosts has brackets around hosts instead."""
+    """Keep fnmatch from reading the brackets around hosts as classes of characters."""
     return pattern.replace("[", "[[]")
 
 

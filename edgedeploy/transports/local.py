@@ -74,7 +74,7 @@ class LocalConnection:
         size_of_file_to_send(local)
         with local.open("rb") as source:
             try:
-                # A new file rather than new content: a program that runs from the old one goes on, links keep their bytes.
+                # A new file, not new content: a program that runs from the old one goes on, links keep their bytes.
                 target = Path(remote)
                 if target.is_file() or target.is_symlink():
                     target.unlink()

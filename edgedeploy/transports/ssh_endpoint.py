@@ -21,9 +21,9 @@ _SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
 class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that is needed to connect.
 
-    ``known_as`` is the name under which host keys are looked up. ``proxy`` is the argument list of a program that speaks
-    to the host on its stdin and stdout, empty for a direct connection. ``only_these_keys``: other keys of the agent are
-    not to be tried. ``key_is_explicit``: someone named these files, so that one that is missing is a mistake.
+    ``known_as`` is the name under which host keys are looked up. ``proxy`` is the argument list of a program that
+    speaks to the host on its stdin and stdout, empty for a direct connection. ``only_these_keys``: the agent's other
+    keys are not to be tried. ``key_is_explicit``: someone named these files, so that a missing one is a mistake.
     """
 
     device: str
@@ -114,7 +114,7 @@ def _hop(jump: str) -> list[str]:
 
 
 def _words(value: object) -> tuple[str, ...]:
-    """paramiko gives identityfile as a list and everything else as a string."""
+    """Words of an option; paramiko gives identityfile as a list and everything else as a string."""
     if value is None:
         return ()
     if isinstance(value, Sequence) and not isinstance(value, str):

@@ -99,10 +99,10 @@ def _collect(receive: Callable[[int], bytes], into: bytearray) -> None:
 
 def _feed(channel: paramiko.Channel, stdin: bytes) -> None:
     """A command may end without reading its stdin; that is its right."""
-    view = memoryview(stdin)
+    sent_bytes = 0
     with contextlib.suppress(OSError, EOFError, paramiko.SSHException):
-        while view:
-            view = view[channel.send(view[:_READ_BYTES]) :]
+        while sent_bytes < len(stdin):
+            sent_bytes += channel.send(stdin[sent_bytes : sent_bytes + _READ_BYTES])
         channel.shutdown_write()
 
 

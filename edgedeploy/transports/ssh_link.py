@@ -98,9 +98,10 @@ def _connected_socket(endpoint: Endpoint) -> tuple[socket.socket, subprocess.Pop
 def _through_proxy(argv: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
     ours, theirs = socket.socketpair()
     with theirs:
+        end = theirs.fileno()
         try:
             process = subprocess.Popen(
-                list(argv), stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL, start_new_session=True
+                list(argv), stdin=end, stdout=end, stderr=subprocess.DEVNULL, start_new_session=True
             )
         except BaseException:
             ours.close()
@@ -171,8 +172,10 @@ def _known_keys(endpoint: Endpoint) -> KnownKeys:
             texts.append(Path(path).read_text(encoding="utf-8", errors="replace"))
     text = "\n".join(texts)
     found = known_keys(text, endpoint.known_as)
-    if not found.trusted and endpoint.port != DEFAULT_PORT and endpoint.known_as == host_pattern(
-        endpoint.host, endpoint.port
+    if (
+        not found.trusted
+        and endpoint.port != DEFAULT_PORT
+        and endpoint.known_as == host_pattern(endpoint.host, endpoint.port)
     ):
         # ssh does so too: the same machine may be known at its standard port.
         elsewhere = known_keys(text, host_pattern(endpoint.host, DEFAULT_PORT))

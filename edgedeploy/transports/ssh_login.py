@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import paramiko
+import paramiko.pkey
 from cryptography.exceptions import UnsupportedAlgorithm
 
 from edgedeploy.errors import DeviceUnavailableError
@@ -108,9 +109,9 @@ def _keys(endpoint: Endpoint, attempts: _Attempts) -> Iterator[tuple[str, parami
 def _load(path: str, attempts: _Attempts) -> paramiko.PKey | None:
     try:
         key: paramiko.PKey = paramiko.PKey.from_path(path)
-    except (paramiko.PasswordRequiredException, TypeError):  # TypeError: cryptography's own word for "no password given"
+    except (paramiko.PasswordRequiredException, TypeError):  # TypeError: cryptography wants a password
         attempts.locked.append(path)
-    except (paramiko.SSHException, paramiko.UnknownKeyType, UnsupportedAlgorithm, ValueError, OSError) as exc:
+    except (paramiko.SSHException, paramiko.pkey.UnknownKeyType, UnsupportedAlgorithm, ValueError, OSError) as exc:
         attempts.unusable.append(f"{path} cannot be used: {exc}")
     else:
         return key
@@ -120,7 +121,7 @@ def _load(path: str, attempts: _Attempts) -> paramiko.PKey | None:
 def _public_blob(path: str) -> bytes:
     """The public half beside a private key; empty if there is none."""
     try:
-        return paramiko.PublicBlob.from_file(f"{path}.pub").key_blob
+        return paramiko.pkey.PublicBlob.from_file(f"{path}.pub").key_blob
     except (OSError, ValueError, IndexError):
         return b""
 

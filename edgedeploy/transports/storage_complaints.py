@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from edgedeploy.errors import DeviceStorageError
 
-# strerror() texts of ENOSPC, EDQUOT, EROFS, EACCES, EPERM, ENOENT, ENOTDIR, EISDIR, ETXTBSY, ENAMETOOLONG, EFBIG, EIO as
-# glibc, musl and bionic spell them, with what helps.
+# strerror() texts of ENOSPC, EDQUOT, EROFS, EACCES, EPERM, ENOENT, ENOTDIR, EISDIR, ETXTBSY, ENAMETOOLONG, EFBIG and
+# EIO as glibc, musl and bionic spell them, with what helps.
 _REMEDIES = {
     "No space left on device": "free some space there, or choose another workdir",
     "Disk quota exceeded": "free some space there, or choose another workdir",

@@ -1,11 +1,11 @@
 """A remote command that tells its process id and its exit code itself.
 
-``adb`` ends with code 1 for its own troubles as well as for a command's; an SSH server may die before it can tell an exit
-status. So the command runs under a small sh script that writes two lines to stderr, each beginning with a random token:
-the process id before, the exit code after. A command is over only when the second line has come *and* the way to the
-device has delivered :data:`WITNESS_EXIT_CODE`, which proves that nothing behind that line was cut off.
+``adb`` ends with code 1 for its own troubles as well as for a command's; an SSH server may die before it can tell an
+exit status. So the command runs under a small sh script that writes two lines to stderr, each beginning with a random
+token: the process id before, the exit code after. A command is over only when the second line has come *and* the way
+to the device has delivered :data:`WITNESS_EXIT_CODE`, which proves that nothing behind that line was cut off.
 
-The process id is that of the process group, which adbd and sshd make for every command: it is what a time-out kills.
+The process id is that of the process group, which adbd and sshd make for every command: a time-out kills that group.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgedeploy.errors import UsageError
 from edgedeploy.shell import quote_command
 
 WITNESS_EXIT_CODE = 77
@@ -41,7 +42,13 @@ def new_token() -> str:
 
 
 def tracked_line(argv: Sequence[str], token: str) -> str:
-    """Return the shell line that runs ``argv`` and reports to :func:`read_tracked`."""
+    """Return the shell line that runs ``argv`` and reports to :func:`read_tracked`.
+
+    Raises:
+        UsageError: as :func:`edgedeploy.shell.quote_command`.
+    """
+    if not argv:
+        raise UsageError("an empty command cannot be run")
     # exec: whatever the login shell is, it becomes our sh, and sh's process id is the process group's.
     return "exec " + quote_command(["sh", "-c", _SCRIPT, "sh", token, *argv])
 

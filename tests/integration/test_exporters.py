@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 import pytest
+
 from edgedeploy.compressors.magnitude import MagnitudePruner
 from edgedeploy.domain.artifact import TensorSpec
 from edgedeploy.domain.target import Lane
@@ -233,7 +234,7 @@ def test_a_reproducible_package_still_loads(cnn: LoadedModel, tmp_path: Path) ->
     assert package.get_spec().WhichOneof("Type") == "mlProgram"
 
 
-_FAILING = '''
+_FAILING = """
 import torch
 from torch import nn
 
@@ -247,7 +248,7 @@ class Failing(nn.Module):
         y = self.layer(x)
         z = {expression}
         return z + 1
-'''
+"""
 
 
 def _failing(expression: str, folder: Path) -> LoadedModel:

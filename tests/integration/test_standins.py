@@ -249,6 +249,13 @@ def test_two_phones_on_one_server_are_two(adb_server: AdbServer, phone_factory: 
     assert second("echo here") == "here"
 
 
+def test_a_restarted_server_knows_no_phones_and_finds_them_again(adb_server: AdbServer, phone: Phone) -> None:
+    adb_server.restart()
+    assert phone.address not in adb_server.devices()
+    adb_server.connect(phone.address)
+    assert Shell(adb_server, phone)("echo again") == "again"
+
+
 def test_adbd_is_reachable_through_its_cable_only(phone: Phone) -> None:
     listening = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     ours = [row.split()[1] for row in listening if row.split()[1].endswith(f":{phone.cable.port:04X}")]
@@ -297,9 +304,10 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
     phone_root("amd64")
     program = (
         "import sys, time\n"
+        "from standins.adb_server import AdbServer\n"
         "from standins.phone import Phone\n"
-        "with Phone() as phone:\n"
-        "    print(phone.cable.scratch, phone.cable.port, phone.cable._process.pid, flush=True)\n"
+        "with AdbServer() as server, Phone() as phone:\n"
+        "    print(phone.cable.scratch, phone.cable.port, phone.cable._process.pid, server.port, flush=True)\n"
         "    time.sleep(600)\n"
     )
     tests = Path(__file__).resolve().parent.parent
@@ -311,13 +319,14 @@ def test_nothing_is_left_when_the_tests_are_killed(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(tests)},
     ) as owner:
         assert owner.stdout is not None
-        scratch, port, outer_pid = owner.stdout.readline().split()
+        scratch, port, outer_pid, server_port = owner.stdout.readline().split()
         first_pid = Path(f"/proc/{outer_pid}/task/{outer_pid}/children").read_text(encoding="ascii").split()[0]
         assert not _refuses(int(port))
         owner.kill()
     _wait_until(lambda: not Path(f"/proc/{first_pid}").exists())
     _wait_until(lambda: not Path(scratch).exists())
     assert _refuses(int(port))
+    _wait_until(lambda: _refuses(int(server_port)))
     assert scratch not in Path("/proc/self/mountinfo").read_text(encoding="utf-8")
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from standins.enclosure import Enclosure, Service, tmpfs
 from standins.unavailable import StandinUnavailableError
 
 _START_TIMEOUT_S = 15.0
@@ -44,16 +45,30 @@ class AdbServer:
     def __init__(self) -> None:
         self.adb = adb_program()
         self.port = 0
-        self._home: Path | None = None
-        self._process: subprocess.Popen[bytes] | None = None
+        self._enclosure: Enclosure | None = None
 
     def __enter__(self) -> Self:
-        self._home = Path(tempfile.mkdtemp(prefix="standin-adb-"))
         with socket.socket() as finder:
             finder.bind(("127.0.0.1", 0))
             self.port = int(finder.getsockname()[1])
+        scratch = Path(tempfile.mkdtemp(prefix="standin-adb-"))
+        self._home = scratch
+        usb = Path("/dev/bus/usb")
+        # On this machine's network, and in an enclosure for the sake of what happens when the tests are killed.
+        enclosure = Enclosure(
+            service=Service(
+                argv=[str(self.adb), "-L", f"tcp:localhost:{self.port}", "server", "nodaemon"],
+                env={"PATH": os.defpath, "HOME": str(scratch), "TMPDIR": str(scratch), **self.environment},
+                port=0,
+            ),
+            steps=[tmpfs(usb)] if usb.is_dir() else [],
+            inside_uid=os.geteuid(),
+            private_network=False,
+            scratch=scratch,
+        )
+        self._enclosure = enclosure.__enter__()
         try:
-            self.start()
+            self._wait_until_listening()
         except BaseException:
             self._end()
             raise
@@ -80,36 +95,29 @@ class AdbServer:
             "ADB_LOCAL_TRANSPORT_MAX_PORT": "5555",
         }
 
-    def start(self) -> None:
-        """Start the server; also after a test has killed it."""
-        if self._home is None:
+    def restart(self) -> None:
+        """Kill the server and start it anew; it knows no phones then."""
+        self._running.stop()
+        self._running.start()
+        self._wait_until_listening()
+
+    @property
+    def _running(self) -> Enclosure:
+        if self._enclosure is None:
             raise RuntimeError("the adb server is used outside of its with block")
-        self.stop()
-        with (self._home / "server.log").open("ab") as log:
-            self._process = subprocess.Popen(
-                [str(self.adb), "-L", f"tcp:localhost:{self.port}", "server", "nodaemon"],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env={**os.environ, "HOME": str(self._home), **self.environment},
-            )
+        return self._enclosure
+
+    def _wait_until_listening(self) -> None:
         deadline = time.monotonic() + _START_TIMEOUT_S
         while True:
             with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
                 return
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                seen = (self._home / "server.log").read_text(encoding="utf-8", errors="replace")
+            if not self._running.running or time.monotonic() > deadline:
+                seen = self._running.log.read_text(encoding="utf-8", errors="replace")
                 raise StandinUnavailableError(
                     f"the adb server did not start:\n{seen[-2000:]}", next_step=f"run {self.adb} version"
                 )
             time.sleep(0.02)
-
-    def stop(self) -> None:
-        """Kill the server."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait(timeout=10)
-            self._process = None
 
     def run(
         self, *arguments: str, timeout_s: float = 60.0, stdin: bytes | None = None
@@ -174,7 +182,10 @@ class AdbServer:
             time.sleep(0.05)
 
     def _end(self) -> None:
-        self.stop()
-        if self._home is not None:
-            shutil.rmtree(self._home, ignore_errors=True)
-            self._home = None
+        if self._enclosure is None:
+            return
+        self._enclosure.close()
+        self._enclosure = None
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            # A client that found no server, after a test had killed it, has started one outside of the enclosure.
+            self.run("kill-server", timeout_s=20)

@@ -64,14 +64,6 @@ def die_with_parent() -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
-def _identity_map(path: Path, inside_id: int, outside_id: int) -> str:
-    """A user or group map: everything that exists out here as itself for root, else one id."""
-    if os.geteuid() != 0:
-        return f"{inside_id} {outside_id} 1\n"
-    rows = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
-    return "".join(f"{inside} {inside} {count}\n" for inside, _, count in rows)
-
-
 def enter_namespaces(*, inside_uid: int, private_network: bool, emulator: str) -> None:
     """Move this process into new namespaces; its next child becomes PID 1 of a new pid namespace.
 
@@ -80,14 +72,37 @@ def enter_namespaces(*, inside_uid: int, private_network: bool, emulator: str) -
         private_network: with a network that holds a loopback and nothing else.
         emulator: the program that runs aarch64 programs; empty: they do not run.
     """
-    uid_map = _identity_map(Path("/proc/self/uid_map"), inside_uid, os.geteuid())
-    gid_map = _identity_map(Path("/proc/self/gid_map"), inside_uid, os.getegid())
+    privileged = os.geteuid() == 0
+    if emulator and not privileged:
+        # Only a namespace's user 0 may register an emulator, and what runs inside shall not be user 0: hence two
+        # namespaces, one in the other. The inner one inherits the registration.
+        _enter_user_namespace(CLONE_NEWNS, uid_map=f"0 {os.geteuid()} 1", gid_map=f"0 {os.getegid()} 1", one_user=True)
+        _register_emulator(emulator)
+    _enter_user_namespace(
+        CLONE_NEWNS | (CLONE_NEWNET if private_network else 0),
+        uid_map=_every_id(Path("/proc/self/uid_map")) if privileged else f"{inside_uid} {os.geteuid()} 1",
+        gid_map=_every_id(Path("/proc/self/gid_map")) if privileged else f"{inside_uid} {os.getegid()} 1",
+        one_user=not privileged,
+    )
+    if private_network:
+        _loopback_up()
+    if emulator and privileged:
+        _register_emulator(emulator)
+    _check(_libc.unshare(CLONE_NEWPID), "unshare of the pid namespace")
+
+
+def _every_id(path: Path) -> str:
+    """A user or group map in which everything that exists out here is itself."""
+    rows = [line.split() for line in path.read_text(encoding="ascii").splitlines()]
+    return "".join(f"{inside} {inside} {count}\n" for inside, _, count in rows)
+
+
+def _enter_user_namespace(flags: int, *, uid_map: str, gid_map: str, one_user: bool) -> None:
     entered_read, entered_write = os.pipe()
-    mapper = _fork_mapper(entered_read, entered_write, uid_map=uid_map, gid_map=gid_map)
+    mapper = _fork_mapper(entered_read, entered_write, uid_map=uid_map, gid_map=gid_map, one_user=one_user)
     os.close(entered_read)
-    flags = CLONE_NEWUSER | CLONE_NEWNS | (CLONE_NEWNET if private_network else 0)
     try:
-        _check(_libc.unshare(flags), "unshare of user and mount namespaces")
+        _check(_libc.unshare(CLONE_NEWUSER | flags), "unshare of user and mount namespaces")
         os.write(entered_write, b"x")
     finally:
         os.close(entered_write)
@@ -95,17 +110,11 @@ def enter_namespaces(*, inside_uid: int, private_network: bool, emulator: str) -
     if mapped != 0:
         raise EnclosureError("the user namespace's id maps were refused")
     mount("none", "/", "", MS_REC | MS_PRIVATE)
-    if private_network:
-        _loopback_up()
-    if emulator:
-        _register_emulator(emulator)
-    _check(_libc.unshare(CLONE_NEWPID), "unshare of the pid namespace")
 
 
-def _fork_mapper(entered_read: int, entered_write: int, *, uid_map: str, gid_map: str) -> int:
+def _fork_mapper(entered_read: int, entered_write: int, *, uid_map: str, gid_map: str, one_user: bool) -> int:
     """Start a child that stays in the parent namespace, from which alone a map of many ids can be written."""
     target = Path(f"/proc/{os.getpid()}")
-    privileged = os.geteuid() == 0
     pid = os.fork()
     if pid:
         return pid
@@ -113,7 +122,7 @@ def _fork_mapper(entered_read: int, entered_write: int, *, uid_map: str, gid_map
     try:
         os.close(entered_write)
         if os.read(entered_read, 1):
-            if not privileged:
+            if one_user:  # the kernel's condition for a group map written without privileges
                 (target / "setgroups").write_text("deny", encoding="ascii")
             (target / "uid_map").write_text(uid_map, encoding="ascii")
             (target / "gid_map").write_text(gid_map, encoding="ascii")

@@ -229,7 +229,7 @@ class Phone:
             tmpfs(root / "sdcard", noexec=True),
             folder(root / "sdcard", mode=0o771, owner=SHELL_UID),
             tmpfs(data, mode=0o755),
-            folder(data / "misc", mode=0o711),
+            folder(data / "misc", mode=0o551),
             folder(data / "property", owner=SHELL_UID),
             folder(workdir, mode=0o771, owner=SHELL_UID),
             tmpfs(workdir, size_bytes=self._data_size_bytes, noexec=self._data_noexec),

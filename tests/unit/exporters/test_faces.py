@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+
 from edgedeploy.compressors.magnitude import MagnitudePruner
 from edgedeploy.errors import CompressError
 from edgedeploy.exporters.coreml import CoremlExporter

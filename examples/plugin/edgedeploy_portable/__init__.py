@@ -1,0 +1,1 @@
+"""An exporter and a target for edgedeploy."""

@@ -1,0 +1,47 @@
+"""ExecuTorch with its portable operators only: slow, and it runs anywhere. Shows what an exporter has to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgedeploy.domain.target import Lane
+from edgedeploy.ports import Emit, Exported, ExportRequest
+
+if TYPE_CHECKING:
+    from edgedeploy.source import LoadedModel
+
+
+class PortableExporter:
+    """Writes .pte, so that the runtimes edgedeploy has for ExecuTorch run the result."""
+
+    name = "portable"
+    format = "pte"
+    extra = "executorch"
+
+    def lanes(self) -> tuple[Lane, ...]:
+        """One lane."""
+        return (Lane(exporter="portable", backend="portable", precision="fp32"),)
+
+    def toolchain(self) -> tuple[str, ...]:
+        """Distributions whose versions decide the result: they are part of the cache key."""
+        return ("torch", "executorch")
+
+    def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
+        """Runs in a worker process; heavy imports belong in here."""
+        import torch
+        from executorch.exir import to_edge
+
+        from edgedeploy.exporters.signature import flatten_outputs, tensor_spec
+
+        emit("lowering to portable operators")
+        program = to_edge(torch.export.export(model.module, model.example_inputs)).to_executorch()
+        Path(request.folder, "model.pte").write_bytes(program.buffer)
+        with torch.no_grad():
+            outputs = flatten_outputs(model.module(*model.example_inputs))
+        return Exported(
+            entry="model.pte",
+            inputs=tuple(tensor_spec(f"input_{i}", tensor) for i, tensor in enumerate(model.example_inputs)),
+            outputs=tuple(tensor_spec(f"output_{i}", tensor) for i, tensor in enumerate(outputs)),
+            inspection={"operators": str(len(program.executorch_program.execution_plan[0].operators))},
+        )

@@ -1,0 +1,1 @@
+"""Target files; edgedeploy reads every .toml here."""

@@ -1,0 +1,643 @@
+"""Runners on this machine: built, started, and compared with PyTorch, with each other and with the protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import pytest
+from standins.build_cache import cache_dir
+
+from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.errors import MissingToolError, RunnerError, UsageError
+from edgedeploy.runners import build_tools, sdk
+from edgedeploy.runners.agent import agent_runner
+from edgedeploy.runners.document import RunnerDocument, parse_document
+from edgedeploy.runners.native import native_runner
+from edgedeploy.shipped import shipped
+
+pytestmark = [
+    pytest.mark.sdk,
+    pytest.mark.skipif(sys.platform != "linux", reason="native runners are built on Linux"),
+]
+
+CASES = 3
+LIMIT_S = 120
+RUNNERS = ("native-pte", "native-tflite", "agent-pte", "agent-tflite")
+
+
+def format_of(runner: str) -> str:
+    return runner.partition("-")[2]
+
+
+@pytest.fixture(scope="session")
+def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("executorch", reason="needs edgedeploy[executorch]")
+    pytest.importorskip("litert_torch", reason="needs edgedeploy[tflite]")
+    folder = tmp_path_factory.mktemp("models")
+    script = Path(__file__).with_name("tiny_models.py")
+    done = subprocess.run([sys.executable, str(script), str(folder)], capture_output=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr.decode()[-3000:]
+    return folder
+
+
+@pytest.fixture(scope="session")
+def runner_cache() -> Path:
+    """Lasts longer than the session: a build is found by its content."""
+    return cache_dir() / "runners"
+
+
+def build(engine: str, abi: str, runner_cache: Path) -> RunnerBundle:
+    try:
+        return native_runner(engine, abi, cache_dir=runner_cache, emit=print)  # type: ignore[arg-type]
+    except MissingToolError as missing:
+        if os.environ.get("CI"):
+            raise
+        pytest.skip(str(missing))
+
+
+def place(bundle: RunnerBundle, folder: Path) -> Path:
+    """Lay a bundle out as on a device: links with the files' names into a store that knows digests only."""
+    blobs = folder / "blobs"
+    release = folder / "release"
+    blobs.mkdir(parents=True)
+    release.mkdir()
+    for file in bundle.files:
+        blob = blobs / file.entry.sha256
+        if not blob.exists():
+            shutil.copyfile(file.local, blob)
+            blob.chmod(0o755 if file.entry.executable else 0o444)
+        (release / file.entry.path).symlink_to(blob)
+    return release
+
+
+def start_of(bundle: RunnerBundle, folder: Path) -> list[str]:
+    return [word.replace("{dir}", str(folder)).replace("{python}", sys.executable) for word in bundle.start]
+
+
+@pytest.fixture(scope="session")
+def starts(tmp_path_factory: pytest.TempPathFactory, runner_cache: Path) -> dict[str, list[str]]:
+    """How each runner is started on this machine."""
+    bundles = {
+        "native-pte": build("executorch", "host", runner_cache),
+        "native-tflite": build("litert", "host", runner_cache),
+        "agent-pte": agent_runner(),
+        "agent-tflite": agent_runner(),
+    }
+    return {name: start_of(bundle, place(bundle, tmp_path_factory.mktemp(name))) for name, bundle in bundles.items()}
+
+
+class Ran(msgspec.Struct):
+    stdout: bytes
+    stderr: bytes
+    exit_code: int
+    output_dir: Path
+
+    @property
+    def document(self) -> RunnerDocument:
+        return parse_document(self.stdout, exit_code=self.exit_code, stderr=self.stderr, where="here")
+
+    @property
+    def failure(self) -> dict[str, str]:
+        assert self.exit_code != 0
+        failure = json.loads(self.stdout)
+        assert failure["schema"] == "edgedeploy.runner/1"
+        assert set(failure) == {"schema", "error"}
+        with pytest.raises(RunnerError):
+            _ = self.document
+        return failure["error"]
+
+    def output(self, index: int) -> np.ndarray:
+        described = self.document.outputs[index]
+        flat = np.fromfile(self.output_dir / described.file, dtype=described.dtype)
+        return flat.reshape(self.document.cases, *described.shape)
+
+
+def run(start: Sequence[str], arguments: Sequence[str], output_dir: Path) -> Ran:
+    output_dir.mkdir(parents=True, exist_ok=True)
+    argv = [*start, *arguments, "--output-dir", str(output_dir)]
+    done = subprocess.run(argv, capture_output=True, timeout=LIMIT_S, check=False)
+    return Ran(done.stdout, done.stderr, done.returncode, output_dir)
+
+
+def input_arguments(models: Path, name: str, suffix: str, folder: Path) -> list[str]:
+    """All cases of a model's inputs; LiteRT's converter turned int64 into int32."""
+    arguments = []
+    count = len(list(models.glob(f"{name}.input*.npy")))
+    for index in range(count):
+        values = np.load(models / f"{name}.input{index}.npy")
+        if suffix == "tflite" and values.dtype == np.int64:
+            values = values.astype(np.int32)
+        file = folder / f"{name}-{suffix}-{index}.bin"
+        values.tofile(file)
+        shape = ",".join(map(str, values.shape[1:]))
+        arguments += ["--input", f"{values.dtype.name}:{shape}:{file}"]
+    return arguments
+
+
+@pytest.fixture
+def run_model(starts: dict[str, list[str]], models: Path, tmp_path: Path) -> Callable[..., Ran]:
+    def start(runner: str, name: str, *options: str, output: str = "out") -> Ran:
+        suffix = format_of(runner)
+        arguments = ["--model", str(models / f"{name}.{suffix}"), *input_arguments(models, name, suffix, tmp_path)]
+        return run(starts[runner], [*arguments, *options], tmp_path / output)
+
+    return start
+
+
+# ------------------------------------------------------------------------------------------------ right answers
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("name", ["convolution", "two", "many"])
+def test_outputs_are_pytorchs(run_model: Callable[..., Ran], models: Path, runner: str, name: str) -> None:
+    ran = run_model(runner, name, "--iterations", "0")
+    references = [np.load(path) for path in sorted(models.glob(f"{name}.output*.npy"))]
+    assert ran.document.cases == CASES
+    assert len(ran.document.outputs) == len(references)
+    for index, reference in enumerate(references):
+        np.testing.assert_allclose(ran.output(index), reference, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "agent-pte"])
+def test_channels_last_tensors_arrive_in_the_protocols_order(
+    run_model: Callable[..., Ran], models: Path, runner: str
+) -> None:
+    ran = run_model(runner, "last", "--iterations", "2")
+    np.testing.assert_allclose(ran.output(0), np.load(models / "last.output0.npy"), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", ["pte", "tflite"])
+@pytest.mark.parametrize("name", ["convolution", "two"])
+def test_native_and_agent_agree_bit_for_bit(run_model: Callable[..., Ran], suffix: str, name: str) -> None:
+    native = run_model(f"native-{suffix}", name, "--iterations", "0", output="native")
+    agent = run_model(f"agent-{suffix}", name, "--iterations", "0", output="agent")
+    assert native.document.outputs == agent.document.outputs
+    for output in native.document.outputs:
+        assert (native.output_dir / output.file).read_bytes() == (agent.output_dir / output.file).read_bytes()
+
+
+# ------------------------------------------------------------------------------------------------ the document
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_the_document_tells_what_was_done(run_model: Callable[..., Ran], models: Path, runner: str) -> None:
+    cpu = min(os.sched_getaffinity(0))
+    ran = run_model(runner, "convolution", "--warmup", "3", "--iterations", "7", "--threads", "2", "--cpus", str(cpu))
+    document = ran.document
+    content = (models / f"convolution.{format_of(runner)}").read_bytes()
+    assert document.model.sha256 == hashlib.sha256(content).hexdigest()
+    assert document.model.size_bytes == len(content)
+    assert (len(document.warmup_ns), len(document.latency_ns)) == (3, 7)
+    assert document.threads == 2
+    assert document.cpus == (cpu,)
+    assert document.clock.name == "CLOCK_MONOTONIC"
+    assert 0 < document.clock.resolution_ns < 1_000_000
+    assert document.load_ns > 0
+    assert document.first_inference_ns > 0
+    assert all(0 < sample < 10**10 for sample in document.latency_ns)
+    assert 1_000_000 < document.rss_before_load_bytes <= document.peak_rss_bytes < 4_000_000_000
+    assert document.runner.version == "0.1.0"
+    assert sdk._WHEELS[{"pte": "executorch", "tflite": "litert"}[format_of(runner)]].version in (
+        document.runner.engine_version
+    )
+    assert sorted(path.name for path in ran.output_dir.iterdir()) == ["output_0.bin"]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_threads_zero_is_the_engines_choice(run_model: Callable[..., Ran], runner: str) -> None:
+    assert run_model(runner, "convolution", "--iterations", "1", "--threads", "0").document.threads >= 1
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite", "agent-tflite"])
+def test_the_timed_loop_ends_in_time_and_never_before_one_iteration(run_model: Callable[..., Ran], runner: str) -> None:
+    timed = run_model(runner, "convolution", "--iterations", "10000000", "--max-seconds", "0.2").document
+    assert 1 < len(timed.latency_ns) < 10_000_000
+    assert sum(timed.latency_ns) < 10**9
+    once = run_model(runner, "convolution", "--iterations", "5", "--max-seconds", "0.000000001").document
+    assert len(once.latency_ns) == 1
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_nothing_but_the_document_goes_to_stdout(run_model: Callable[..., Ran], runner: str) -> None:
+    stdout = run_model(runner, "convolution", "--iterations", "1").stdout
+    assert stdout.count(b"\n") == 1
+    assert stdout.endswith(b"}\n")
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_version(starts: dict[str, list[str]], runner: str) -> None:
+    done = subprocess.run([*starts[runner], "--version"], capture_output=True, timeout=LIMIT_S, check=True)
+    document = json.loads(done.stdout)
+    assert document["schema"] == "edgedeploy.runner/1"
+    assert document["runner"]["version"] == "0.1.0"
+    if runner.startswith("agent"):
+        assert document["python"]["version"] == platform.python_version()
+        assert document["packages"]["numpy"] == np.__version__
+    else:
+        assert document["runner"]["engine"] in {"executorch", "litert"}
+
+
+# ------------------------------------------------------------------------------------------------ failures
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_missing_model(starts: dict[str, list[str]], tmp_path: Path, runner: str) -> None:
+    failure = run(starts[runner], ["--model", str(tmp_path / f"none.{format_of(runner)}")], tmp_path / "o").failure
+    assert failure["stage"] == "read"
+    assert "No such file" in failure["message"]
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("damage", ["cut", "garbage", "empty"])
+def test_a_damaged_model_fails_to_load(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str, damage: str
+) -> None:
+    whole = (models / f"convolution.{format_of(runner)}").read_bytes()
+    garbage = np.random.default_rng(5).bytes(4096)
+    model = tmp_path / f"damaged.{format_of(runner)}"
+    model.write_bytes({"cut": whole[:-100], "garbage": garbage, "empty": b""}[damage])
+    inputs = input_arguments(models, "convolution", format_of(runner), tmp_path)
+    ran = run(starts[runner], ["--model", str(model), *inputs], tmp_path / "o")
+    assert ran.exit_code == 1
+    assert ran.failure["stage"] == "load"
+    assert len(ran.failure["message"]) > 10
+
+
+@pytest.mark.parametrize("suffix", ["pte", "tflite"])
+def test_no_cut_of_a_model_is_run(starts: dict[str, list[str]], models: Path, tmp_path: Path, suffix: str) -> None:
+    whole = (models / f"two.{suffix}").read_bytes()
+    inputs = input_arguments(models, "two", suffix, tmp_path)
+    model = tmp_path / f"cut.{suffix}"
+    for size in range(0, len(whole), len(whole) // 23 + 1):
+        model.write_bytes(whole[:size])
+        assert (
+            run(starts[f"native-{suffix}"], ["--model", str(model), *inputs], tmp_path / "o").failure["stage"] == "load"
+        )
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize(
+    ("inputs", "says"),
+    [
+        (["float32:1,3,8,9"], "declares float32[1,3,8,8]"),
+        (["float32:1,3,64"], "declares float32[1,3,8,8]"),
+        (["float32:192"], "declares float32[1,3,8,8]"),
+        (["int32:1,3,8,8"], "declares float32[1,3,8,8]"),
+        ([], "the model takes 1"),
+        (["float32:1,3,8,8", "float32:1"], "the model takes 1"),
+    ],
+    ids=["shape", "rank", "flat", "dtype", "too few", "too many"],
+)
+def test_inputs_that_the_model_does_not_declare(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str, inputs: list[str], says: str
+) -> None:
+    arguments = ["--model", str(models / f"convolution.{format_of(runner)}")]
+    for index, declared in enumerate(inputs):
+        dtype, _, dims = declared.partition(":")
+        file = tmp_path / f"{index}.bin"
+        np.zeros([int(dim) for dim in dims.split(",")], dtype).tofile(file)
+        arguments += ["--input", f"{declared}:{file}"]
+    failure = run(starts[runner], arguments, tmp_path / "o").failure
+    assert failure["stage"] == "input"
+    assert says in failure["message"]
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "agent-tflite"])
+def test_inputs_whose_files_do_not_fit(starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str) -> None:
+    suffix = format_of(runner)
+    model = ["--model", str(models / f"two.{suffix}")]
+    ids = "int64" if suffix == "pte" else "int32"
+    values, numbers = tmp_path / "values.bin", tmp_path / "ids.bin"
+    np.zeros((2, 5, 4), "float32").tofile(values)
+    np.zeros((3, 5), ids).tofile(numbers)
+    both = [f"float32:1,5,4:{values}", f"{ids}:1,5:{numbers}"]
+    mismatch = run(starts[runner], [*model, "--input", both[0], "--input", both[1]], tmp_path / "o").failure
+    assert mismatch["stage"] == "input"
+    assert "3 cases" in mismatch["message"]
+    values.write_bytes(b"\0" * 81)
+    rest = run(starts[runner], [*model, "--input", both[0], "--input", both[1]], tmp_path / "o").failure
+    assert rest["stage"] == "input"
+    assert "multiple" in rest["message"]
+    values.unlink()
+    missing = run(starts[runner], [*model, "--input", both[0], "--input", both[1]], tmp_path / "o").failure
+    assert missing["stage"] == "read"
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "agent-pte"])
+def test_dynamic_dimensions_take_any_size_up_to_their_bound(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str
+) -> None:
+    def with_batch(size: int) -> Ran:
+        file = tmp_path / f"batch{size}.bin"
+        np.ones((size, 3, 8, 8), "float32").tofile(file)
+        arguments = ["--model", str(models / "batch.pte"), "--iterations", "1"]
+        return run(starts[runner], [*arguments, "--input", f"float32:{size},3,8,8:{file}"], tmp_path / str(size))
+
+    for size in (1, 3, 4):
+        ran = with_batch(size)
+        assert ran.document.outputs[0].shape == (size, 10)
+        assert np.ptp(ran.output(0)[0], axis=0).max() < 1e-5, "equal images, equal answers"
+    assert with_batch(5).failure["stage"] == "input"
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_an_output_folder_that_is_not_there(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str
+) -> None:
+    suffix = format_of(runner)
+    arguments = ["--model", str(models / f"convolution.{suffix}")]
+    arguments += input_arguments(models, "convolution", suffix, tmp_path)
+    argv = [*starts[runner], *arguments, "--output-dir", str(tmp_path / "none")]
+    done = subprocess.run(argv, capture_output=True, timeout=LIMIT_S, check=False)
+    assert Ran(done.stdout, done.stderr, done.returncode, tmp_path).failure["stage"] == "output"
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite", "agent-tflite"])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ["--iterations", "-1"],
+        ["--iterations", "1_000"],
+        ["--iterations", "x"],
+        ["--speed", "9"],
+        ["--model"],
+        ["--input", "float33:1:f"],
+        ["--input", "float32:1,:f"],
+        ["--input", "float32:1"],
+        ["--max-seconds", "nan"],
+        ["--max-seconds", "0"],
+        ["--cpus", "a"],
+        ["--cpus", "1023"],
+        ["--threads", "5000"],
+    ],
+    ids=" ".join,
+)
+def test_wrong_arguments_end_with_64(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str, wrong: list[str]
+) -> None:
+    model = ["--model", str(models / f"convolution.{format_of(runner)}")]
+    argv = [*starts[runner], *model, "--output-dir", str(tmp_path), *wrong]
+    done = subprocess.run(argv, capture_output=True, timeout=LIMIT_S, check=False)
+    assert done.returncode == 64
+    assert Ran(done.stdout, done.stderr, done.returncode, tmp_path).failure["stage"] == "usage"
+
+
+def test_a_killed_runner_is_recognised(starts: dict[str, list[str]], models: Path, tmp_path: Path) -> None:
+    inputs = input_arguments(models, "convolution", "pte", tmp_path)
+    arguments = ["--model", str(models / "convolution.pte"), *inputs, "--iterations", "10000000", "--max-seconds", "60"]
+    argv = [*starts["native-pte"], *arguments, "--output-dir", str(tmp_path)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.send_signal(signal.SIGKILL)
+        stdout, stderr = process.communicate(timeout=LIMIT_S)
+    with pytest.raises(RunnerError, match="SIGKILL"):
+        parse_document(stdout, exit_code=process.returncode, stderr=stderr, where="here")
+
+
+# ------------------------------------------------------------------------------------------------ old Pythons
+
+
+def test_the_agent_is_python_3_8() -> None:
+    import ast
+
+    (file,) = agent_runner().files
+    source = Path(file.local).read_text("utf-8")
+    tree = ast.parse(source, feature_version=(3, 8))
+    imported = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
+    imported |= {str(node.module) for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
+    assert not any(name.startswith("edgedeploy") for name in imported)
+
+
+def test_the_agent_digests_a_folder_as_the_protocol_says(tmp_path: Path) -> None:
+    package = tmp_path / "m.mlpackage"
+    contents = {"Manifest.json": b"{}", "Data/weights.bin": b"\0" * 70_000, "Data/a b.txt": b""}
+    for name, content in contents.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_bytes(content)
+    lines = "".join(f"{hashlib.sha256(contents[name]).hexdigest()}  {name}\n" for name in sorted(contents))
+    namespace: dict[str, object] = {"__name__": "edgedeploy_agent"}
+    (file,) = agent_runner().files
+    exec(compile(Path(file.local).read_text("utf-8"), file.local, "exec", dont_inherit=True), namespace)
+    digest, size_bytes = namespace["model_sha256"](str(package))  # type: ignore[operator]
+    assert digest == hashlib.sha256(lines.encode()).hexdigest()
+    assert size_bytes == 70_002
+
+
+# ------------------------------------------------------------------------------------------------ building
+
+
+def test_a_second_call_builds_nothing(runner_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = build("litert", "host", runner_cache)
+
+    def refuse(*_arguments: object, **_options: object) -> None:
+        raise AssertionError("built again")
+
+    monkeypatch.setattr("edgedeploy.runners.native._build", refuse)
+    said: list[str] = []
+    assert native_runner("litert", "host", cache_dir=runner_cache, emit=said.append) == first
+    assert said == []
+
+
+def test_a_damaged_build_is_made_again(runner_cache: Path) -> None:
+    bundle = build("litert", "host", runner_cache)
+    program = Path(next(file.local for file in bundle.files if file.entry.executable))
+    program.write_bytes(b"cut")
+    again = build("litert", "host", runner_cache)
+    for file in again.files:
+        assert hashlib.sha256(Path(file.local).read_bytes()).hexdigest() == file.entry.sha256
+
+
+def test_two_at_once_build_once(tmp_path: Path, runner_cache: Path) -> None:
+    build("litert", "host", runner_cache)  # skips where nothing can be built
+    said: list[str] = []
+    bundles: list[RunnerBundle] = []
+
+    def one() -> None:
+        bundles.append(native_runner("litert", "host", cache_dir=tmp_path, emit=said.append))
+
+    threads = [threading.Thread(target=one) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(LIMIT_S)
+    assert len(bundles) == 3
+    assert bundles[0] == bundles[1] == bundles[2]
+    assert said == ["building litert-linux-x86_64 (once)"] or platform.machine() != "x86_64"
+    assert [path for path in (tmp_path / "built").iterdir() if path.name.startswith(".")] == []
+
+
+def test_without_a_compiler_the_package_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(MissingToolError) as caught:
+        native_runner("litert", "host", cache_dir=tmp_path, emit=print)
+    assert caught.value.next_step == "sudo apt install g++"
+    if platform.machine() == "x86_64":
+        with pytest.raises(MissingToolError) as caught:
+            native_runner("litert", "linux-aarch64", cache_dir=tmp_path, emit=print)
+        assert caught.value.next_step == "sudo apt install g++-aarch64-linux-gnu"
+
+
+def fake_program(path: Path, says: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho '{says}'\n")
+    path.chmod(0o755)
+
+
+def test_an_old_cmake_is_not_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_program(tmp_path / "cmake", "cmake version 3.18.4")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
+    monkeypatch.setattr(build_tools, "_in_environment", lambda _name: None)
+    with pytest.raises(MissingToolError) as caught:
+        build_tools.find_cmake()
+    assert "3.18.4" in caught.value.seen
+    assert caught.value.next_step == "pip install 'edgedeploy[native]'"
+
+
+def test_the_newest_cmake_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_program(tmp_path / "old" / "cmake", "cmake version 3.9.6")
+    fake_program(tmp_path / "new" / "cmake", "cmake version 3.31.10")
+    fake_program(tmp_path / "old" / "ninja", "1.11")
+    monkeypatch.setenv("PATH", f"{tmp_path / 'old'}:/bin")
+    monkeypatch.setattr(
+        build_tools, "_in_environment", lambda name: str(tmp_path / "new" / "cmake") if name == "cmake" else None
+    )
+    assert build_tools.find_cmake().program == str(tmp_path / "new" / "cmake")
+
+
+def test_abis_without_a_native_runner_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="macos-arm64"):
+        native_runner("litert", "macos-arm64", cache_dir=tmp_path, emit=print)
+
+
+def test_the_runner_sources_are_found() -> None:
+    assert (shipped("runner") / "CMakeLists.txt").is_file()
+
+
+# ------------------------------------------------------------------------------------------------ other devices
+
+
+def emulated(program: list[str], sysroot: bool) -> list[str]:
+    qemu = shutil.which("qemu-aarch64-static") or shutil.which("qemu-aarch64")
+    if qemu is None:
+        pytest.skip("qemu-user is not installed: sudo apt install qemu-user-static")
+    # env(1) of this machine starts the emulator, which starts the program with the same environment.
+    at = next(index for index, word in enumerate(program) if word.endswith(("_runner", "ld-linux-aarch64.so.1")))
+    return [*program[:at], qemu, *(["-L", "/usr/aarch64-linux-gnu"] if sysroot else []), *program[at:]]
+
+
+@pytest.mark.skipif(platform.machine() == "aarch64", reason="this machine is one")
+@pytest.mark.parametrize(("abi", "sysroot"), [("linux-aarch64", True), ("android-arm64", False)])
+def test_executorch_on_an_emulated_arm64(  # noqa: PLR0913
+    models: Path, tmp_path: Path, runner_cache: Path, monkeypatch: pytest.MonkeyPatch, abi: str, *, sysroot: bool
+) -> None:
+    monkeypatch.delenv("ANDROID_NDK_HOME", raising=False)
+    monkeypatch.delenv("ANDROID_NDK_ROOT", raising=False)
+    # The default processor of the emulator has features that phones and boards may lack.
+    monkeypatch.setenv("QEMU_CPU", "cortex-a72")
+    bundle = build("executorch", abi, runner_cache)
+    start = emulated(start_of(bundle, place(bundle, tmp_path / "device")), sysroot)
+    if sysroot:
+        # LD_LIBRARY_PATH is for the emulated loader only: qemu hands it on by -E.
+        library_path = next(word for word in start if word.startswith("LD_LIBRARY_PATH="))
+        start = [word for word in start if word not in {"env", library_path}]
+        start[1:1] = ["-E", library_path]
+    for name in ("convolution", "two"):
+        arguments = ["--model", str(models / f"{name}.pte"), *input_arguments(models, name, "pte", tmp_path)]
+        ran = run(start, [*arguments, "--iterations", "2", "--threads", "2"], tmp_path / f"out-{name}")
+        assert ran.document.threads == 2
+        assert len(ran.document.latency_ns) == 2
+        for path in sorted(models.glob(f"{name}.output*.npy")):
+            index = int(path.name.split(".output")[1].split(".")[0])
+            np.testing.assert_allclose(ran.output(index), np.load(path), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.skipif(platform.machine() == "aarch64", reason="this machine is one")
+def test_litert_starts_on_an_emulated_arm64(
+    tmp_path: Path, runner_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No more than that here: LiteRT crashes in qemu-user when it reads this machine's /sys; boards have their own."""
+    monkeypatch.setenv("QEMU_CPU", "cortex-a72")
+    monkeypatch.delenv("ANDROID_NDK_HOME", raising=False)
+    monkeypatch.delenv("ANDROID_NDK_ROOT", raising=False)
+    bundle = build("litert", "android-arm64", runner_cache)
+    start = emulated(start_of(bundle, place(bundle, tmp_path / "device")), sysroot=False)
+    done = subprocess.run([*start, "--version"], capture_output=True, timeout=LIMIT_S, check=True)
+    assert json.loads(done.stdout)["runner"]["engine_version"] == "2.3.0"
+
+
+def needed_libraries(path: Path) -> set[str]:
+    said = subprocess.run(
+        ["readelf", "-d", str(path)],
+        capture_output=True,
+        timeout=LIMIT_S,
+        check=True,
+        env={**os.environ, "LC_ALL": "C"},
+    ).stdout.decode()
+    return {line.split("[")[1].rstrip("]") for line in said.splitlines() if "(NEEDED)" in line}
+
+
+@pytest.mark.parametrize("engine", ["executorch", "litert"])
+def test_the_glibc_bundle_brings_all_that_it_needs(
+    engine: str, runner_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("ANDROID_NDK_HOME", raising=False)
+    monkeypatch.delenv("ANDROID_NDK_ROOT", raising=False)
+    bundle = build(engine, "android-arm64", runner_cache)
+    brought = {file.entry.path for file in bundle.files}
+    for file in bundle.files:
+        assert needed_libraries(Path(file.local)) <= brought, file.entry.path
+    assert bundle.start[0] == "{dir}/ld-linux-aarch64.so.1"
+
+
+def stand_in_ndk(folder: Path) -> Path:
+    """Not an NDK, but a folder of its shape with Debian's cross compiler: enough to see that CMake is led right."""
+    toolchain = folder / "build/cmake/android.toolchain.cmake"
+    toolchain.parent.mkdir(parents=True)
+    check = (
+        'if(NOT ANDROID_ABI STREQUAL "arm64-v8a")\n  message(FATAL_ERROR "ANDROID_ABI is ${ANDROID_ABI}")\nendif()\n'
+    )
+    toolchain.write_text(check + (shipped("runner") / "cmake/linux-aarch64.cmake").read_text("utf-8"))
+    prebuilt = folder / "toolchains/llvm/prebuilt/linux-x86_64"
+    (prebuilt / "bin").mkdir(parents=True)
+    strip = shutil.which("aarch64-linux-gnu-strip")
+    if strip is None:
+        pytest.skip("the stand-in for the NDK needs g++-aarch64-linux-gnu")
+    (prebuilt / "bin/llvm-strip").symlink_to(strip)
+    library = prebuilt / "sysroot/usr/lib/aarch64-linux-android/libc++_shared.so"
+    library.parent.mkdir(parents=True)
+    library.write_bytes(b"a stand-in")
+    return folder
+
+
+def test_an_ndk_is_used_where_the_environment_names_one(
+    tmp_path: Path, runner_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    build("litert", "linux-aarch64", runner_cache)  # brings the library, or skips
+    engine = tmp_path / "litert"
+    (engine / "lib").mkdir(parents=True)
+    library = sdk.find_sdk("litert", "linux-aarch64", cache_dir=runner_cache, emit=print).libraries[0]
+    shutil.copyfile(library, engine / "lib/libLiteRt.so")
+    monkeypatch.setenv("ANDROID_NDK_HOME", str(stand_in_ndk(tmp_path / "ndk")))
+    monkeypatch.setenv("EDGEDEPLOY_ANDROID_LITERT", str(engine))
+    bundle = native_runner("litert", "android-arm64", cache_dir=tmp_path / "cache", emit=print)
+    assert bundle.name == "litert-android-arm64-ndk"
+    assert {file.entry.path for file in bundle.files} == {"litert_runner", "libLiteRt.so", "libc++_shared.so"}
+    assert bundle.start[:2] == ("env", "LD_LIBRARY_PATH={dir}")
+
+
+def test_a_folder_that_is_no_ndk_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ANDROID_NDK_HOME", str(tmp_path))
+    monkeypatch.setenv("EDGEDEPLOY_ANDROID_LITERT", str(tmp_path))
+    with pytest.raises(MissingToolError, match="does not name an Android NDK"):
+        native_runner("litert", "android-arm64", cache_dir=tmp_path, emit=print)
