@@ -46,7 +46,12 @@ def record(
             "python": platform.python_version(),
             **{dist: importlib.metadata.version(dist) for dist in distributions},
         },
-        "machine": {"system": platform.system(), "machine": platform.machine(), "cpus": os.cpu_count(), "load_average": os.getloadavg()},
+        "machine": {
+            "system": platform.system(),
+            "machine": platform.machine(),
+            "cpus": os.cpu_count(),
+            "load_average": os.getloadavg(),
+        },
     }
     (results / f"{name}.json").write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     lines = PAGE.read_text(encoding="utf-8").splitlines()

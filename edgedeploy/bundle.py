@@ -64,9 +64,7 @@ def write_bundle(folder: Path, project: str, target: Target, ready: Sequence[Rea
             shutil.rmtree(folder)
         new.rename(folder)
     except OSError as error:
-        raise UsageError(
-            "the output folder cannot be written", where=str(folder), seen=error.strerror or str(error)
-        ) from None
+        raise UsageError("the output folder cannot be written", where=str(folder), seen=error.strerror or str(error)) from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
@@ -88,9 +86,7 @@ def read_bundle(folder: Path) -> tuple[Bundle, tuple[Ready, ...]]:
             next_step="make one with `edgedeploy export --target NAME -o FOLDER`",
         ) from None
     if bundle.schema != BUNDLE_SCHEMA:
-        raise ConfigError(
-            "a bundle of another version", where=str(file), seen=bundle.schema, next_step="export it again"
-        )
+        raise ConfigError("a bundle of another version", where=str(file), seen=bundle.schema, next_step="export it again")
     return bundle, tuple(_ready(folder, item) for item in bundle.runs)
 
 
@@ -103,11 +99,7 @@ def _ready(folder: Path, item: BundledRun) -> Ready:
     artifact = read_artifact(place)
     for entry in (*artifact.files, *artifact.golden.inputs, *artifact.golden.references):
         path = place / entry.path
-        if (
-            not path.resolve().is_relative_to(place.resolve())
-            or not path.is_file()
-            or file_sha256(path) != entry.sha256
-        ):
+        if not path.resolve().is_relative_to(place.resolve()) or not path.is_file() or file_sha256(path) != entry.sha256:
             raise ConfigError(
                 "a file of the bundle is missing or was altered",
                 where=str(path),

@@ -93,9 +93,7 @@ class Pipeline:
             )
         return PlanReport(project=self.project.name, target=target, runs=tuple(lines))
 
-    def export(
-        self, target: str, *, models: Sequence[str] = (), output: Path | None = None, sink: Sink = ignore
-    ) -> PushReport:
+    def export(self, target: str, *, models: Sequence[str] = (), output: Path | None = None, sink: Sink = ignore) -> PushReport:
         """Export and verify on this machine; with ``output``, write a bundle there when every run succeeded.
 
         Raises:
@@ -146,9 +144,7 @@ class Pipeline:
     def _runs(self, target: Target, models: Sequence[str]) -> tuple[PlannedRun, ...]:
         return plan(self.project, self.project_file, target, models)
 
-    def _prepare(
-        self, target: Target, models: Sequence[str], sink: Sink
-    ) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
+    def _prepare(self, target: Target, models: Sequence[str], sink: Sink) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
         return self._prepare_runs(self._runs(target, models), target, sink)
 
     def _prepare_runs(

@@ -1,8 +1,9 @@
 """A small convolutional network with seeded weights: large enough that the SDK works for seconds."""
 
 import torch
-from edgedeploy import ModelSource
 from torch import nn
+
+from edgedeploy import ModelSource
 
 
 def block(inputs: int, outputs: int) -> nn.Module:

@@ -1,7 +1,9 @@
 """What does a push cost beyond the SDK's own work? The same steps, by edgedeploy and written by hand, in turn.
 
-By hand: one process that loads the model, exports it with the SDK, runs the result on its inputs, compares with PyTorch, and times
-as many iterations as the push does. Both sides start from nothing cached; a third figure is a push with nothing changed.
+By hand: one process that loads the model, exports it with the SDK, runs the result on its inputs, compares with
+PyTorch, and times as many iterations as the push does.
+
+Both sides start from nothing cached; a third figure is a push with nothing changed.
 """
 
 from __future__ import annotations

@@ -18,9 +18,11 @@ import hashlib
 import importlib
 import json
 import math
+import mmap
 import os
 import platform
 import resource
+import struct
 import sys
 import time
 from importlib import metadata
@@ -264,11 +266,7 @@ def to_array(tensor: Tensor, content: bytes) -> Any:
     """A writable numpy array of these bytes."""
     import numpy as np
 
-    return (
-        np.frombuffer(content, dtype=np.dtype(tensor.dtype).newbyteorder("<"))
-        .reshape(tensor.shape)
-        .astype(tensor.dtype)
-    )
+    return np.frombuffer(content, dtype=np.dtype(tensor.dtype).newbyteorder("<")).reshape(tensor.shape).astype(tensor.dtype)
 
 
 def refuse(index: int, given: Tensor, declared: str) -> NoReturn:
@@ -289,6 +287,71 @@ def numbered_order(names: list[str], prefix: str) -> list[str] | None:
     return sorted(names, key=lambda name: int(name[len(prefix) :]))
 
 
+class FlatTable:
+    """A table of a flatbuffer; fields are numbered from 0 as the schema declares them (flatbuffers internals)."""
+
+    def __init__(self, content: Any, at: int) -> None:
+        self._content = content
+        self._at = at
+
+    def _read(self, layout: str, at: int) -> int:
+        if at < 0:
+            raise struct.error("an offset before the start")
+        return int(struct.unpack_from("<" + layout, self._content, at)[0])
+
+    def _field(self, number: int) -> int:
+        vtable = self._at - self._read("i", self._at)
+        slot = 4 + 2 * number
+        offset = self._read("H", vtable + slot) if slot < self._read("H", vtable) else 0
+        return self._at + offset if offset else 0
+
+    def number(self, field: int, layout: str) -> int:
+        at = self._field(field)
+        return self._read(layout, at) if at else 0
+
+    def table(self, field: int) -> FlatTable:
+        at = self._field(field)
+        return FlatTable(self._content, at + self._read("I", at))
+
+    def _vector(self, field: int) -> tuple[int, int]:
+        at = self._field(field)
+        if not at:
+            return 0, 0
+        at += self._read("I", at)
+        return at + 4, self._read("I", at)
+
+    def numbers(self, field: int, layout: str) -> list[int]:
+        at, count = self._vector(field)
+        step = struct.calcsize("<" + layout)
+        return [self._read(layout, at + i * step) for i in range(count)]
+
+    def tables(self, field: int) -> list[FlatTable]:
+        at, count = self._vector(field)
+        places = [at + 4 * i for i in range(count)]
+        return [FlatTable(self._content, place + self._read("I", place)) for place in places]
+
+    def text(self, field: int) -> str:
+        return bytes(self.numbers(field, "B")).decode("utf-8", "replace")
+
+
+def pte_dim_orders(model: str, method: str) -> list[tuple[int, ...]]:
+    """Order of the dimensions in memory of every input of a method; empty for what is not a tensor.
+
+    The Python runtime does not tell it, and does not compare it with what it is given: a model exported with
+    channels-last images would silently compute something else. Field numbers are those of ExecuTorch's
+    schema/program.fbs, which by its own rule only ever grows at the end.
+    """
+    with open(model, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        program = FlatTable(content, struct.unpack_from("<I", content)[0])
+        plan = next(plan for plan in program.tables(1) if plan.text(0) == method)
+        values = plan.tables(2)
+        tensor_type = 5
+        return [
+            tuple(values[i].table(1).numbers(3, "B")) if values[i].number(0, "B") == tensor_type else ()
+            for i in plan.numbers(3, "i")
+        ]
+
+
 class ExecuTorch:
     """ExecuTorch's Python runtime, which needs torch."""
 
@@ -307,8 +370,12 @@ class ExecuTorch:
     }
 
     def prepare(self, threads: int) -> None:
-        self._torch = importlib.import_module("torch")
-        self._runtime = importlib.import_module("executorch.extension.pybindings.portable_lib")
+        self._torch = importlib.import_module("torch")  # first: the runtime is linked with its libraries
+        try:
+            # portable_lib only names what is in here, and imports the exporter for a warning: seconds of start-up.
+            self._runtime = importlib.import_module("executorch.extension.pybindings._C")
+        except ModuleNotFoundError:
+            self._runtime = importlib.import_module("executorch.extension.pybindings.portable_lib")
         try:
             importlib.import_module("executorch.kernels.quantized")  # registers its operators, if it is there
         except (ImportError, OSError):
@@ -321,15 +388,21 @@ class ExecuTorch:
     def threads(self) -> int:
         return int(self._runtime._threadpool_get_thread_count())
 
+    def check(self, model: str) -> None:
+        # The runtime would abort the process on the message it makes of a wrong identifier that is not UTF-8.
+        with open(model, "rb") as file:
+            if file.read(8)[4:6] != b"ET":
+                raise RunnerFailure("load", "not an ExecuTorch program: it has another identifier")
+
     def load(self, model: str) -> None:
         # Kept: the method points into the program.
-        self._program = self._runtime._load_program(
-            model, program_verification=self._runtime.Verification.InternalConsistency
-        )
+        self._program = self._runtime._load_program(model, program_verification=self._runtime.Verification.InternalConsistency)
         names = [self._program.get_method_name(i) for i in range(self._program.num_methods())]
         if len(names) != 1 and "forward" not in names:
             raise RunnerFailure("load", f"the program has {len(names)} methods, none of them named forward")
-        self._method = self._program.load_method(names[0] if len(names) == 1 else "forward")
+        self._name = names[0] if len(names) == 1 else "forward"
+        self._method = self._program.load_method(self._name)
+        self._model = model
         self.invoke = self._method.execute
 
     def bind(self, inputs: list[Input]) -> None:
@@ -349,9 +422,18 @@ class ExecuTorch:
             if dtype != given.dtype or not fits:
                 refuse(index, given, "{}[{}]".format(dtype, ",".join(map(str, bounds))))
         self._inputs = inputs
+        self._dim_orders = pte_dim_orders(self._model, self._name)
+
+    def _tensor(self, index: int, content: bytes) -> Any:
+        tensor = self._torch.from_numpy(to_array(self._inputs[index], content))
+        order = self._dim_orders[index]
+        if order == tuple(range(tensor.dim())):
+            return tensor
+        back = [order.index(dim) for dim in range(len(order))]
+        return tensor.permute(order).contiguous().permute(back)
 
     def setter(self, case: list[bytes]) -> Callable[[], None]:
-        tensors = [self._torch.from_numpy(to_array(spec, part)) for spec, part in zip(self._inputs, case)]
+        tensors = [self._tensor(index, part) for index, part in enumerate(case)]
         method = self._method
 
         def set_inputs() -> None:
@@ -385,12 +467,13 @@ class TfLite:
             except ImportError as error:
                 reasons.append(str(error))
                 continue
-            self.version = "{} {}".format(
-                *next(iter(_installed(distributions).items()), (module, "of unknown version"))
-            )
+            self.version = "{} {}".format(*next(iter(_installed(distributions).items()), (module, "of unknown version")))
             self._requested_threads = threads
             return
         raise ImportError("; ".join(reasons))
+
+    def check(self, model: str) -> None:
+        """Nothing: the interpreter checks the file itself."""
 
     def threads(self) -> int:
         """Threads that compute: a pool of N has N - 1 new ones and the caller. The interpreter cannot be asked."""
@@ -481,6 +564,9 @@ class CoreMl:
 
     def threads(self) -> int:
         return 0
+
+    def check(self, model: str) -> None:
+        """Nothing: Core ML checks the package itself."""
 
     def load(self, model: str) -> None:
         self._model = self._coremltools.models.MLModel(model)
@@ -580,6 +666,7 @@ class Session:
 
     def _prepare(self, arguments: argparse.Namespace) -> Any:
         engine = choose_engine(arguments.model)
+        engine.check(arguments.model)
         try:
             importlib.import_module("numpy")
             engine.prepare(arguments.threads)

@@ -51,9 +51,7 @@ class LazyGroup(click.Group):
         command: click.Command = getattr(importlib.import_module(f"edgedeploy.cli.{verb.module}"), cmd_name)
         return command
 
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
         """As click does, with the nearest verb for a misspelt one."""
         if args and not args[0].startswith("-") and args[0] not in VERBS:
             from edgedeploy.suggest import did_you_mean
@@ -70,7 +68,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edgedeploy")
 def cli() -> None:
-    """From a PyTorch model to measured, trusted latency on your own phones and boards.
+    r"""From a PyTorch model to measured, trusted latency on your own phones and boards.
 
     \b
     edgedeploy init                          write a project

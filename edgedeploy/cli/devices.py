@@ -16,9 +16,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option(
-    "--probe", is_flag=True, help="Ask each reachable device for its facts: OS, cores, clocks, memory, temperature."
-)
+@click.option("--probe", is_flag=True, help="Ask each reachable device for its facts: OS, cores, clocks, memory, temperature.")
 @json_option
 def devices(*, probe: bool, as_json: bool) -> None:
     """List the devices that are there: this machine, those found by adb, those of lab.toml."""
@@ -44,9 +42,7 @@ def devices(*, probe: bool, as_json: bool) -> None:
         return
     for device in inventory.devices:
         address = device.address or "-"
-        click.echo(
-            f"{device.name:<20}  {device.target or '?':<20}  {device.transport:<6}  {device.state:<14}  {address}"
-        )
+        click.echo(f"{device.name:<20}  {device.target or '?':<20}  {device.transport:<6}  {device.state:<14}  {address}")
         if device.detail:
             click.echo(f"    {device.detail}")
         found = facts.get(device)
@@ -86,9 +82,7 @@ def _lines(facts: DeviceFacts) -> list[str]:
     temperatures = ", ".join(f"{name} {value:.1f} °C" for name, value in facts.temperatures_c.items())
     memory = None
     if facts.memory_total_bytes is not None:
-        memory = (
-            f"{facts.memory_total_bytes / 1e9:.2f} GB, {(facts.memory_available_bytes or 0) / 1e9:.2f} GB available"
-        )
+        memory = f"{facts.memory_total_bytes / 1e9:.2f} GB, {(facts.memory_available_bytes or 0) / 1e9:.2f} GB available"
     storage = None if facts.storage_free_bytes is None else f"{facts.storage_free_bytes / 1e9:.2f} GB free"
     return [
         known("OS", " ".join(filter(None, (facts.os, facts.os_version, facts.os_build)))),

@@ -25,7 +25,7 @@ from edgedeploy.cli.push import show_plan, show_report
 @json_option
 @project_option
 @click.pass_context
-def export(  # noqa: PLR0913 - one parameter per option
+def export(
     ctx: click.Context,
     target: str,
     models: tuple[str, ...],

@@ -13,12 +13,10 @@ from edgedeploy.cli.options import json_option, model_option, project_option, ta
 @target_option(required=False)
 @model_option
 @click.option("--device", metavar="NAME", help="Only this unit.")
-@click.option(
-    "--limit", default=30, show_default=True, type=click.IntRange(min=1), help="At most so many, newest first."
-)
+@click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="At most so many, newest first.")
 @json_option
 @project_option
-def history(  # noqa: PLR0913 - one parameter per option
+def history(
     target: str | None, models: tuple[str, ...], device: str | None, limit: int, project_path: Path, *, as_json: bool
 ) -> None:
     """List past measurements, newest first."""

@@ -88,9 +88,7 @@ class _Bars:
             case Finished():
                 self._end(event)
             case Note():
-                self._bars.console.print(
-                    f"[yellow]{event.level}[/]: ", event.text, sep="", highlight=False, markup=True
-                )
+                self._bars.console.print(f"[yellow]{event.level}[/]: ", event.text, sep="", highlight=False, markup=True)
 
     def _task(self, stage: str, subject: str) -> TaskID:
         key = (stage, subject)

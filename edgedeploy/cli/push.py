@@ -20,9 +20,7 @@ if TYPE_CHECKING:
 @target_option(required=False)
 @model_option
 @device_option
-@click.option(
-    "--bundle", type=click.Path(path_type=Path), metavar="FOLDER", help="Push what `edgedeploy export -o` wrote."
-)
+@click.option("--bundle", type=click.Path(path_type=Path), metavar="FOLDER", help="Push what `edgedeploy export -o` wrote.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached; touch nothing.")
 @click.option("--no-measure", is_flag=True, help="Deploy only.")
 @json_option
@@ -63,7 +61,7 @@ def push(  # noqa: PLR0913 - one parameter per option
     ctx.exit(report.exit_code)
 
 
-def _push_bundle(  # noqa: PLR0913
+def _push_bundle(
     bundle: Path,
     target: str | None,
     models: tuple[str, ...],

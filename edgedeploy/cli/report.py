@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 @target_option(required=False)
 @model_option
 @click.option("--format", "kind", type=click.Choice(["html", "junit", "markdown"]), default="html", show_default=True)
-@click.option(
-    "--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Default: edgedeploy-report.* here."
-)
+@click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Default: edgedeploy-report.* here.")
 @project_option
 def report(
     run_ids: tuple[str, ...],
@@ -41,9 +39,7 @@ def report(
     else:
         runs = _newest(store.runs(project=pipeline.project.name, target=target, limit=1000), models)
     if not runs:
-        raise UsageError(
-            "no results yet", where=pipeline.project.name, next_step="run `edgedeploy push --target NAME` first"
-        )
+        raise UsageError("no results yet", where=pipeline.project.name, next_step="run `edgedeploy push --target NAME` first")
     suffix = {"html": ".html", "junit": ".xml", "markdown": ".md"}[kind]
     file = output or Path(f"edgedeploy-report{suffix}")
     try:

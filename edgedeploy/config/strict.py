@@ -13,6 +13,7 @@ from edgedeploy.errors import ConfigError
 from edgedeploy.suggest import did_you_mean
 
 T = TypeVar("T")
+_QUOTED = 80  # characters of a wrong value that are shown
 _PATH = re.compile(r" - at (?P<name>`key` in )?`\$(?P<path>.*)`$", re.DOTALL)
 _TOKEN = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])")
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<field>.*)`$", re.DOTALL)
@@ -118,11 +119,11 @@ def _complaint(text: str, value: object, kind: object, *, file: str, key: str) -
 
 def _short(value: object) -> str:
     text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}…"
+    return text if len(text) <= _QUOTED else f"{text[: _QUOTED - 3]}…"
 
 
 def _shape(kind: object) -> msgspec.inspect.Type:
-    """msgspec's own view of a type, without constraints and without ``None``."""
+    """The view msgspec has of a type, without constraints and without ``None``."""
     info = kind if isinstance(kind, msgspec.inspect.Type) else msgspec.inspect.type_info(kind)
     while isinstance(info, msgspec.inspect.Metadata):
         info = info.type

@@ -26,9 +26,7 @@ def read_target(file: Path) -> Target:
     for key, problem in problems(target):
         raise ConfigError(problem, where=f"{file}: {key}")
     if target.name != file.stem:
-        raise ConfigError(
-            f"the name has to be that of the file, {file.stem!r}", where=f"{file}: name", seen=repr(target.name)
-        )
+        raise ConfigError(f"the name has to be that of the file, {file.stem!r}", where=f"{file}: name", seen=repr(target.name))
     return target
 
 

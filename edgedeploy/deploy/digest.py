@@ -18,9 +18,7 @@ def entries_of(path: Path) -> tuple[FileEntry, ...]:
     """A file as one entry; a folder as one entry per file below it, sorted. Paths start with ``path``'s own name."""
     files = sorted(item for item in path.rglob("*") if item.is_file()) if path.is_dir() else [path]
     return tuple(
-        FileEntry(
-            path=file.relative_to(path.parent).as_posix(), sha256=file_sha256(file), size_bytes=file.stat().st_size
-        )
+        FileEntry(path=file.relative_to(path.parent).as_posix(), sha256=file_sha256(file), size_bytes=file.stat().st_size)
         for file in files
     )
 

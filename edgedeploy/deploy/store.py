@@ -47,7 +47,8 @@ fi
 _MISSING = 'cd "$1/blobs" || exit 1; while read -r sha; do [ -f "$sha" ] || echo "$sha"; done'
 _ACCEPT = """
 cd "$1" || exit 1
-if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum < "incoming/$2.part"); else sum=$(shasum -a 256 < "incoming/$2.part"); fi
+if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum < "incoming/$2.part")
+else sum=$(shasum -a 256 < "incoming/$2.part"); fi
 sum=${sum%% *}
 if [ "$sum" != "$2" ]; then rm -f "incoming/$2.part"; echo "$sum"; exit 9; fi
 chmod 555 "incoming/$2.part" && mv -f "incoming/$2.part" "blobs/$2"
@@ -193,9 +194,7 @@ class Store:
     def _run(
         self, script: str, arguments: tuple[str, ...], *, stdin: bytes = b"", timeout_s: float = _SHELL_LIMIT_S
     ) -> Completed:
-        return self._connection.run(
-            ["sh", "-c", script.strip(), "edgedeploy", *arguments], timeout_s=timeout_s, stdin=stdin
-        )
+        return self._connection.run(["sh", "-c", script.strip(), "edgedeploy", *arguments], timeout_s=timeout_s, stdin=stdin)
 
     def _sh(self, script: str, *arguments: str, stdin: bytes = b"") -> bytes:
         done = self._run(script, arguments, stdin=stdin)

@@ -13,7 +13,9 @@ INCONCLUSIVE_EXIT_CODE = 7
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """``pass``; ``fail`` (a budget or a floor is broken); ``inconclusive`` (the samples do not settle it); ``error`` (the run
+    """The outcome of a run, and why.
+
+    ``pass``; ``fail`` (a budget or a floor is broken); ``inconclusive`` (the samples do not settle it); ``error`` (the run
     could not be carried out); ``unmeasured`` (only deployed or exported). ``reasons`` is empty only for a plain pass.
     """
 

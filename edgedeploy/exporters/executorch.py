@@ -47,16 +47,19 @@ class ExecutorchExporter:
         quiet_sdks()
         from edgedeploy.exporters import executorch_lowering as lowering
         from edgedeploy.exporters.diagnosis import explained
+        from edgedeploy.exporters.int8_scope import activations_fit_int8
         from edgedeploy.exporters.tracing import trace
         from edgedeploy.exporters.xnnpack_int8 import quantize
 
         emit("tracing with torch.export")
         traced = trace(model, _SDK)
         with explained(_SDK, model.user_root, traced.program):
-            program = traced.program
+            program, quantization = traced.program, "none"
             if request.lane.precision == "int8":
+                everything = activations_fit_int8(traced.program)
+                quantization = "int8 static" if everything else "int8 convolutions static, linear layers dynamic"
                 emit(f"calibrating int8 on {len(model.calibration)} inputs")
-                program = quantize(traced.program, model.example_inputs, model.calibration)
+                program = quantize(traced.program, model.example_inputs, model.calibration, everything=everything)
             emit("lowering to XNNPACK")
             lowered = lowering.lower(program)
         emit("checking that every operator has a kernel")
@@ -67,5 +70,5 @@ class ExecutorchExporter:
             entry=_ENTRY,
             inputs=lowering.declared_inputs(lowered, traced.inputs),
             outputs=lowering.declared_outputs(lowered, traced.outputs),
-            inspection=lowering.inspection(lowered),
+            inspection=lowering.inspection(lowered) | {"quantization": quantization},
         )

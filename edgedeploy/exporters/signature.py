@@ -31,7 +31,7 @@ def flatten_outputs(output: object) -> tuple[Tensor, ...]:
 
 
 def output_names(output: object) -> tuple[str, ...]:
-    """Names for :func:`flatten_outputs`: keys and field names where there are some, else ``output_<i>``; no two alike."""
+    """Names for :func:`flatten_outputs`: keys and field names if there are any, else ``output_<i>``; no two alike."""
     names = []
     for index, (path, _) in enumerate(_named_outputs(output)):
         name = _identifier("_".join(path)) if path else f"output_{index}"

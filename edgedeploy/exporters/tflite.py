@@ -57,12 +57,18 @@ class TfliteExporter:
         with explained(_SDK, model.user_root, traced.program):
             emit("converting to TFLite")
             content = tflite_file.convert(traced.module, model.example_inputs)
+            quantization = "none"
             if request.lane.precision == "int8":
+                everything = activations_fit_int8(traced.program)
+                quantization = "int8 static" if everything else "int8 static in layers with weights"
                 emit(f"calibrating int8 on {len(model.calibration)} inputs")
-                content = tflite_file.quantize(
-                    content, model.calibration, everything=activations_fit_int8(traced.program)
-                )
+                content = tflite_file.quantize(content, model.calibration, everything=everything)
         emit("reading the file back")
         Path(request.folder, _ENTRY).write_bytes(content)
         inputs, outputs = tflite_file.signature(content)
-        return Exported(entry=_ENTRY, inputs=inputs, outputs=outputs, inspection=tflite_file.inspection(content))
+        return Exported(
+            entry=_ENTRY,
+            inputs=inputs,
+            outputs=outputs,
+            inspection=tflite_file.inspection(content) | {"quantization": quantization},
+        )

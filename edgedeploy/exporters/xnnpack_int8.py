@@ -17,7 +17,6 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from edgedeploy.exporters.int8_scope import activations_fit_int8
 from edgedeploy.exporters.tracing import export_program
 
 _SCALAR_MATH = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
@@ -60,11 +59,14 @@ class FloatOnlyQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # the SDK has
 
 
 def quantize(
-    program: ExportedProgram, inputs: tuple[Tensor, ...], calibration: Sequence[tuple[Tensor, ...]]
+    program: ExportedProgram, inputs: tuple[Tensor, ...], calibration: Sequence[tuple[Tensor, ...]], *, everything: bool
 ) -> ExportedProgram:
-    """The program in int8, with activation ranges observed on ``calibration``."""
+    """The program in int8, with static activation ranges observed on ``calibration``.
+
+    ``everything``: all static. Else convolutions static, linear layers dynamic, the rest in float32.
+    """
     with torch.no_grad():
-        observed = prepare_pt2e(program.module(), FloatOnlyQuantizer(everything=activations_fit_int8(program)))
+        observed = prepare_pt2e(program.module(), FloatOnlyQuantizer(everything=everything))
         for batch in calibration:
             observed(*batch)
         return export_program(convert_pt2e(observed), inputs)

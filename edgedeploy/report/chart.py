@@ -96,9 +96,7 @@ def latency_chart(processes: Sequence[ProcessSamples]) -> Chart | None:
     return Chart(
         series=tuple(series),
         x_ticks=tuple(ticks),
-        y_ticks=tuple(
-            Tick(at=_down(value, low, high), label=label) for value, label in _nice_labels(low, high)
-        ),
+        y_ticks=tuple(Tick(at=_down(value, low, high), label=label) for value, label in _nice_labels(low, high)),
         marks=(Tick(at=_down(quantile(timed, 0.5), low, high), label="p50"),),
         pinned=len(beyond),
         pinned_up_to_ns=max(beyond, default=0),

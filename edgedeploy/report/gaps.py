@@ -40,9 +40,7 @@ def _of_the_device(run: RunResult) -> Iterator[str]:
     yield from (f"clock frequencies {when}" for when, facts in states if not _clocks(facts))
     if not any(core.governor for core in before.cores):
         yield "the frequency governor"
-    yield from (
-        f"throttling {when}" for when, facts in states if facts.throttled is None and facts.thermal_status is None
-    )
+    yield from (f"throttling {when}" for when, facts in states if facts.throttled is None and facts.thermal_status is None)
     if before.os_build is None and before.kernel is None:
         yield "the build of the operating system"
     if before.os == "android" and before.battery_percent is None:

@@ -136,9 +136,7 @@ def _cards(views: Sequence[RunView]) -> list[Card]:
 
 def _card(title: str, figure: str, view: RunView) -> Card:
     run = view.run
-    return Card(
-        title=title, figure=figure, detail=f"{units.clean(run.model)}, {run.lane.id}, {run.device}", anchor=view.anchor
-    )
+    return Card(title=title, figure=figure, detail=f"{units.clean(run.model)}, {run.lane.id}, {run.device}", anchor=view.anchor)
 
 
 def _samples(run: RunResult) -> str:

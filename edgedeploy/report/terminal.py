@@ -112,9 +112,7 @@ def _print_block(run: RunResult, console: Console) -> None:
     )
     lines = []
     for group in groups:
-        line = Text("   ").join(
-            Text.assemble((f"{name} ", "dim"), cells[name]) for name in group if cells[name] != units.ABSENT
-        )
+        line = Text("   ").join(Text.assemble((f"{name} ", "dim"), cells[name]) for name in group if cells[name] != units.ABSENT)
         lines += [line] if line else []
     _print_indented([*lines, *_remarks(run)], console)
 

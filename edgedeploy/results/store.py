@@ -68,9 +68,7 @@ class ResultStore:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
     def add(self, run: RunResult) -> None:
@@ -89,7 +87,7 @@ class ResultStore:
             if not self._rows(run.id):
                 raise self._unusable(error) from error
 
-    def runs(  # noqa: PLR0913 - one parameter per column one filters by
+    def runs(
         self,
         *,
         project: str | None = None,

@@ -93,9 +93,7 @@ def find_android_sdk(engine: Engine) -> AndroidSdk:
     if strip is None or cxx_library is None or not (ndk / "build/cmake/android.toolchain.cmake").is_file():
         raise MissingToolError("ANDROID_NDK_HOME does not name an Android NDK", where=str(ndk))
     if not any((folder / "lib").glob("lib*.so")):
-        raise MissingToolError(
-            f"{_LIBRARY_FOLDER_VARIABLE[engine]} names a folder without lib/lib*.so", where=str(folder)
-        )
+        raise MissingToolError(f"{_LIBRARY_FOLDER_VARIABLE[engine]} names a folder without lib/lib*.so", where=str(folder))
     return AndroidSdk(ndk=ndk, engine=folder, strip=strip, cxx_library=cxx_library)
 
 

@@ -170,10 +170,7 @@ def _advice(exit_code: int, stderr: bytes) -> str:
         if sign in text:
             return advice
     if exit_code == _NOT_EXECUTABLE:
-        return (
-            "check the target's abi, and that its workdir is on a file system that allows programs "
-            "(mount | grep noexec)"
-        )
+        return "check the target's abi, and that its workdir is on a file system that allows programs (mount | grep noexec)"
     if exit_code == _NOT_FOUND:
         return (
             "the program is missing, or the loader it asks for: a device of another abi, or one without glibc, says "

@@ -197,9 +197,7 @@ def _build(folder: Path, recipe: _Recipe) -> RunnerBundle:
         programs = {recipe.program, LOADER}
         for path in result.iterdir():
             path.chmod(0o755 if path.name in programs else 0o644)
-        entries = tuple(
-            local_file(path, path.name, executable=path.name in programs).entry for path in sorted(result.iterdir())
-        )
+        entries = tuple(local_file(path, path.name, executable=path.name in programs).entry for path in sorted(result.iterdir()))
         (result / _BUNDLE_FILE).write_bytes(msgspec.json.encode(entries))
         take_place(result, folder)
     finally:

@@ -71,10 +71,7 @@ def deliver(delivery: Delivery, devices: Sequence[Device], cache: Cache, sink: S
     opened = _Open()
     pool = ThreadPoolExecutor(_AT_ONCE)
     try:
-        futures = [
-            pool.submit(lambda unit: list(_deliver_to(unit, delivery, cache, sink, opened)), device)
-            for device in devices
-        ]
+        futures = [pool.submit(lambda unit: list(_deliver_to(unit, delivery, cache, sink, opened)), device) for device in devices]
         return tuple(result for future in futures for result in future.result())
     except BaseException:
         opened.close_all()  # ends what the other devices are doing, so that Ctrl-C does not wait for them
@@ -255,9 +252,7 @@ def _measured(result: RunResult, found: Measurement) -> RunResult:
         result,
         verify=msgspec.structs.replace(result.verify, device=found.agreement),
         load_ns=quantile([process.load_ns for process in found.processes], 0.5),
-        latency_ns=Latency(
-            samples=samples, p50=quantile(samples, 0.5), p90=quantile(samples, 0.9), p99=quantile(samples, 0.99)
-        ),
+        latency_ns=Latency(samples=samples, p50=quantile(samples, 0.5), p90=quantile(samples, 0.9), p99=quantile(samples, 0.99)),
         peak_rss_bytes=max(process.peak_rss_bytes for process in found.processes),
         device_sha256=found.device_sha256,
         processes=found.processes,

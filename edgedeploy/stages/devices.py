@@ -45,9 +45,7 @@ def take_inventory(lab: Sequence[Device], targets: dict[str, Target], transports
     return Inventory(devices=(*states, *named), trouble=tuple(trouble))
 
 
-def select(
-    target: Target, wanted: Sequence[str], lab: Sequence[Device], targets: dict[str, Target]
-) -> tuple[Device, ...]:
+def select(target: Target, wanted: Sequence[str], lab: Sequence[Device], targets: dict[str, Target]) -> tuple[Device, ...]:
     """The units to push to: those named, or every reachable unit of ``target``.
 
     Raises:
@@ -75,6 +73,8 @@ def select(
         return ready
     if not units and inventory.trouble:
         raise inventory.trouble[0]
+    if len(units) == 1:
+        return (_insist(units[0]),)
     states = "; ".join(f"{device.name}: {device.state}, {device.detail}".rstrip(", ") for device in units)
     others = ", ".join(f"{device.name} ({device.target or 'of an unknown kind'})" for device in inventory.devices)
     raise DeviceUnavailableError(
@@ -95,9 +95,13 @@ def _named(name: str, units: Sequence[Device], inventory: Inventory, target: Tar
         if inventory.trouble and not units:
             raise inventory.trouble[0]
         raise UsageError(f"no device named {name!r}", next_step=did_you_mean(name, {unit.name for unit in units}))
-    if device.state != "ready":
-        raise DeviceUnavailableError(f"{name} is {device.state}", where=device.origin, next_step=device.detail)
-    return device
+    return device if device.state == "ready" else _insist(device)
+
+
+def _insist(device: Device) -> Device:
+    """Connect to a device that is not ready, for the transport's own account of what is wrong and what to do."""
+    registry.transport(device.transport).connect(device).close()
+    return msgspec.structs.replace(device, state="ready")  # it has come back in the meantime
 
 
 def _with_state(device: Device) -> Device:

@@ -64,9 +64,7 @@ def execute(connection: Connection, placed: Placed, policy: MeasurePolicy) -> Ru
     return document
 
 
-def agreement(
-    connection: Connection, placed: Placed, document: RunnerDocument, references: Sequence[Array]
-) -> Agreement:
+def agreement(connection: Connection, placed: Placed, document: RunnerDocument, references: Sequence[Array]) -> Agreement:
     """Fetch the outputs of the last execution and compare them with PyTorch's.
 
     Raises:

@@ -79,9 +79,7 @@ def read_artifact(folder: Path) -> Artifact:
     try:
         return msgspec.json.decode(file.read_bytes(), type=Artifact)
     except (OSError, msgspec.DecodeError) as error:
-        raise ConfigError(
-            "not an exported artifact", where=str(file), seen=str(error), next_step="export it again"
-        ) from None
+        raise ConfigError("not an exported artifact", where=str(file), seen=str(error), next_step="export it again") from None
 
 
 def _export_now(run: PlannedRun, target: Target, project_file: Path, cache: Cache, sink: Sink) -> Prepared:
@@ -114,9 +112,9 @@ def _unchanged(dependencies: Dependencies) -> bool:
     import importlib.metadata
 
     try:
-        return all(
-            importlib.metadata.version(name) == version for name, version in dependencies.distributions.items()
-        ) and all(file_sha256(Path(name)) == sha256 for name, sha256 in dependencies.files.items())
+        return all(importlib.metadata.version(name) == version for name, version in dependencies.distributions.items()) and all(
+            file_sha256(Path(name)) == sha256 for name, sha256 in dependencies.files.items()
+        )
     except (OSError, importlib.metadata.PackageNotFoundError):
         return False
 

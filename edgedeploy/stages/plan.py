@@ -47,9 +47,7 @@ def plan(project: Project, project_file: Path, target: Target, models: Sequence[
     """
     for name in models:
         if name not in project.models:
-            raise UsageError(
-                f"unknown model {name!r}", where=str(project_file), next_step=did_you_mean(name, project.models)
-            )
+            raise UsageError(f"unknown model {name!r}", where=str(project_file), next_step=did_you_mean(name, project.models))
     runs: dict[str, PlannedRun] = {}
     for index, deploy in enumerate(project.deploy):
         if target.name not in deploy.targets or (models and deploy.model not in models):

@@ -101,9 +101,7 @@ def push(
     )
 
 
-def _manifest(
-    store: Store, payloads: Sequence[Payload], all_files: Sequence[tuple[LocalFile, ...]], project: str
-) -> Manifest:
+def _manifest(store: Store, payloads: Sequence[Payload], all_files: Sequence[tuple[LocalFile, ...]], project: str) -> Manifest:
     replaced = tuple(f"{folder}/" for payload in payloads for folder in (payload.artifact_dir, payload.runner_dir))
     before = store.state.manifest.files if store.state.manifest else ()
     kept = {entry.path: entry for entry in before if not entry.path.startswith(replaced)}

@@ -201,9 +201,7 @@ def _listing(adb: Path) -> tuple[Listed, ...]:
 
 
 def _server_trouble(adb: Path, seen: str) -> DeviceUnavailableError:
-    return DeviceUnavailableError(
-        "the adb server does not work", where=str(adb), seen=seen, next_step=NEXT_STEPS["server"]
-    )
+    return DeviceUnavailableError("the adb server does not work", where=str(adb), seen=seen, next_step=NEXT_STEPS["server"])
 
 
 def _find(listing: Sequence[Listed], serial: str) -> Listed | None:

@@ -7,9 +7,7 @@ from typing import Literal
 
 from edgedeploy.errors import DeviceError, DeviceLostError, DeviceUnavailableError
 
-Kind = Literal[
-    "not-found", "offline", "unauthorized", "authorizing", "no-permission", "too-old", "server", "connection"
-]
+Kind = Literal["not-found", "offline", "unauthorized", "authorizing", "no-permission", "too-old", "server", "connection"]
 
 # Texts of adb's sources (client/adb_client.cpp, client/commandline.cpp, client/file_sync_client.cpp, transport.cpp,
 # sysdeps/posix), versions 29 to 36. First match wins: "server" before "connection", whose words are more general.

@@ -60,13 +60,13 @@ def endpoint_of(device: Device, ssh_folder: Path) -> Endpoint:
         raise ConfigError("an SSH device needs an address", where=f"{device.origin or 'lab.toml'}: {device.name}")
     options = _lookup(device, ssh_folder)
     host = str(options.get("hostname", device.address))
-    port = device.port or int(str(options.get("port", DEFAULT_PORT)))
+    port = device.port or _port(options, ssh_folder)
     user = device.user or str(options.get("user", "")) or getpass.getuser()
     alias = str(options.get("hostkeyalias", ""))
     configured_keys = _words(options.get("identityfile"))
     named_keys = (device.key,) if device.key else configured_keys
     key_files = named_keys or tuple(str(ssh_folder / name) for name in _DEFAULT_KEYS)
-    known_hosts = _words(options.get("userknownhostsfile")) or (
+    known_hosts = _paths(options.get("userknownhostsfile")) or (
         str(ssh_folder / "known_hosts"),
         str(ssh_folder / "known_hosts2"),
     )
@@ -90,9 +90,23 @@ def _lookup(device: Device, ssh_folder: Path) -> dict[str, object]:
     if not path.is_file():
         return {}
     try:
-        return dict(paramiko.SSHConfig.from_path(str(path)).lookup(device.address))
+        text = _said_first(device) + path.read_text(encoding="utf-8")
+        return dict(paramiko.SSHConfig.from_text(text).lookup(device.address))
     except (paramiko.SSHException, OSError, UnicodeDecodeError, ValueError) as exc:
         raise ConfigError("the SSH configuration cannot be read", where=str(path), seen=str(exc)) from exc
+
+
+def _port(options: dict[str, object], ssh_folder: Path) -> int:
+    said = str(options.get("port", DEFAULT_PORT))
+    if not (said.isascii() and said.isdigit()):
+        raise ConfigError("a port has to be a number", where=f"{ssh_folder / 'config'}: Port", seen=said)
+    return int(said)
+
+
+def _said_first(device: Device) -> str:
+    """What the lab file says, as options: the first value of an option wins, and ``%p`` and ``%r`` get it too."""
+    options = {"Port": device.port, "User": device.user}
+    return "Host *\n" + "".join(f"{name} {value}\n" for name, value in options.items() if value)
 
 
 def _proxy(options: dict[str, object], host: str, port: int) -> tuple[str, ...]:
@@ -120,6 +134,13 @@ def _words(value: object) -> tuple[str, ...]:
     if isinstance(value, Sequence) and not isinstance(value, str):
         return tuple(str(word) for word in value)
     return tuple(shlex.split(str(value)))
+
+
+def _paths(value: object) -> tuple[str, ...]:
+    """Paths of an option. Of one quoted path with blanks paramiko has already taken the quotes."""
+    if isinstance(value, str) and Path(value).expanduser().exists():
+        return (value,)
+    return _words(value)
 
 
 def _expanded(paths: Sequence[str]) -> tuple[str, ...]:

@@ -100,9 +100,7 @@ def _through_proxy(argv: Sequence[str]) -> tuple[socket.socket, subprocess.Popen
     with theirs:
         end = theirs.fileno()
         try:
-            process = subprocess.Popen(
-                list(argv), stdin=end, stdout=end, stderr=subprocess.DEVNULL, start_new_session=True
-            )
+            process = subprocess.Popen(list(argv), stdin=end, stdout=end, stderr=subprocess.DEVNULL, start_new_session=True)
         except BaseException:
             ours.close()
             raise
@@ -172,11 +170,7 @@ def _known_keys(endpoint: Endpoint) -> KnownKeys:
             texts.append(Path(path).read_text(encoding="utf-8", errors="replace"))
     text = "\n".join(texts)
     found = known_keys(text, endpoint.known_as)
-    if (
-        not found.trusted
-        and endpoint.port != DEFAULT_PORT
-        and endpoint.known_as == host_pattern(endpoint.host, endpoint.port)
-    ):
+    if not found.trusted and endpoint.port != DEFAULT_PORT and endpoint.known_as == host_pattern(endpoint.host, endpoint.port):
         # ssh does so too: the same machine may be known at its standard port.
         elsewhere = known_keys(text, host_pattern(endpoint.host, DEFAULT_PORT))
         return KnownKeys(trusted=elsewhere.trusted, revoked=found.revoked + elsewhere.revoked)

@@ -30,9 +30,7 @@ class ProcessTimeoutError(Exception):
         self.stderr = stderr
 
 
-def run_process(
-    argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", env: Mapping[str, str] | None = None
-) -> Ended:
+def run_process(argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Ended:
     """Run ``argv`` in a session of its own and wait.
 
     Raises:

@@ -26,7 +26,7 @@ def run_job(job: ExportJob, *, log: Path, emit: Emit) -> Done:
     """
     command = [sys.executable, "-m", "edgedeploy.worker", str(log)]
     environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    with subprocess.Popen(  # noqa: S603 - our own module
+    with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
     ) as process:
         try:

@@ -54,9 +54,7 @@ def export(job: ExportJob, emit: Emit) -> Done:
     with torch.no_grad():
         answers = [_forward(model, inputs, job) for inputs in model.golden_inputs]
     exporter = registry.exporter(job.lane.exporter)
-    exported = exporter.export(
-        model, ExportRequest(lane=job.lane, os=job.os, min_os=job.min_os, folder=str(folder)), emit
-    )
+    exported = exporter.export(model, ExportRequest(lane=job.lane, os=job.os, min_os=job.min_os, folder=str(folder)), emit)
     golden = _write_golden(folder, exported, model.golden_inputs, answers, job)
     entries = entries_of(folder / exported.entry)
     artifact = Artifact(
@@ -114,12 +112,10 @@ def _write_golden(
     return Golden(
         cases=len(inputs),
         inputs=tuple(
-            _write(target / f"input_{i}.bin", spec, [case[i] for case in inputs])
-            for i, spec in enumerate(exported.inputs)
+            _write(target / f"input_{i}.bin", spec, [case[i] for case in inputs]) for i, spec in enumerate(exported.inputs)
         ),
         references=tuple(
-            _write(target / f"reference_{i}.bin", spec, [case[i] for case in answers])
-            for i, spec in enumerate(exported.outputs)
+            _write(target / f"reference_{i}.bin", spec, [case[i] for case in answers]) for i, spec in enumerate(exported.outputs)
         ),
     )
 

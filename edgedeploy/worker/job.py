@@ -26,8 +26,9 @@ class ExportJob(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
-    """What a model's source read while it was loaded: files by absolute path with their SHA-256, installed
-    distributions with their versions.
+    """What a model's source read while it was loaded.
+
+    Files by absolute path with their SHA-256, installed distributions with their versions.
     """
 
     files: dict[str, str]

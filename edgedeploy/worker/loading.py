@@ -82,7 +82,7 @@ def call_user(what: str, function: Callable[[], object], *, root: str, where: st
         return function()
     except EdgedeployError:
         raise
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - the user's code may raise anything
+    except (Exception, SystemExit) as error:
         raise ModelError(
             what,
             where=user_frame(error, root) or where,
@@ -162,7 +162,7 @@ def _exported_program(file: Path, key: str) -> ModelSource:
         raise ConfigError(f"no file {file.name!r}", where=key, seen=str(file))
     try:
         program = torch.export.load(file)
-    except Exception as error:  # noqa: BLE001 - torch raises what the archive makes it raise
+    except Exception as error:
         raise ModelError(
             "not an ExportedProgram that this torch can load",
             where=key,

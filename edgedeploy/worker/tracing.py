@@ -52,9 +52,7 @@ class Trace:
         if self._active and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
             mode = arguments[1]
             if isinstance(mode, str) and not set(mode) & set("wax+"):
-                self._opened.add(
-                    os.fspath(arguments[0]) if not isinstance(arguments[0], bytes) else os.fsdecode(arguments[0])
-                )
+                self._opened.add(os.fspath(arguments[0]) if not isinstance(arguments[0], bytes) else os.fsdecode(arguments[0]))
 
 
 def _watch_safetensors(note: Callable[[str], None]) -> None:
@@ -82,9 +80,7 @@ def _installed(path: Path) -> bool:
     roots = {sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")}
     roots |= {str(Path(root).resolve()) for root in roots}
     text = str(path)
-    return (
-        text.startswith(("/proc/", "/sys/", "/dev/", *(f"{root}{os.sep}" for root in roots))) or path.suffix == ".pyc"
-    )
+    return text.startswith(("/proc/", "/sys/", "/dev/", *(f"{root}{os.sep}" for root in roots))) or path.suffix == ".pyc"
 
 
 def _distributions(modules: dict[str, ModuleType]) -> dict[str, str]:

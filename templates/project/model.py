@@ -28,14 +28,14 @@ def tinynet() -> ModelSource:
     """Weights are random but always the same: enough to see every stage work. Load yours here."""
     torch.manual_seed(0)
     module = nn.Sequential(
-        nn.Conv2d(3, 16, 3, stride=2, padding=1),
+        nn.Conv2d(3, 32, 3, stride=2, padding=1),
         nn.ReLU6(),
-        Block(16, 32, stride=1),
-        Block(32, 64, stride=2),
+        Block(32, 64, stride=1),
         Block(64, 128, stride=2),
+        Block(128, 256, stride=2),
         nn.AdaptiveAvgPool2d(1),
         nn.Flatten(),
-        nn.Linear(128, 10),
+        nn.Linear(256, 10),
     ).eval()
     # module.load_state_dict(torch.load("weights.pt", weights_only=True))
     images = [torch.randn(1, 3, 96, 96) for _ in range(20)]  # real images make int8 accurate

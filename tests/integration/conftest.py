@@ -60,19 +60,23 @@ def _required() -> bool:
 @contextmanager
 def _skipping() -> Iterator[None]:
     """Turn a stand-in that cannot be had into a skipped test, or a failed one where stand-ins are required."""
+    reason = ""
     try:
         yield
-    except StandinUnavailableError as reason:
-        if _required():
-            pytest.fail(str(reason), pytrace=False)
-        pytest.skip(str(reason))
+    except StandinUnavailableError as unavailable:
+        reason = str(unavailable)
+    if reason and _required():
+        pytest.fail(reason, pytrace=False)
+    if reason:
+        pytest.skip(reason)
 
 
 def _entered(stack: ExitStack, standin: Callable[[], _StandinT]) -> _StandinT:
+    made: _StandinT
     with _skipping():
         made = standin()
         stack.enter_context(made)
-        return made
+    return made
 
 
 @pytest.fixture(scope="session")

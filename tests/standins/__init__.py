@@ -7,9 +7,8 @@
 ``adb_server``          an adb server of the tests' own; the developer's server and phones are not touched
 ======================  ==================================================================================
 
-Below these: ``enclosure`` (namespaces and a cable; its inside half is ``enclosure_init`` with ``kernel``, ``mounts`` and
-``cable``), ``debian`` (packages),
-``build_cache`` (roots are built once), ``phone_root`` and ``board_root`` (what is built), ``device_files`` (``/sys``,
-``/proc/cpuinfo``). Emulated latency means nothing; what a stand-in proves is that bytes arrive, programs run, and
-failures look as they do on a device.
+Below these: ``enclosure`` (namespaces and a cable; its inside half is ``enclosure_init`` with ``kernel``, ``mounts``
+and ``cable``), ``debian`` (packages), ``build_cache`` (roots are built once), ``phone_root`` and ``board_root`` (what is
+built), ``device_files`` (``/sys``, ``/proc/cpuinfo``). Emulated latency means nothing; what a stand-in proves is that
+bytes arrive, programs run, and failures look as they do on a device.
 """

@@ -45,6 +45,7 @@ class AdbServer:
     def __init__(self) -> None:
         self.adb = adb_program()
         self.port = 0
+        self._home = Path("/nonexistent")
         self._enclosure: Enclosure | None = None
 
     def __enter__(self) -> Self:

@@ -39,9 +39,7 @@ def lane(lane_of_it: Lane, *packages: str, runs_here: bool = True) -> LaneNeeds:
 
 
 def test_ready_when_one_lane_of_this_machine_has_everything() -> None:
-    found = examine(
-        [there("python"), there("torch"), absent("coremltools")], [lane(PTE, "torch"), lane(CORE, "coremltools")]
-    )
+    found = examine([there("python"), there("torch"), absent("coremltools")], [lane(PTE, "torch"), lane(CORE, "coremltools")])
     assert found.ready
     assert found.exit_code == 0
     assert [check.state for check in found.checks] == ["ok", "ok", "missing"]
@@ -49,9 +47,7 @@ def test_ready_when_one_lane_of_this_machine_has_everything() -> None:
 
 
 def test_a_lane_that_only_runs_elsewhere_is_not_enough() -> None:
-    found = examine(
-        [there("coremltools"), absent("torch")], [lane(CORE, "coremltools", runs_here=False), lane(PTE, "torch")]
-    )
+    found = examine([there("coremltools"), absent("torch")], [lane(CORE, "coremltools", runs_here=False), lane(PTE, "torch")])
     assert not found.ready
     assert found.exit_code == 3
     assert found.nearest is not None
@@ -99,9 +95,7 @@ def test_versions_come_from_our_own_metadata(monkeypatch: pytest.MonkeyPatch) ->
         ("9", "", ""),
     ],
 )
-def test_a_local_build_is_the_pinned_version(
-    monkeypatch: pytest.MonkeyPatch, installed: str, wanted: str, other: str
-) -> None:
+def test_a_local_build_is_the_pinned_version(monkeypatch: pytest.MonkeyPatch, installed: str, wanted: str, other: str) -> None:
     monkeypatch.setattr(metadata, "version", lambda _name: installed)
     assert doctor._installed("Torch", {"torch": wanted}) == Found(installed, other)
 
@@ -168,9 +162,7 @@ def test_the_real_machine_without_importing_an_sdk() -> None:
     assert not imported & set(SDKS)
     names = [check.name for check in found.checks]
     assert len(names) == len(set(names))
-    assert {"python", "torch", "executorch", "ai-edge-quantizer", "coremltools", "adb", "cmake", "Android NDK"} <= set(
-        names
-    )
+    assert {"python", "torch", "executorch", "ai-edge-quantizer", "coremltools", "adb", "cmake", "Android NDK"} <= set(names)
     assert all(check.install for check in found.checks if check.state == "missing"), "each comes with the way to get it"
     assert {lane.lane for lane in found.lanes if lane.runs_here} >= {"executorch-xnnpack-fp32", "tflite-xnnpack-int8"}
     assert not any(lane.runs_here for lane in found.lanes if lane.lane.startswith("coreml"))
@@ -188,11 +180,7 @@ NOT_READY = Diagnosis(
             install="pip install " + "x" * 120,
         ),
     ),
-    lanes=(
-        doctor.LaneCheck(
-            lane=PTE.id, runs_here=True, missing=("torch",), install="pip install 'edgedeploy[executorch]'"
-        ),
-    ),
+    lanes=(doctor.LaneCheck(lane=PTE.id, runs_here=True, missing=("torch",), install="pip install 'edgedeploy[executorch]'"),),
 )
 
 

@@ -175,9 +175,7 @@ def test_the_command_lists_files_on_stdout_and_the_next_step_on_stderr(tmp_path:
 def test_the_rules_work_from_another_folder_and_choose_the_right_one(tmp_path: Path) -> None:
     scaffold(tmp_path / "deploy", name="shop")
     (tmp_path / "release-pixel8").touch()
-    (tmp_path / "Makefile").write_text(
-        "include deploy/edgedeploy.mk\n-include nothing.mk\nall:\n\t@echo default goal\n"
-    )
+    (tmp_path / "Makefile").write_text("include deploy/edgedeploy.mk\n-include nothing.mk\nall:\n\t@echo default goal\n")
 
     def make(*arguments: str) -> str:
         done = subprocess.run(

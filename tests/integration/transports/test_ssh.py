@@ -54,9 +54,7 @@ def _add_to_agent(key: Path, tmp_path: Path, passphrase: str = "") -> None:
 # --- who the board is ---------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_board_is_refused_and_the_printed_command_makes_it_known(
-    ssh_board: SshBoard, ssh_folder: Path
-) -> None:
+def test_an_unknown_board_is_refused_and_the_printed_command_makes_it_known(ssh_board: SshBoard, ssh_folder: Path) -> None:
     device = board_device(ssh_board)
     with pytest.raises(HostKeyError, match="not known") as caught:
         SshTransport().connect(device)
@@ -239,9 +237,7 @@ def test_a_board_that_falls_silent_is_noticed(trusted_board: SshBoard, monkeypat
     connection.close()
 
 
-def test_a_transfer_that_stalls_is_given_up(
-    trusted_board: SshBoard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_transfer_that_stalls_is_given_up(trusted_board: SshBoard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(ssh_stream, "STALL_S", 1.5)
     source = tmp_path / "source"
     source.write_bytes(bytes(32 << 20))

@@ -17,9 +17,7 @@ FAIL = Verdict(status="fail", reasons=("p50 8.19 ms is over the budget of 5 ms",
 
 def printed(report: PushReport, *, width: int, terminal: bool = False) -> str:
     out = io.StringIO()
-    print_report(
-        report, Console(file=out, width=width, force_terminal=terminal, color_system="standard" if terminal else None)
-    )
+    print_report(report, Console(file=out, width=width, force_terminal=terminal, color_system="standard" if terminal else None))
     return out.getvalue()
 
 
@@ -74,9 +72,7 @@ def test_no_runs() -> None:
 
 def test_history_shows_where_a_series_went() -> None:
     runs = [
-        measured_run(
-            run_id=f"{day}" * 32, created_at=f"2026-03-0{day}T12:00:00+00:00", base_ns=8_000_000 + day * 500_000
-        )
+        measured_run(run_id=f"{day}" * 32, created_at=f"2026-03-0{day}T12:00:00+00:00", base_ns=8_000_000 + day * 500_000)
         for day in (3, 2, 1)
     ]
     wide = history(*runs, failed_run(), width=140).splitlines()

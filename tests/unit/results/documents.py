@@ -97,7 +97,7 @@ def runs(draw: st.DrawFn) -> RunResult:
     )
 
 
-def measured_run(  # noqa: PLR0913 - every one of them is varied by a test
+def measured_run(
     *,
     run_id: str = "a" * 32,
     created_at: str = "2026-03-01T12:00:00+00:00",

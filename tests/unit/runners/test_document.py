@@ -98,9 +98,7 @@ class TestFailuresTheRunnerReports:
 
     def test_every_stage_has_advice_of_its_own(self) -> None:
         def advice(stage: str) -> str:
-            return refused(
-                msgspec.json.encode({"schema": SCHEMA, "error": {"stage": stage, "message": "m"}}), 1
-            ).next_step
+            return refused(msgspec.json.encode({"schema": SCHEMA, "error": {"stage": stage, "message": "m"}}), 1).next_step
 
         assert len({advice(stage) for stage in ("usage", "read", "load", "input", "execute", "output")}) == 6
 
@@ -273,9 +271,7 @@ class TestAnything:
     def test_no_beginning_of_a_document_passes(self, cut: int) -> None:
         refused(encoded()[:cut])
 
-    @given(
-        latency_ns=st.lists(st.integers(0, 2**62), max_size=50), warmup_ns=st.lists(st.integers(0, 2**62), max_size=9)
-    )
+    @given(latency_ns=st.lists(st.integers(0, 2**62), max_size=50), warmup_ns=st.lists(st.integers(0, 2**62), max_size=9))
     def test_samples_are_kept_exactly(self, latency_ns: list[int], warmup_ns: list[int]) -> None:
         document = parse(encoded({"latency_ns": latency_ns, "warmup_ns": warmup_ns}))
         assert list(document.latency_ns) == latency_ns
