@@ -9,10 +9,12 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy import __version__
-from edgedeploy.domain.target import Target
+from edgedeploy.deploy.digest import file_sha256
+from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.target import Abi, Target
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.stages.deliver import Ready
-from edgedeploy.stages.export import ARTIFACT_FILE, Prepared, read_artifact
+from edgedeploy.stages.export import Prepared, read_artifact
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stages.verify import HostVerification
 
@@ -21,10 +23,15 @@ BUNDLE_FILE = "bundle.json"
 
 
 class BundledRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One run and what verification on the exporting machine found; its files are in ``run.folder``."""
+    """One run and what verification on the exporting machine found; its files are in ``run.folder``.
+
+    ``runner``, if one could be built there, lies in ``runners/<name>``; its ``local`` paths are relative to the bundle.
+    """
 
     run: PlannedRun
     host: HostVerification
+    runner: RunnerBundle | None = None
+    runner_abi: Abi | None = None
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +64,7 @@ def write_bundle(folder: Path, project: str, target: Target, ready: Sequence[Rea
             edgedeploy=__version__,
             project=project,
             target=target,
-            runs=tuple(BundledRun(run=item.prepared.run, host=item.host) for item in ready),
+            runs=tuple(_bundled(item, new) for item in ready),
         )
         (new / BUNDLE_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(bundle)))
         if folder.exists():
@@ -90,21 +97,41 @@ def read_bundle(folder: Path) -> tuple[Bundle, tuple[Ready, ...]]:
     return bundle, tuple(_ready(folder, item) for item in bundle.runs)
 
 
-def _ready(folder: Path, item: BundledRun) -> Ready:
-    from edgedeploy.deploy.digest import file_sha256
+def _bundled(item: Ready, folder: Path) -> BundledRun:
+    runner = item.runner
+    if runner is not None:
+        files = []
+        for file in runner.files:
+            place = f"runners/{runner.name}/{file.entry.path}"
+            (folder / place).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(file.local, folder / place)
+            files.append(msgspec.structs.replace(file, local=place))
+        runner = msgspec.structs.replace(runner, files=tuple(files))
+    return BundledRun(run=item.prepared.run, host=item.host, runner=runner, runner_abi=item.runner_abi)
 
+
+def _ready(folder: Path, item: BundledRun) -> Ready:
     place = folder / item.run.folder
     if not place.resolve().is_relative_to(folder.resolve()):
         raise ConfigError("a path that leaves the bundle", where=str(folder / BUNDLE_FILE), seen=item.run.folder)
     artifact = read_artifact(place)
     for entry in (*artifact.files, *artifact.golden.inputs, *artifact.golden.references):
-        path = place / entry.path
-        if not path.resolve().is_relative_to(place.resolve()) or not path.is_file() or file_sha256(path) != entry.sha256:
-            raise ConfigError(
-                "a file of the bundle is missing or was altered",
-                where=str(path),
-                seen=f"expected sha256 {entry.sha256}, as {ARTIFACT_FILE} says",
-                next_step="export it again",
-            )
-    prepared = Prepared(run=item.run, artifact=artifact, folder=str(place), cached=True)
-    return Ready(prepared=prepared, host=item.host)
+        _check(place, place / entry.path, entry.sha256)
+    runner = item.runner
+    if runner is not None:
+        for file in runner.files:
+            _check(folder, folder / file.local, file.entry.sha256)
+        files = tuple(msgspec.structs.replace(file, local=str((folder / file.local).absolute())) for file in runner.files)
+        runner = msgspec.structs.replace(runner, files=files)
+    prepared = Prepared(run=item.run, artifact=artifact, folder=str(place.absolute()), cached=True)
+    return Ready(prepared=prepared, host=item.host, runner=runner, runner_abi=item.runner_abi)
+
+
+def _check(inside: Path, file: Path, sha256: str) -> None:
+    if not file.resolve().is_relative_to(inside.resolve()) or not file.is_file() or file_sha256(file) != sha256:
+        raise ConfigError(
+            "a file of the bundle is missing or was altered",
+            where=str(file),
+            seen=f"expected sha256 {sha256}",
+            next_step="export it again",
+        )

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgedeploy import __version__
-from edgedeploy.bundle import read_bundle, write_bundle
+from edgedeploy.bundle import Bundle, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.config.project import find_project_file, read_project
 from edgedeploy.domain.events import Event, Sink, ignore
@@ -19,12 +19,16 @@ from edgedeploy.domain.project import Project
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.target import Lane, Target
 from edgedeploy.errors import EdgedeployError
+from edgedeploy.host import host_abi, host_os
 from edgedeploy.lab import Lab
+from edgedeploy.places import state_folder
 from edgedeploy.results.location import default_url
 from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered
 from edgedeploy.stages.devices import select
 from edgedeploy.stages.export import cached_export, export
 from edgedeploy.stages.plan import PlannedRun, plan, require_sdks
+from edgedeploy.stages.progress import emitter
+from edgedeploy.stages.runner_choice import portable_runner, runtimes_for
 from edgedeploy.stages.verify import verify
 
 if TYPE_CHECKING:
@@ -88,7 +92,7 @@ class Pipeline:
                     lane=run.lane,
                     export_cached=cached is not None,
                     size_bytes=cached.artifact.size_bytes if cached else None,
-                    runtimes=kind.runtimes,
+                    runtimes=runtimes_for(run.lane, kind),
                 )
             )
         return PlanReport(project=self.project.name, target=target, runs=tuple(lines))
@@ -103,7 +107,7 @@ class Pipeline:
         kind = self.lab.target(target)
         ready, failed = self._prepare(kind, models, _one_at_a_time(sink))
         if output is not None and not failed:
-            write_bundle(output, self.project.name, kind, ready)
+            write_bundle(output, self.project.name, kind, [self._with_runner(item, kind, sink) for item in ready])
         done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
         return self._report(target, (*failed, *done))
 
@@ -140,6 +144,15 @@ class Pipeline:
 
         url = default_url(self.project_file.parent, self.project.name, configured=self.project.results.url)
         return ResultStore.open(url)
+
+    def _with_runner(self, item: Ready, target: Target, sink: Sink) -> Ready:
+        """The same with a runner for the target, so that the pushing machine needs no compiler."""
+        abi = host_abi() if target.abi == "host" else target.abi
+        os = host_os() if target.os == "host" else target.os
+        emit = emitter(sink, "setup", item.prepared.run.label)
+        artifact = item.prepared.artifact
+        runner = portable_runner(artifact, target.runtimes, abi=abi, os=os, cache_dir=self.cache.runners, emit=emit)
+        return msgspec.structs.replace(item, runner=runner, runner_abi=abi)
 
     def _runs(self, target: Target, models: Sequence[str]) -> tuple[PlannedRun, ...]:
         return plan(self.project, self.project_file, target, models)
@@ -185,17 +198,22 @@ def push_bundle(
         ConfigError: not a bundle, or altered since it was written.
         DeviceUnavailableError: no device is reachable.
     """
-    from edgedeploy.results.store import ResultStore
-
     bundle, ready = read_bundle(folder)
     lab = Lab(Path.cwd())
     units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
     delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure)
     runs = deliver(delivery, units, cache or Cache(), _one_at_a_time(sink))
-    store = ResultStore.open(default_url(folder.absolute(), bundle.project))
+    store = bundle_results(bundle)
     for run in runs:
         store.add(run)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
+
+
+def bundle_results(bundle: Bundle) -> ResultStore:
+    """The store of what was pushed from bundles of one project, wherever they lay."""
+    from edgedeploy.results.store import ResultStore
+
+    return ResultStore.open(default_url(state_folder() / "bundles", bundle.project))
 
 
 def _one_at_a_time(sink: Sink) -> Sink:

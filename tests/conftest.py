@@ -32,9 +32,7 @@ def _move_home(patch: pytest.MonkeyPatch, home: Path) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _isolated_session(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Iterator[Path]]:
+def _isolated_session(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Iterator[Path]]:
     """A home for fixtures that outlive one test, and a source of homes for the tests."""
     base = tmp_path_factory.mktemp("homes")
     homes = (base / f"test-{number}" for number in itertools.count())
@@ -49,9 +47,7 @@ def _isolated_session(
 
 
 @pytest.fixture(autouse=True)
-def _isolated_home(
-    request: pytest.FixtureRequest, _isolated_session: Iterator[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _isolated_home(request: pytest.FixtureRequest, _isolated_session: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """A home of its own for every test. Tests on real hardware keep the developer's."""
     if not _is_hardware(request.node):
         _move_home(monkeypatch, next(_isolated_session))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from edgedeploy.cli.options import json_option, model_option, project_option, target_option
+from edgedeploy.cli.options import bundle_option, json_option, model_option, project_option, target_option
 
 
 @click.command()
@@ -15,16 +15,22 @@ from edgedeploy.cli.options import json_option, model_option, project_option, ta
 @click.option("--device", metavar="NAME", help="Only this unit.")
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="At most so many, newest first.")
 @json_option
+@bundle_option("Of what was pushed from this bundle, instead of a project.")
 @project_option
 def history(
-    target: str | None, models: tuple[str, ...], device: str | None, limit: int, project_path: Path, *, as_json: bool
+    target: str | None,
+    models: tuple[str, ...],
+    device: str | None,
+    limit: int,
+    bundle: Path | None,
+    project_path: Path,
+    *,
+    as_json: bool,
 ) -> None:
     """List past measurements, newest first."""
-    from edgedeploy.pipeline import Pipeline
+    from edgedeploy.cli.results import open_results
 
-    pipeline = Pipeline.load(project_path)
-    store = pipeline.results()
-    name = pipeline.project.name
+    store, name = open_results(project_path, bundle)
     runs = [
         run
         for model in (models or (None,))

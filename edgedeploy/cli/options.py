@@ -31,6 +31,11 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(function)
 
 
+def bundle_option(text: str) -> Callable[[F], F]:
+    """``--bundle``."""
+    return click.option("--bundle", type=click.Path(path_type=Path), metavar="FOLDER", help=text)
+
+
 def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
     from edgedeploy.lab import Lab
 

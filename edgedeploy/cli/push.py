@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgedeploy.cli.options import device_option, json_option, model_option, project_option, target_option
+from edgedeploy.cli.options import bundle_option, device_option, json_option, model_option, project_option, target_option
 from edgedeploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @target_option(required=False)
 @model_option
 @device_option
-@click.option("--bundle", type=click.Path(path_type=Path), metavar="FOLDER", help="Push what `edgedeploy export -o` wrote.")
+@bundle_option("Push what `edgedeploy export -o` wrote; no project and no SDK is needed.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached; touch nothing.")
 @click.option("--no-measure", is_flag=True, help="Deploy only.")
 @json_option
@@ -112,6 +112,5 @@ def show_plan(plan: PlanReport, *, as_json: bool) -> None:
     click.echo(f"{plan.project} on {plan.target}:")
     for line in plan.runs:
         size = f"{line.size_bytes / 1e6:.2f} MB, cached" if line.size_bytes is not None else "to be exported"
-        click.echo(
-            f"  {line.model} ({line.recipe}) as {line.lane.id}: {size}; runs by {' or '.join(line.runtimes) or 'nothing yet'}"
-        )
+        runtimes = " or ".join(line.runtimes) or "nothing edgedeploy has"
+        click.echo(f"  {line.model} ({line.recipe}) as {line.lane.id}: {size}; runs by {runtimes}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgedeploy.cli.options import model_option, project_option, target_option
+from edgedeploy.cli.options import bundle_option, model_option, project_option, target_option
 from edgedeploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 @model_option
 @click.option("--format", "kind", type=click.Choice(["html", "junit", "markdown"]), default="html", show_default=True)
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Default: edgedeploy-report.* here.")
+@bundle_option("Of what was pushed from this bundle, instead of a project.")
 @project_option
 def report(
     run_ids: tuple[str, ...],
@@ -27,23 +28,23 @@ def report(
     models: tuple[str, ...],
     kind: str,
     output: Path | None,
+    bundle: Path | None,
     project_path: Path,
 ) -> None:
     """Write a report of the runs named, or of the newest run of every lane on every device."""
-    from edgedeploy.pipeline import Pipeline
+    from edgedeploy.cli.results import open_results
 
-    pipeline = Pipeline.load(project_path)
-    store = pipeline.results()
+    store, name = open_results(project_path, bundle)
     if run_ids:
         runs = [store.run(run_id) for run_id in run_ids]
     else:
-        runs = _newest(store.runs(project=pipeline.project.name, target=target, limit=1000), models)
+        runs = _newest(store.runs(project=name, target=target, limit=1000), models)
     if not runs:
-        raise UsageError("no results yet", where=pipeline.project.name, next_step="run `edgedeploy push --target NAME` first")
+        raise UsageError("no results yet", where=name, next_step="run `edgedeploy push --target NAME` first")
     suffix = {"html": ".html", "junit": ".xml", "markdown": ".md"}[kind]
     file = output or Path(f"edgedeploy-report{suffix}")
     try:
-        file.write_text(_render(kind, runs, pipeline.project.name), encoding="utf-8")
+        file.write_text(_render(kind, runs, name), encoding="utf-8")
     except OSError as error:
         raise UsageError("the report cannot be written", where=str(file), seen=error.strerror or str(error)) from None
     click.echo(file.absolute())

@@ -10,7 +10,9 @@ from msgspec import Meta
 
 Os = Literal["android", "linux", "macos", "ios", "host"]
 Abi = Literal["android-arm64", "linux-aarch64", "linux-x86_64", "macos-arm64", "ios-arm64", "host"]
-Name = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._-]*$", description="lower case letters, digits, '.', '_', '-'")]
+Name = Annotated[
+    str, Meta(pattern=r"^(?![\s\S]*\n)[a-z0-9][a-z0-9._-]*$", description="lower case letters, digits, '.', '_', '-'")
+]
 PositiveInt = Annotated[int, Meta(gt=0)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
 

@@ -30,9 +30,7 @@ class CoremlExporter:
 
     def lanes(self) -> tuple[Lane, ...]:
         """ML programs in fp32 and with int8 weights."""
-        return tuple(
-            Lane(exporter=self.name, backend="mlprogram", precision=precision) for precision in ("fp32", "int8")
-        )
+        return tuple(Lane(exporter=self.name, backend="mlprogram", precision=precision) for precision in ("fp32", "int8"))
 
     def toolchain(self) -> tuple[str, ...]:
         """Distributions whose versions decide the bytes of the package."""

@@ -22,9 +22,7 @@ _PREFIXES = {"ios": "iOS", "macos": "macOS"}
 _OLDEST_MAJOR = {"ios": 15, "macos": 12}
 
 # Operators that coremltools lowers better whole than in pieces, or does not know the pieces of.
-_KEPT_WHOLE = frozenset(
-    {"scaled_dot_product_attention", "linear", "layer_norm", "silu", "matmul", "conv2d", "batch_norm"}
-)
+_KEPT_WHOLE = frozenset({"scaled_dot_product_attention", "linear", "layer_norm", "silu", "matmul", "conv2d", "batch_norm"})
 # The types that Core ML has for inputs and outputs; PyTorch's others become the nearest of them.
 _IO_DTYPES = {
     "float16": np.float16,
@@ -74,9 +72,7 @@ def convert(traced: Traced, *, target_name: str, half_precision: bool) -> MLMode
         convert_to="mlprogram",
         minimum_deployment_target=ct.target[target_name],
         compute_precision=precision,
-        inputs=[
-            ct.TensorType(name=spec.name, shape=spec.shape, dtype=_IO_DTYPES[spec.dtype]) for spec in traced.inputs
-        ],
+        inputs=[ct.TensorType(name=spec.name, shape=spec.shape, dtype=_IO_DTYPES[spec.dtype]) for spec in traced.inputs],
         # Without a dtype, an output would come out in the precision of the computation.
         outputs=[ct.TensorType(name=spec.name, dtype=_IO_DTYPES[spec.dtype]) for spec in traced.outputs],
     )

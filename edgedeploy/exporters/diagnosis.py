@@ -129,8 +129,7 @@ def first_useful_line(error: BaseException) -> str:
 def innermost_line(stack_trace: str, user_root: str) -> SourceLine | None:
     """The innermost frame of a node's ``stack_trace`` in the user's folder, else outside site-packages."""
     frames = [
-        SourceLine(found["file"], int(found["line"]), (found["code"] or "").strip())
-        for found in _FRAME.finditer(stack_trace)
+        SourceLine(found["file"], int(found["line"]), (found["code"] or "").strip()) for found in _FRAME.finditer(stack_trace)
     ]
     return _choose(frames, user_root)
 

@@ -99,16 +99,12 @@ def _declared(plan: ExecutionPlan, indices: Sequence[int], traced: Sequence[Tens
             seen=f"{len(values)} values in the program, {len(traced)} in the model",
             next_step="report it with the model",
         )
-    return tuple(
-        _spec(spec.name, value) for spec, value in zip(traced, values, strict=True) if isinstance(value, Tensor)
-    )
+    return tuple(_spec(spec.name, value) for spec, value in zip(traced, values, strict=True) if isinstance(value, Tensor))
 
 
 def _spec(name: str, value: Tensor) -> TensorSpec:
     # ScalarType numbers its members as ATen does, under ATen's names (FLOAT, LONG, …).
-    return TensorSpec(
-        name=name, dtype=dtype_name(_TORCH_DTYPES[value.scalar_type.name], name), shape=tuple(value.sizes)
-    )
+    return TensorSpec(name=name, dtype=dtype_name(_TORCH_DTYPES[value.scalar_type.name], name), shape=tuple(value.sizes))
 
 
 _TORCH_DTYPES = {

@@ -8,9 +8,7 @@ if TYPE_CHECKING:
     from torch.export import ExportedProgram
 
 # What a graph has when it normalises or attends at run time. A BatchNorm folds into its convolution: not here.
-_FLOAT_AT_HEART = frozenset(
-    {"layer_norm", "group_norm", "instance_norm", "rms_norm", "rsqrt", "scaled_dot_product_attention"}
-)
+_FLOAT_AT_HEART = frozenset({"layer_norm", "group_norm", "instance_norm", "rms_norm", "rsqrt", "scaled_dot_product_attention"})
 
 
 def activations_fit_int8(program: ExportedProgram) -> bool:

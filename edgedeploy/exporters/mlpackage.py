@@ -34,8 +34,7 @@ def make_reproducible(package: Path) -> None:
     manifest_path = package / "Manifest.json"
     manifest = json.loads(manifest_path.read_text())
     renamed = {
-        old: str(uuid.uuid5(uuid.NAMESPACE_URL, entry["path"])).upper()
-        for old, entry in manifest["itemInfoEntries"].items()
+        old: str(uuid.uuid5(uuid.NAMESPACE_URL, entry["path"])).upper() for old, entry in manifest["itemInfoEntries"].items()
     }
     entries = {renamed[old]: entry for old, entry in manifest["itemInfoEntries"].items()}
     manifest["itemInfoEntries"] = dict(sorted(entries.items()))

@@ -38,9 +38,7 @@ class _Channels:
         return 10 * float(np.log10(power / (step**2 / 12)))
 
 
-def layers_with_outliers(
-    content: bytes, signature: str, samples: Sequence[Mapping[str, NDArray[np.generic]]]
-) -> tuple[str, ...]:
+def layers_with_outliers(content: bytes, signature: str, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[str, ...]:
     """Names of the output tensors of layers whose input or output has a few channels that dwarf the others.
 
     Such a range leaves the typical channel less than 16 dB above int8's rounding noise.

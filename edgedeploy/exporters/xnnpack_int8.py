@@ -45,9 +45,7 @@ class FloatOnlyQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # the SDK has
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
         """Turn numbers into tensors, as XNNPACK needs them, in float arithmetic only."""
-        hidden = {
-            node: node.target for node in model.graph.nodes if node.target in _SCALAR_MATH and not _computes_float(node)
-        }
+        hidden = {node: node.target for node in model.graph.nodes if node.target in _SCALAR_MATH and not _computes_float(node)}
         # The parent looks for two targets; behind another one, a node passes it by unseen.
         for node in hidden:
             node.target = torch.ops.aten.sub.Tensor

@@ -59,9 +59,11 @@ def changes(environment: Environment) -> tuple[Change, ...]:
 
 
 def cores(environment: Environment) -> tuple[CoreRow, ...]:
-    """Every processor that either state names."""
+    """Every processor that either state names; none when nothing but their numbers is known."""
     before = {core.index: core for core in environment.before.cores}
     after = {core.index: core for core in environment.after.cores}
+    if all(core == Core(index=core.index) for core in (*before.values(), *after.values())):
+        return ()
     rows = []
     for index in sorted(before.keys() | after.keys()):
         first, last = before.get(index, Core(index=index)), after.get(index, Core(index=index))

@@ -31,7 +31,7 @@ def _row(run: RunResult) -> str:
     cells = (
         run.model,
         run.lane.id,
-        run.device,
+        run.device or units.ABSENT,
         units.size(run.artifact.size_bytes if run.artifact else None),
         *(units.duration(value) for value in ((latency.p50, latency.p90, latency.p99) if latency else (None,) * 3)),
         units.size(run.peak_rss_bytes),

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 _TREND_RUNS = 12
-# Ids are random: eight characters tell thousands of runs apart, and `run` takes any unique prefix.
-_ID_CHARACTERS = 8
 
 
 def print_history(runs: Sequence[RunResult], console: Console | None = None) -> None:
@@ -24,7 +22,7 @@ def print_history(runs: Sequence[RunResult], console: Console | None = None) -> 
 
     ``trend`` is the p50 of a series (one model's lane on one device) from its oldest run shown to this one, at most
     twelve; heights are relative to the series' own least and greatest. Where the width is short, model, lane and device
-    share a column and the trend is left out.
+    share a column, id and time another, and the trend is left out.
     """
     from rich.console import Console
 
@@ -42,7 +40,7 @@ def _wide(runs: Sequence[RunResult]) -> Table:
     table = _empty("id", "when", "model", "lane", "device", "p50", "trend", "verdict")
     for run, trend in zip(runs, _trends(runs), strict=True):
         moment = units.moment(run.created_at)
-        cells = (run.id[:_ID_CHARACTERS], moment, run.model, run.lane.id, run.device, _p50(run), trend)
+        cells = (run.id, moment, run.model, run.lane.id, run.device, _p50(run), trend)
         table.add_row(*(Text(units.clean(cell)) for cell in cells), verdict_text(run))
     return table
 
@@ -50,19 +48,18 @@ def _wide(runs: Sequence[RunResult]) -> Table:
 def _narrow(runs: Sequence[RunResult]) -> Table:
     from rich.text import Text
 
-    table = _empty("id", "when", "model, lane, device", "p50", "verdict")
+    table = _empty("run", "model and lane", "p50", "verdict")
     for run in runs:
-        day, _, clock = run.created_at.partition("T")
-        subject = Text("\n").join(Text(units.clean(text)) for text in (run.model, f"{run.lane.id} on {run.device}"))
-        row = (Text(units.clean(run.id[:_ID_CHARACTERS])), Text(units.clean(f"{day[5:]} {clock[:5]}")), subject)
-        table.add_row(*row, Text(_p50(run)), verdict_text(run))
+        place = f"{run.model} on {run.device}" if run.device else run.model
+        cells = ((run.id, units.moment(run.created_at)), (place, run.lane.id), (_p50(run),))
+        table.add_row(*(Text("\n".join(map(units.clean, lines))) for lines in cells), verdict_text(run))
     return table
 
 
 def _empty(*columns: str) -> Table:
     table = empty_table()
     for column in columns:
-        right, whole = column == "p50", column in {"id", "when", "p50", "verdict"}
+        right, whole = column == "p50", column in {"id", "run", "when", "p50", "verdict"}
         table.add_column(column, justify="right" if right else "left", no_wrap=whole, overflow="fold")
     return table
 

@@ -112,7 +112,7 @@ def _views(runs: Sequence[RunResult]) -> list[RunView]:
 def _cards(views: Sequence[RunView]) -> list[Card]:
     counted = Counter(view.run.verdict.status for view in views)
     detail = ", ".join(f"{count} {status}" for status, count in counted.most_common() if status != "pass")
-    cards = [Card(title="Passed", figure=f"{counted['pass']} of {len(views)}", detail=detail or "nothing else")]
+    cards = [Card(title="Passed", figure=f"{counted['pass']} of {len(views)}", detail=detail or "no failures")]
     timed = [(view.run.latency_ns.p50, view) for view in views if view.run.latency_ns]
     if timed:
         p50, view = min(timed, key=lambda pair: pair[0])
@@ -136,7 +136,12 @@ def _cards(views: Sequence[RunView]) -> list[Card]:
 
 def _card(title: str, figure: str, view: RunView) -> Card:
     run = view.run
-    return Card(title=title, figure=figure, detail=f"{units.clean(run.model)}, {run.lane.id}, {run.device}", anchor=view.anchor)
+    return Card(
+        title=title,
+        figure=figure,
+        detail=", ".join(text for text in (run.model, run.lane.id, run.device) if text),
+        anchor=view.anchor,
+    )
 
 
 def _samples(run: RunResult) -> str:

@@ -33,7 +33,7 @@ def junit_xml(report: PushReport) -> str:
 def _case(run: RunResult) -> ET.Element:
     case = ET.Element(
         "testcase",
-        classname=units.clean(f"{run.target}.{run.device}"),
+        classname=units.clean(f"{run.target}.{run.device}" if run.device else run.target),
         name=units.clean(f"{run.model} {run.lane.id}"),
     )
     if run.latency_ns is not None:

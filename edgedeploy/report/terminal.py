@@ -72,7 +72,7 @@ def _cells(run: RunResult) -> dict[str, str]:
     return {
         "model": units.clean(run.model),
         "lane": units.clean(run.lane.id),
-        "device": units.clean(run.device),
+        "device": units.clean(run.device) or units.ABSENT,
         "size": units.size(run.artifact.size_bytes if run.artifact else None),
         "load": units.duration(run.load_ns),
         "p50": units.duration(latency.p50 if latency else None),
@@ -127,9 +127,8 @@ def _print_indented(lines: Sequence[Text], console: Console) -> None:
 def _name(run: RunResult) -> Text:
     from rich.text import Text
 
-    return Text.assemble(
-        (units.clean(run.model), "bold"), f"  {units.clean(run.lane.id)}", (f"  on {units.clean(run.device)}", "dim")
-    )
+    place = f"  on {units.clean(run.device)}" if run.device else ""
+    return Text.assemble((units.clean(run.model), "bold"), f"  {units.clean(run.lane.id)}", (place, "dim"))
 
 
 def _remarks(run: RunResult) -> Iterator[Text]:

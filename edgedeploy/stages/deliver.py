@@ -49,10 +49,15 @@ _AT_ONCE = 8
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A prepared run that was verified on this machine, or cannot be."""
+    """A prepared run that was verified on this machine, or cannot be.
+
+    ``runner``, where a bundle brought one, is for devices of ``runner_abi``, and is taken before any other there.
+    """
 
     prepared: Prepared
     host: HostVerification
+    runner: RunnerBundle | None = None
+    runner_abi: Abi | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -167,7 +172,7 @@ class _Session:
         payloads: list[tuple[Ready, Payload]] = []
         for item in self._delivery.ready:
             try:
-                payloads.append((item, Payload(prepared=item.prepared, bundle=self._choose(item.prepared))))
+                payloads.append((item, Payload(prepared=item.prepared, bundle=self._choose(item))))
             except EdgedeployError as error:
                 yield item, self._failed(item, error)
         if not payloads:
@@ -201,9 +206,11 @@ class _Session:
     def _python_facts(self) -> Mapping[str, str]:
         return python_facts_of(self._connection, self._python)
 
-    def _choose(self, prepared: Prepared) -> RunnerBundle:
+    def _choose(self, item: Ready) -> RunnerBundle:
+        if item.runner is not None and item.runner_abi == self._abi:
+            return item.runner
         return choose(
-            prepared.artifact,
+            item.prepared.artifact,
             self._delivery.target.runtimes,
             abi=self._abi,
             os=self._os,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -11,7 +12,7 @@ from edgedeploy import registry
 from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.domain.target import Abi, Os
+from edgedeploy.domain.target import Abi, Lane, Os, Target
 from edgedeploy.errors import MissingToolError
 from edgedeploy.ports import Connection, Emit
 
@@ -66,6 +67,24 @@ def choose(
         seen="; ".join(reasons) or f"the target lists {', '.join(runtimes) or 'no runtime'}",
         next_step="install what is missing, or name another runtime in the target file",
     )
+
+
+def runtimes_for(lane: Lane, target: Target) -> tuple[str, ...]:
+    """Those of the target's runtimes that run the format of a lane's exporter."""
+    wanted = registry.exporter(lane.exporter).format
+    return tuple(name for name in target.runtimes if wanted in registry.runtime(name).formats)
+
+
+def portable_runner(
+    artifact: Artifact, runtimes: Sequence[str], *, abi: Abi, os: Os, cache_dir: Path, emit: Emit
+) -> RunnerBundle | None:
+    """A runner that needs nothing on the device, to travel along in a bundle; None when none can be built here."""
+    for name in runtimes:
+        runtime = registry.runtime(name)
+        if artifact.format in runtime.formats and runtime.runs_on(abi, os) and not runtime.uses_python:
+            with suppress(MissingToolError):
+                return runtime.bundle(abi, cache_dir=cache_dir, emit=emit)
+    return None
 
 
 def python_facts_of(connection: Connection, python: str) -> Mapping[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,7 +20,7 @@ from edgedeploy.transports.adb_failure import NEXT_STEPS, Kind, lost, without_no
 from edgedeploy.transports.adb_listing import Listed, parse_devices, to_device
 from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
 from edgedeploy.transports.storage_complaints import cannot_write, storage_remedy
-from edgedeploy.transports.timed_process import Ended, ProcessTimeoutError, run_process
+from edgedeploy.transports.timed_process import Ended, ProcessTimeoutError, kill_group, run_process
 from edgedeploy.transports.tracked_command import (
     WITNESS_EXIT_CODE,
     kill_line,
@@ -98,6 +99,8 @@ class AdbConnection:
     def __init__(self, adb: Path, serial: str, device_name: str) -> None:
         self._adb = [str(adb), "-s", serial]
         self._device_name = device_name
+        self._closed = False
+        self._process: subprocess.Popen[bytes] | None = None
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
         """Run ``argv`` under the device's sh; see :class:`edgedeploy.ports.Connection`."""
@@ -141,18 +144,26 @@ class AdbConnection:
                 raise lost(said, device=self._device_name, doing=doing)
 
     def close(self) -> None:
-        """Do nothing; nothing is held open."""
+        """End what is under way, from whichever thread: the call that waits for it raises DeviceLostError."""
+        self._closed = True
+        if self._process is not None and self._process.poll() is None:
+            kill_group(self._process)
+
+    def _started(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+        if self._closed:
+            kill_group(process)
 
     def _copy(self, words: Sequence[str], *, doing: str, on_percent: Callable[[int], None]) -> Ended:
         quote_command(words)  # refuses what no program can be given
         try:
-            return run_copy([*self._adb, *words], stall_s=_STALL_S, on_percent=on_percent)
+            return run_copy([*self._adb, *words], stall_s=_STALL_S, on_percent=on_percent, started=self._started)
         except ProcessTimeoutError as exc:
             raise lost(f"nothing moved for {_STALL_S:g} s", device=self._device_name, doing=doing) from exc
 
     def _shell(self, line: str, *, timeout_s: float, stdin: bytes) -> Ended:
         # -T: no terminal, so that stdout and stderr stay apart and no byte is changed. Never -n: stdin would stay open.
-        return run_process([*self._adb, "shell", "-T", line], timeout_s=timeout_s, stdin=stdin)
+        return run_process([*self._adb, "shell", "-T", line], timeout_s=timeout_s, stdin=stdin, started=self._started)
 
     def _kill(self, process_group: int | None) -> None:
         if process_group is None:

@@ -12,7 +12,7 @@ import subprocess
 import termios
 from collections.abc import Callable, Sequence
 
-from edgedeploy.transports.timed_process import Ended, ProcessTimeoutError, kill_group
+from edgedeploy.transports.timed_process import Ended, ProcessTimeoutError, Started, kill_group
 
 _READ_BYTES = 1 << 16
 _ROWS, _COLUMNS = 24, 16_384  # so wide that adb never shortens a path in the middle
@@ -33,7 +33,7 @@ def complaint(painted: bytes) -> str:
     return "\n".join(line for line in lines if line.strip() and not _PROGRESS_LINE.match(line))
 
 
-def run_copy(argv: Sequence[str], *, stall_s: float, on_percent: Callable[[int], None]) -> Ended:
+def run_copy(argv: Sequence[str], *, stall_s: float, on_percent: Callable[[int], None], started: Started) -> Ended:
     """Run ``adb push`` or ``adb pull`` to its end, however long that takes while it moves; ``stdout`` is all it said.
 
     Raises:
@@ -57,6 +57,7 @@ def run_copy(argv: Sequence[str], *, stall_s: float, on_percent: Callable[[int],
     finally:
         os.close(painter)
     try:
+        started(process)
         painted = _watch(screen, stall_s, on_percent)
         code = process.wait(timeout=stall_s)
     except subprocess.TimeoutExpired:

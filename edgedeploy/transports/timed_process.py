@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -30,8 +30,15 @@ class ProcessTimeoutError(Exception):
         self.stderr = stderr
 
 
-def run_process(argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", env: Mapping[str, str] | None = None) -> Ended:
-    """Run ``argv`` in a session of its own and wait.
+Started = Callable[[subprocess.Popen[bytes]], None]
+
+
+def _unwatched(_process: subprocess.Popen[bytes]) -> None:
+    pass
+
+
+def run_process(argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", started: Started = _unwatched) -> Ended:
+    """Run ``argv`` in a session of its own and wait. ``started`` gets the process as soon as there is one.
 
     Raises:
         ProcessTimeoutError: it did not end within ``timeout_s``.
@@ -42,10 +49,10 @@ def run_process(argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", en
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=None if env is None else dict(env),
         start_new_session=True,
     )
     try:
+        started(process)
         stdout, stderr = process.communicate(stdin, timeout=timeout_s)
     except subprocess.TimeoutExpired:
         kill_group(process)

@@ -162,9 +162,7 @@ def test_cnn_in_executorch_computes_what_pytorch_does(cnn: LoadedModel, precisio
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_transformer_in_executorch_computes_what_pytorch_does(
-    transformer: LoadedModel, precision: str, tmp_path: Path
-) -> None:
+def test_transformer_in_executorch_computes_what_pytorch_does(transformer: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _compare("executorch", precision, transformer, tmp_path)
     assert exported.inputs == (TensorSpec(name="tokens", dtype="int64", shape=(1, 16)),)
     assert [spec.name for spec in exported.outputs] == ["logits", "hidden"]
@@ -179,9 +177,7 @@ def test_cnn_in_tflite_computes_what_pytorch_does(cnn: LoadedModel, precision: s
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
-def test_transformer_in_tflite_computes_what_pytorch_does(
-    transformer: LoadedModel, precision: str, tmp_path: Path
-) -> None:
+def test_transformer_in_tflite_computes_what_pytorch_does(transformer: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _compare("tflite", precision, transformer, tmp_path)
     assert exported.inputs == (TensorSpec(name="args_0", dtype="int32", shape=(1, 16)),)
     assert [spec.name for spec in exported.outputs] == ["output_0", "output_1"]
@@ -276,9 +272,7 @@ def _failing(expression: str, folder: Path) -> LoadedModel:
         ("coreml", "torch.fft.rfft(y).abs()", "_fft_r2c"),
     ],
 )
-def test_an_unknown_operator_is_named_with_its_line(
-    exporter: str, expression: str, operator: str, tmp_path: Path
-) -> None:
+def test_an_unknown_operator_is_named_with_its_line(exporter: str, expression: str, operator: str, tmp_path: Path) -> None:
     model = _failing(expression, tmp_path)
     out = tmp_path / "out"
     out.mkdir()

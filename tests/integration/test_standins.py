@@ -234,9 +234,7 @@ def test_a_reboot_kills_programs_and_keeps_files(adb_server: AdbServer, phone: P
 
 
 def test_two_phones_on_one_server_are_two(adb_server: AdbServer, phone_factory: Callable[..., Phone]) -> None:
-    phones = [
-        phone_factory(identity=PhoneIdentity(serialno=f"TWIN{number}", model=f"Twin {number}")) for number in (1, 2)
-    ]
+    phones = [phone_factory(identity=PhoneIdentity(serialno=f"TWIN{number}", model=f"Twin {number}")) for number in (1, 2)]
     devices = adb_server.devices()
     assert [devices[phone.address] for phone in phones] == ["device", "device"]
     assert not [serial for serial in devices if serial.startswith("emulator")]

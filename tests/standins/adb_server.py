@@ -75,9 +75,7 @@ class AdbServer:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None) -> None:
         self._end()
 
     @property
@@ -120,9 +118,7 @@ class AdbServer:
                 )
             time.sleep(0.02)
 
-    def run(
-        self, *arguments: str, timeout_s: float = 60.0, stdin: bytes | None = None
-    ) -> subprocess.CompletedProcess[bytes]:
+    def run(self, *arguments: str, timeout_s: float = 60.0, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         """Run the adb client; the result holds its exit code and its output as bytes."""
         return subprocess.run(
             [str(self.adb), *arguments],

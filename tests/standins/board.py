@@ -102,9 +102,7 @@ class SshBoard:
         self.known_hosts_file.write_text(self.known_hosts, encoding="ascii")
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None) -> None:
         self.cable.close()
         self._enclosure = None
 
@@ -373,6 +371,4 @@ def _write_local_users(settings: Path, shape: _Shape) -> None:
     group = Path("/etc/group").read_text(encoding="utf-8")
     (settings / "group").write_text(f"{group}{shape.user}:x:{shape.uid}:\n", encoding="utf-8")
     # * is no password and, unlike !, not a locked account, which sshd would refuse.
-    (settings / "shadow").write_text(
-        f"root:*:19000:0:99999:7:::\n{shape.user}:*:19000:0:99999:7:::\n", encoding="ascii"
-    )
+    (settings / "shadow").write_text(f"root:*:19000:0:99999:7:::\n{shape.user}:*:19000:0:99999:7:::\n", encoding="ascii")

@@ -47,8 +47,7 @@ PI4_HARDWARE = Hardware(
     governor="ondemand",
     thermal_zones=(("cpu-thermal", 48_686),),
     cpuinfo_tail=(
-        "Hardware\t: BCM2835\nRevision\t: c03115\nSerial\t\t: 1000000000edde91\n"
-        "Model\t\t: Raspberry Pi 4 Model B Rev 1.5\n"
+        "Hardware\t: BCM2835\nRevision\t: c03115\nSerial\t\t: 1000000000edde91\nModel\t\t: Raspberry Pi 4 Model B Rev 1.5\n"
     ),
     device_tree_model="Raspberry Pi 4 Model B Rev 1.5",
     device_tree_compatible=("raspberrypi,4-model-b", "brcm,bcm2711"),

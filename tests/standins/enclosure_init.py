@@ -242,9 +242,7 @@ def main() -> None:
     # Opened out here: inside, a mount may hide its folder, and an open file would keep a mount from becoming read-only.
     log_fd = os.open(spec["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     try:
-        enter_namespaces(
-            inside_uid=spec["inside_uid"], private_network=spec["private_network"], emulator=spec["emulator"]
-        )
+        enter_namespaces(inside_uid=spec["inside_uid"], private_network=spec["private_network"], emulator=spec["emulator"])
         first_pid = os.fork()
     except (EnclosureError, OSError) as failure:
         control.sendall(f"error {failure}".encode())

@@ -84,7 +84,7 @@ class Phone:
     It is not known to any adb server by itself; see :meth:`standins.adb_server.AdbServer.connect`.
     """
 
-    def __init__(  # noqa: PLR0913 - each is one property of the phone on the desk
+    def __init__(
         self,
         *,
         arch: str = "amd64",
@@ -138,9 +138,7 @@ class Phone:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None) -> None:
         self.cable.close()
         self._enclosure = None
 

@@ -50,9 +50,7 @@ class UnusableDevice:
         self._spawn(self._accept_all, self._listener)
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, failure: BaseException | None, trace: TracebackType | None) -> None:
         with self._lock:
             ends = [end for end in (self._listener, *self._connections) if end is not None]
             self._listener = None

@@ -93,9 +93,7 @@ def test_no_source_is_left_over(target: Target) -> None:
 
 def test_nothing_claims_a_check_that_has_not_happened_yet(target: Target) -> None:
     today = dt.datetime.now(tz=dt.UTC).date()
-    assert [
-        key for key, source in target.sources.items() if source.verified and source.verified > today
-    ] == []
+    assert [key for key, source in target.sources.items() if source.verified and source.verified > today] == []
 
 
 def test_lanes_are_unique(target: Target) -> None:

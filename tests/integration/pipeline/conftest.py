@@ -8,10 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
 from integration.pipeline.command import EDGEDEPLOY, Finished, Run
 
-MODEL = '''\
+MODEL = """\
 import torch
 from torch import nn
 
@@ -24,7 +23,7 @@ def net():
     )
     inputs = [(torch.randn(1, 3, 16, 16),) for _ in range(4)]
     return ModelSource(module=module, example_inputs=inputs[0], golden_inputs=inputs[:2], calibration=inputs)
-'''
+"""
 
 PROJECT = """\
 name = "small"

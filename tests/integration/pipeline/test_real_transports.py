@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from integration.pipeline.command import Run
 from standins.adb_server import AdbServer
 from standins.board import SshBoard
 from standins.phone import Phone, PhoneIdentity
 from standins.unauthorized import UnusableDevice
-
-from integration.pipeline.command import Run
 
 PhoneFactory = Callable[..., Phone]
 pytestmark = [pytest.mark.sdk, pytest.mark.standin]

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+from integration.pipeline.command import EDGEDEPLOY, Run
 
 from edgedeploy.config.schema import schema_of
-from integration.pipeline.command import EDGEDEPLOY, Run
 
 pytestmark = pytest.mark.sdk
 
@@ -104,7 +104,9 @@ def test_core_ml_is_exported_and_inspected_and_said_to_be_unverified(run: Run, s
 
 def test_a_budget_that_is_missed_fails_the_gate(run: Run, scratch_project: Path) -> None:
     file = scratch_project / "edgedeploy.toml"
-    text = file.read_text().replace('exporters = ["executorch", "tflite"]', 'exporters = ["tflite"]\nbudget = { size_mb = 0.001 }')
+    text = file.read_text().replace(
+        'exporters = ["executorch", "tflite"]', 'exporters = ["tflite"]\nbudget = { size_mb = 0.001 }'
+    )
     file.write_text(text)
     done = run("push", "--target", "this-machine", "--json", cwd=scratch_project)
     assert done.exit_code == 1
@@ -135,9 +137,7 @@ def test_the_script_of_the_readme_does_what_the_command_does(run: Run, project: 
     script = next(block for block in readme.read_text().split("```python\n") if "Pipeline.load" in block).split("```")[0]
     assert len(script.strip().splitlines()) <= 12
     run("push", "--target", "this-machine", cwd=project)
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=project, capture_output=True, text=True, timeout=300, check=False
-    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=project, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     assert "net executorch-xnnpack-fp32 this-machine pass" in done.stdout
 

@@ -71,7 +71,7 @@ values = st.recursive(
 )  # fmt: skip
 
 
-@given(st.dictionaries(st.sampled_from(list(Project.__struct_fields__) + ["other"]), values))
+@given(st.dictionaries(st.sampled_from([*Project.__struct_fields__, "other"]), values))
 def test_no_data_makes_the_decoder_fail_in_another_way(data: dict[str, object]) -> None:
     try:
         decode(data, Project, file="f.toml")
@@ -119,9 +119,7 @@ def lab_error(tmp_path: Path, text: str) -> ConfigError:
 
 
 def test_two_devices_with_one_address(tmp_path: Path) -> None:
-    error = lab_error(
-        tmp_path, '[devices.a]\ntarget="board"\nhost="pi"\n[devices.b]\ntarget="board"\nhost="pi"\n'
-    )
+    error = lab_error(tmp_path, '[devices.a]\ntarget="board"\nhost="pi"\n[devices.b]\ntarget="board"\nhost="pi"\n')
     assert "'a' and 'b'" in error.what
     assert "devices.b" in error.where
 

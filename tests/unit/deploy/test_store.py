@@ -42,7 +42,7 @@ def test_a_file_lands_under_its_digest_and_a_release_links_to_it(tmp_path: Path)
     assert device.missing((file.entry,)) == frozenset()
     assert device.activate(manifest(file)) == 1
     current = tmp_path / "dev ice/projects/demo/current"
-    assert os.readlink(current) == "releases/1"
+    assert str(current.readlink()) == "releases/1"
     assert (current / "a b/it's 模型.bin").read_bytes() == b"weights"
     assert list((tmp_path / "dev ice/incoming").iterdir()) == []
 

@@ -42,9 +42,7 @@ def test_no_line_is_none(stack: str) -> None:
 
 
 def test_the_first_useful_line_is_bounded() -> None:
-    assert (
-        first_useful_line(RuntimeError("\n  \n---\n Lowering not found: aten.x\nmore")) == "Lowering not found: aten.x"
-    )
+    assert first_useful_line(RuntimeError("\n  \n---\n Lowering not found: aten.x\nmore")) == "Lowering not found: aten.x"
     assert first_useful_line(KeyError()) == "KeyError"
     assert len(first_useful_line(ValueError("x" * 5000))) == 300
 

@@ -13,7 +13,7 @@ from documents import failed_run, measured_run, runs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgedeploy.domain.measurement import DeviceFacts
+from edgedeploy.domain.measurement import Core, DeviceFacts
 from edgedeploy.domain.result import RunResult
 from edgedeploy.domain.verdict import Verdict
 from edgedeploy.report.gaps import not_measured
@@ -174,3 +174,12 @@ def test_no_runs() -> None:
 @given(st.lists(runs(), max_size=2), st.text())
 def test_any_document_makes_a_well_formed_page(documents: list[RunResult], title: str) -> None:
     assert len(page(*documents, title=title).all("section")) == len(documents)
+
+
+def test_cores_of_which_only_the_numbers_are_known_are_no_table() -> None:
+    run = measured_run()
+    assert run.environment is not None
+    facts = DeviceFacts(os="linux", cores=(Core(index=0), Core(index=1)))
+    shown = page(msgspec.structs.replace(run, environment=msgspec.structs.replace(run.environment, before=facts, after=facts)))
+    assert "Governor" not in shown.text
+    assert "Governor" in page(run).text

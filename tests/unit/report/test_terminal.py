@@ -75,12 +75,18 @@ def test_history_shows_where_a_series_went() -> None:
         measured_run(run_id=f"{day}" * 32, created_at=f"2026-03-0{day}T12:00:00+00:00", base_ns=8_000_000 + day * 500_000)
         for day in (3, 2, 1)
     ]
-    wide = history(*runs, failed_run(), width=140).splitlines()
+    wide = history(*runs, failed_run(), width=160).splitlines()
     assert "▁▄█" in wide[2]
     assert "2026-03-03 12:00:00" in wide[2]
-    assert wide[2].startswith("33333333 ")
+    assert wide[2].startswith("3" * 32)
     assert "error" in wide[5]
     narrow = history(*runs, width=80)
-    assert "03-03 12:00" in narrow
-    assert "executorch-xnnpack-int8 on desk-pixel" in narrow
+    assert "2026-03-03 12:00:00 UTC" in narrow
+    assert "mobilenet on desk-pixel" in narrow
+    assert "3" * 32 in narrow, "an id that can be copied"
     assert max(len(line) for line in narrow.splitlines()) <= 80
+
+
+def test_an_export_has_no_device() -> None:
+    run = measured_run(device="", verdict=Verdict(status="unmeasured", reasons=("exported, not deployed",)))
+    assert printed(report_of(run), width=80).splitlines()[0] == "mobilenet  executorch-xnnpack-int8  unmeasured"

@@ -76,3 +76,17 @@ def test_sparklines() -> None:
     assert units.sparkline([5, 5]) == "▄▄"
     assert units.sparkline([None, None]) == "  "
     assert units.sparkline([]) == ""
+
+
+@pytest.mark.parametrize(
+    ("created_at", "text"),
+    [
+        ("2026-03-01T12:00:07+00:00", "2026-03-01 12:00:07 UTC"),
+        ("2026-03-01T12:00:07.123456Z", "2026-03-01 12:00:07 UTC"),
+        ("2026-03-01T12:00:07+05:30", "2026-03-01 12:00:07 +05:30"),
+        ("2026-03-01T12:00:07", "2026-03-01 12:00:07"),
+        ("2026-03-01", "2026-03-01"),
+    ],
+)
+def test_moments(created_at: str, text: str) -> None:
+    assert units.moment(created_at) == text
