@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,7 @@ from edgedeploy.domain.project import Project
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.target import Lane, Target
 from edgedeploy.errors import EdgedeployError
+from edgedeploy.fanout import at_once
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
@@ -30,9 +33,14 @@ from edgedeploy.stages.plan import PlannedRun, plan, require_sdks
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.runner_choice import portable_runner, runtimes_for
 from edgedeploy.stages.verify import verify
+from edgedeploy.worker.client import Workers
 
 if TYPE_CHECKING:
     from edgedeploy.results.store import ResultStore
+
+
+DEFAULT_JOBS = min(2, os.cpu_count() or 1)
+"""Exports at once. An SDK's lowering keeps one core busy and takes 1 to 2 GB for small models, much more for large ones."""
 
 
 class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +105,15 @@ class Pipeline:
             )
         return PlanReport(project=self.project.name, target=target, runs=tuple(lines))
 
-    def export(self, target: str, *, models: Sequence[str] = (), output: Path | None = None, sink: Sink = ignore) -> PushReport:
+    def export(
+        self,
+        target: str,
+        *,
+        models: Sequence[str] = (),
+        output: Path | None = None,
+        jobs: int = DEFAULT_JOBS,
+        sink: Sink = ignore,
+    ) -> PushReport:
         """Export and verify on this machine; with ``output``, write a bundle there when every run succeeded.
 
         Raises:
@@ -105,7 +121,7 @@ class Pipeline:
             MissingToolError: an SDK is not installed.
         """
         kind = self.lab.target(target)
-        ready, failed = self._prepare(kind, models, _one_at_a_time(sink))
+        ready, failed = self._prepare(self._runs(kind, models), kind, jobs, _one_at_a_time(sink))
         if output is not None and not failed:
             write_bundle(output, self.project.name, kind, [self._with_runner(item, kind, sink) for item in ready])
         done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
@@ -118,11 +134,13 @@ class Pipeline:
         models: Sequence[str] = (),
         devices: Sequence[str] = (),
         measure: bool = True,
+        jobs: int = DEFAULT_JOBS,
         sink: Sink = ignore,
     ) -> PushReport:
         """Export what is not cached, verify, push to the devices, measure there, judge, and keep the results.
 
-        A run or a device that fails is a result with an ``error``; the others go on.
+        A run or a device that fails is a result with an ``error``; the others go on. ``jobs`` exports run at once, each in a
+        process of its own that may take several times the model's size in memory. Each result is kept as soon as it is there.
 
         Raises:
             UsageError, ConfigError: the request makes no sense.
@@ -133,10 +151,13 @@ class Pipeline:
         kind = self.lab.target(target)
         runs = self._runs(kind, models)
         units = select(kind, devices, self.lab.devices, self.lab.targets)
-        ready, failed = self._prepare_runs(runs, kind, sink)
+        results = self.results()  # opened first: minutes of work need a place to go to
+        ready, failed = self._prepare(runs, kind, jobs, sink)
+        for run in failed:
+            results.add(run)
         delivery = Delivery(project=self.project.name, target=kind, ready=ready, measured=measure)
-        delivered = deliver(delivery, units, self.cache, sink) if ready else ()
-        return self._keep(self._report(target, (*failed, *delivered)))
+        delivered = deliver(delivery, units, self.cache, sink, keep=results.add) if ready else ()
+        return self._report(target, (*failed, *delivered))
 
     def results(self) -> ResultStore:
         """The store of this project's results."""
@@ -148,40 +169,35 @@ class Pipeline:
     def _with_runner(self, item: Ready, target: Target, sink: Sink) -> Ready:
         """The same with a runner for the target, so that the pushing machine needs no compiler."""
         abi = host_abi() if target.abi == "host" else target.abi
-        os = host_os() if target.os == "host" else target.os
+        system = host_os() if target.os == "host" else target.os
         emit = emitter(sink, "setup", item.prepared.run.label)
         artifact = item.prepared.artifact
-        runner = portable_runner(artifact, target.runtimes, abi=abi, os=os, cache_dir=self.cache.runners, emit=emit)
+        runner = portable_runner(artifact, target.runtimes, abi=abi, os=system, cache_dir=self.cache.runners, emit=emit)
         return msgspec.structs.replace(item, runner=runner, runner_abi=abi)
 
     def _runs(self, target: Target, models: Sequence[str]) -> tuple[PlannedRun, ...]:
         return plan(self.project, self.project_file, target, models)
 
-    def _prepare(self, target: Target, models: Sequence[str], sink: Sink) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
-        return self._prepare_runs(self._runs(target, models), target, sink)
-
-    def _prepare_runs(
-        self, runs: Sequence[PlannedRun], target: Target, sink: Sink
+    def _prepare(
+        self, runs: Sequence[PlannedRun], target: Target, jobs: int, sink: Sink
     ) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
-        """Export and verify each run; those that fail come back as results."""
+        """Export and verify each run, ``jobs`` at once; those that fail come back as results."""
         require_sdks(runs)
-        ready, failed = [], []
-        for run in runs:
+        workers = Workers()
+
+        def prepare(run: PlannedRun) -> Ready | RunResult:
             try:
-                prepared = export(run, target, self.project_file, self.cache, sink)
-                ready.append(Ready(prepared=prepared, host=verify(prepared, self.cache, sink)))
+                prepared = export(run, target, self.project_file, self.cache, workers, sink)
+                return Ready(prepared=prepared, host=verify(prepared, self.cache, sink))
             except EdgedeployError as error:
-                failed.append(failed_run(run, self.project.name, target.name, "", error))
-        return tuple(ready), tuple(failed)
+                return failed_run(run, self.project.name, target.name, "", error)
+
+        done = at_once([partial(prepare, run) for run in runs], limit=jobs, stop=workers.stop)
+        ready = tuple(item for item in done if isinstance(item, Ready))
+        return ready, tuple(item for item in done if isinstance(item, RunResult))
 
     def _report(self, target: str, runs: tuple[RunResult, ...]) -> PushReport:
         return PushReport(edgedeploy=__version__, project=self.project.name, target=target, runs=runs)
-
-    def _keep(self, report: PushReport) -> PushReport:
-        store = self.results()
-        for run in report.runs:
-            store.add(run)
-        return report
 
 
 def push_bundle(
@@ -202,10 +218,8 @@ def push_bundle(
     lab = Lab(Path.cwd())
     units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
     delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure)
-    runs = deliver(delivery, units, cache or Cache(), _one_at_a_time(sink))
-    store = bundle_results(bundle)
-    for run in runs:
-        store.add(run)
+    results = bundle_results(bundle)
+    runs = deliver(delivery, units, cache or Cache(), _one_at_a_time(sink), keep=results.add)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from edgedeploy.cli.options import json_option, model_option, project_option, target_option
+from edgedeploy.cli.options import jobs_option, json_option, model_option, project_option, target_option
 from edgedeploy.cli.push import show_plan, show_report
 
 
@@ -22,6 +22,7 @@ from edgedeploy.cli.push import show_plan, show_report
     help="Write a bundle there: artifacts, golden inputs, plan. Another machine pushes it with `edgedeploy push --bundle`.",
 )
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached.")
+@jobs_option
 @json_option
 @project_option
 @click.pass_context
@@ -30,6 +31,7 @@ def export(
     target: str,
     models: tuple[str, ...],
     output: Path | None,
+    jobs: int | None,
     project_path: Path,
     *,
     dry_run: bool,
@@ -37,14 +39,14 @@ def export(
 ) -> None:
     """Export and verify on this machine only; no device is needed."""
     from edgedeploy.cli.progress import shown
-    from edgedeploy.pipeline import Pipeline
+    from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
 
     pipeline = Pipeline.load(project_path)
     if dry_run:
         show_plan(pipeline.plan(target, models=models), as_json=as_json)
         return
     with shown(quiet=as_json and not os.isatty(2)) as sink:
-        report = pipeline.export(target, models=models, output=output, sink=sink)
+        report = pipeline.export(target, models=models, output=output, jobs=jobs or DEFAULT_JOBS, sink=sink)
     show_report(report, as_json=as_json)
     if output is not None and report.exit_code == 0:
         click.echo(f"bundle: {output}", err=True)

@@ -31,6 +31,18 @@ def json_option(function: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead of text.")(function)
 
 
+def jobs_option(function: F) -> F:
+    """``--jobs``."""
+    return click.option(
+        "--jobs",
+        "-j",
+        type=click.IntRange(min=1),
+        default=None,
+        metavar="N",
+        help="Exports at once (default: 2, or 1 on one core); each may take several times the model's size in memory.",
+    )(function)
+
+
 def bundle_option(text: str) -> Callable[[F], F]:
     """``--bundle``."""
     return click.option("--bundle", type=click.Path(path_type=Path), metavar="FOLDER", help=text)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from edgedeploy.cli.options import bundle_option, device_option, json_option, model_option, project_option, target_option
+from edgedeploy.cli.options import (
+    bundle_option,
+    device_option,
+    jobs_option,
+    json_option,
+    model_option,
+    project_option,
+    target_option,
+)
 from edgedeploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,6 +31,7 @@ if TYPE_CHECKING:
 @bundle_option("Push what `edgedeploy export -o` wrote; no project and no SDK is needed.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached; touch nothing.")
 @click.option("--no-measure", is_flag=True, help="Deploy only.")
+@jobs_option
 @json_option
 @project_option
 @click.pass_context
@@ -32,6 +41,7 @@ def push(  # noqa: PLR0913 - one parameter per option
     models: tuple[str, ...],
     devices: tuple[str, ...],
     bundle: Path | None,
+    jobs: int | None,
     project_path: Path,
     *,
     dry_run: bool,
@@ -49,14 +59,16 @@ def push(  # noqa: PLR0913 - one parameter per option
         if target is None:
             raise UsageError("no target", next_step="add --target NAME; `edgedeploy targets` lists them")
         from edgedeploy.cli.progress import shown
-        from edgedeploy.pipeline import Pipeline
+        from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
 
         pipeline = Pipeline.load(project_path)
         if dry_run:
             show_plan(pipeline.plan(target, models=models), as_json=as_json)
             return
         with shown(quiet=as_json and not os.isatty(2)) as sink:
-            report = pipeline.push(target, models=models, devices=devices, measure=not no_measure, sink=sink)
+            report = pipeline.push(
+                target, models=models, devices=devices, measure=not no_measure, jobs=jobs or DEFAULT_JOBS, sink=sink
+            )
     show_report(report, as_json=as_json)
     ctx.exit(report.exit_code)
 

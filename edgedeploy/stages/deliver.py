@@ -6,10 +6,10 @@ import datetime as dt
 import secrets
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import chain
 from pathlib import Path
 
 import msgspec
@@ -32,6 +32,7 @@ from edgedeploy.domain.result import (
 from edgedeploy.domain.target import Abi, Os, Target
 from edgedeploy.domain.verdict import Verdict
 from edgedeploy.errors import DeviceError, DeviceUnavailableError, EdgedeployError
+from edgedeploy.fanout import at_once
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.stages.execute import Placed, references_of
@@ -69,20 +70,26 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     measured: bool
 
 
-def deliver(delivery: Delivery, devices: Sequence[Device], cache: Cache, sink: Sink) -> tuple[RunResult, ...]:
-    """One result per prepared run and device, grouped by device. A device that fails does not hold up another."""
-    if len(devices) == 1:
-        return tuple(_deliver_to(devices[0], delivery, cache, sink, _Open()))
+def deliver(
+    delivery: Delivery, devices: Sequence[Device], cache: Cache, sink: Sink, *, keep: Callable[[RunResult], None]
+) -> tuple[RunResult, ...]:
+    """One result per prepared run and device, grouped by device. A device that fails does not hold up another.
+
+    ``keep`` gets each result as soon as it is there, never two at once.
+    """
     opened = _Open()
-    pool = ThreadPoolExecutor(_AT_ONCE)
-    try:
-        futures = [pool.submit(lambda unit: list(_deliver_to(unit, delivery, cache, sink, opened)), device) for device in devices]
-        return tuple(result for future in futures for result in future.result())
-    except BaseException:
-        opened.close_all()  # ends what the other devices are doing, so that Ctrl-C does not wait for them
-        raise
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    lock = threading.Lock()
+
+    def all_of(device: Device) -> list[RunResult]:
+        results = []
+        for result in _deliver_to(device, delivery, cache, sink, opened):
+            with lock:
+                keep(result)
+            results.append(result)
+        return results
+
+    jobs = [partial(all_of, device) for device in devices]
+    return tuple(chain.from_iterable(at_once(jobs, limit=_AT_ONCE, stop=opened.close_all)))
 
 
 def failed_run(run: PlannedRun, project: str, target: str, device: str, error: EdgedeployError) -> RunResult:

@@ -15,7 +15,7 @@ from edgedeploy.domain.target import Target
 from edgedeploy.errors import ConfigError
 from edgedeploy.stages.plan import PlannedRun, toolchain_versions
 from edgedeploy.stages.progress import emitter
-from edgedeploy.worker.client import LOG_NAME, run_job
+from edgedeploy.worker.client import LOG_NAME, Workers
 from edgedeploy.worker.job import Dependencies, ExportJob
 
 STAGE_VERSION = 1
@@ -31,7 +31,7 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool
 
 
-def export(run: PlannedRun, target: Target, project_file: Path, cache: Cache, sink: Sink) -> Prepared:
+def export(run: PlannedRun, target: Target, project_file: Path, cache: Cache, workers: Workers, sink: Sink) -> Prepared:
     """The artifact of ``run``, from the cache or made in a worker process.
 
     Raises:
@@ -43,7 +43,7 @@ def export(run: PlannedRun, target: Target, project_file: Path, cache: Cache, si
     sink(Started(stage="export", subject=run.label))
     prepared = cached_export(run, target, project_file, cache)
     if prepared is None:
-        prepared = _export_now(run, target, project_file, cache, sink)
+        prepared = _export_now(run, target, project_file, cache, workers, sink)
     sink(
         Finished(
             stage="export",
@@ -82,7 +82,7 @@ def read_artifact(folder: Path) -> Artifact:
         raise ConfigError("not an exported artifact", where=str(file), seen=str(error), next_step="export it again") from None
 
 
-def _export_now(run: PlannedRun, target: Target, project_file: Path, cache: Cache, sink: Sink) -> Prepared:
+def _export_now(run: PlannedRun, target: Target, project_file: Path, cache: Cache, workers: Workers, sink: Sink) -> Prepared:
     with cache.scratch() as scratch:
         folder = scratch / "artifact"
         folder.mkdir()
@@ -102,7 +102,7 @@ def _export_now(run: PlannedRun, target: Target, project_file: Path, cache: Cach
         logs.mkdir(exist_ok=True)
         log = logs / f"{LOG_NAME}.{run.model_name}.{run.lane.id}.txt"
         log.unlink(missing_ok=True)
-        done = run_job(job, log=log, emit=emitter(sink, "export", run.label))
+        done = workers.run(job, log=log, emit=emitter(sink, "export", run.label))
         kept = cache.keep(folder, "exports", _export_key(run, target, done.dependencies))
         cache.write("sources", _source_key(run, project_file), msgspec.json.encode(done.dependencies))
     return Prepared(run=run, artifact=read_artifact(kept), folder=str(kept), cached=False)

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -18,22 +19,48 @@ from edgedeploy.worker.job import Done, ExportJob, Failed, Message, Step
 LOG_NAME = "worker.log"
 
 
-def run_job(job: ExportJob, *, log: Path, emit: Emit) -> Done:
-    """Run ``job`` and wait. What the SDKs print goes to ``log``. On any way out the worker is gone.
+class Workers:
+    """The worker processes that are running. Safe to use from several threads."""
 
-    Raises:
-        EdgedeployError: what the worker reports; ExportError when it dies.
-    """
-    command = [sys.executable, "-m", "edgedeploy.worker", str(log)]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
-    with subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
-    ) as process:
-        try:
-            return _converse(process, job, log, emit)
-        finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._stopped = False
+
+    def run(self, job: ExportJob, *, log: Path, emit: Emit) -> Done:
+        """Run ``job`` and wait. What the SDKs print goes to ``log``. On any way out the worker is gone.
+
+        Raises:
+            EdgedeployError: what the worker reports; ExportError when it dies.
+        """
+        command = [sys.executable, "-m", "edgedeploy.worker", str(log)]
+        environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
+        with subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
+        ) as process:
+            with self._lock:
+                self._running.add(process)
+                stopped = self._stopped
+            try:
+                if stopped:
+                    raise errors.ExportError("stopped", where=job.model_name)
+                return _converse(process, job, log, emit)
+            finally:
+                with self._lock:
+                    self._running.discard(process)
+                _kill(process)
+
+    def stop(self) -> None:
+        """Kill all, and any that would start."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                _kill(process)
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, emit: Emit) -> Done:

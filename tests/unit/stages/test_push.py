@@ -1,0 +1,185 @@
+"""Pushes through the real store on this machine: what is sent, what stays, what is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from unit.stages.planned import Heard, planned, prepared, runner
+
+from edgedeploy.deploy.store import Store
+from edgedeploy.domain.device import Device
+from edgedeploy.domain.events import Finished, Progress, Started
+from edgedeploy.domain.result import PushStats
+from edgedeploy.errors import DeviceLostError, DeviceStorageError
+from edgedeploy.ports import ByteProgress
+from edgedeploy.stages.push import Payload, push
+from edgedeploy.transports.local import LocalConnection, LocalTransport
+
+RUNNER = b"#!/bin/sh\nexec true\n"
+
+
+class Desk:
+    """Payloads on this side, a store on the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.workdir = folder / "device"
+        self.heard = Heard()
+
+    def payload(self, model: str, content: bytes, *, runner_name: str = "native", runner_content: bytes = RUNNER) -> Payload:
+        made = prepared(self.folder / "exports" / model, planned(model), content=content)
+        return Payload(prepared=made, bundle=runner(self.folder / "runners" / runner_name, name=runner_name, content=runner_content))
+
+    def store(self, project: str = "demo", connection: LocalConnection | None = None) -> Store:
+        connection = connection or LocalTransport().connect(Device(name="here", transport="local"))
+        return Store(connection, device="here", workdir=str(self.workdir), project=project)
+
+    def push(self, *payloads: Payload, store: Store | None = None) -> tuple[int, tuple[PushStats, ...]]:
+        return push(store or self.store(), payloads, project="demo", device="here", sink=self.heard)
+
+    @property
+    def current(self) -> Path:
+        return self.workdir / "projects/demo/current"
+
+    def deployed(self) -> dict[str, bytes]:
+        files = [path for path in self.current.rglob("*") if path.is_file() and path.name != "manifest.json"]
+        return {str(path.relative_to(self.current)): path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    """An empty device."""
+    return Desk(tmp_path)
+
+
+def files_of(model: str, content: bytes) -> dict[str, bytes]:
+    folder = f"models/{model}/fp32/executorch-xnnpack-fp32"
+    return {f"{folder}/model.pte": content, f"{folder}/golden/input_0.bin": bytes(8)}
+
+
+def test_a_release_holds_artifact_inputs_and_runner_and_not_pytorchs_answers(desk: Desk) -> None:
+    number, (figures,) = desk.push(desk.payload("net", b"weights"))
+    assert number == 1
+    assert desk.deployed() == files_of("net", b"weights") | {"runners/native/run": RUNNER}
+    size = len(b"weights") + 8 + len(RUNNER)
+    assert (figures.bytes_total, figures.bytes_sent, figures.release) == (size, size, 1)
+    assert (desk.current / "runners/native/run").stat().st_mode & 0o111
+
+
+def test_what_is_there_is_not_sent_and_the_release_stays(desk: Desk) -> None:
+    desk.push(desk.payload("net", b"weights"))
+    number, (figures,) = desk.push(desk.payload("net", b"weights"))
+    assert (number, figures.bytes_sent) == (1, 0)
+    assert figures.bytes_total == len(b"weights") + 8 + len(RUNNER)
+    last = desk.heard[-1]
+    assert isinstance(last, Finished)
+    assert last.cached
+
+
+def test_another_model_deployed_before_is_kept(desk: Desk) -> None:
+    desk.push(desk.payload("a", b"first"))
+    number, (figures,) = desk.push(desk.payload("b", b"second"))
+    assert number == 2
+    assert desk.deployed() == files_of("a", b"first") | files_of("b", b"second") | {"runners/native/run": RUNNER}
+    assert figures.bytes_sent == len(b"second")  # the inputs and the runner were there
+
+
+def test_a_model_and_a_runner_of_the_same_name_are_replaced_whole(desk: Desk) -> None:
+    desk.push(desk.payload("a", b"old"), desk.payload("b", b"other"))
+    old = desk.payload("a", b"old")
+    extra = desk.folder / "exports/a/extra.bin"
+    extra.write_bytes(b"more")
+    entry = msgspec.structs.replace(old.prepared.artifact.files[0], path="extra.bin", sha256=_sha(b"more"), size_bytes=4)
+    artifact = msgspec.structs.replace(old.prepared.artifact, files=(*old.prepared.artifact.files, entry))
+    desk.push(Payload(prepared=msgspec.structs.replace(old.prepared, artifact=artifact), bundle=old.bundle))
+    assert desk.deployed()["models/a/fp32/executorch-xnnpack-fp32/extra.bin"] == b"more"
+    desk.push(desk.payload("a", b"new", runner_content=b"#!/bin/sh\n# another\n"))
+    assert desk.deployed() == files_of("a", b"new") | files_of("b", b"other") | {"runners/native/run": b"#!/bin/sh\n# another\n"}
+
+
+def test_another_project_on_the_device_is_left_alone(desk: Desk) -> None:
+    desk.push(desk.payload("a", b"first"))
+    number, (figures,) = desk.push(desk.payload("a", b"first"), store=desk.store("elsewhere"))
+    assert (number, figures.bytes_sent) == (1, 0)  # its blobs are shared
+    assert (desk.workdir / "projects/elsewhere/current").readlink() == Path("releases/1")
+    assert desk.deployed() == files_of("a", b"first") | {"runners/native/run": RUNNER}
+
+
+def test_a_shared_blob_is_sent_once_and_counts_as_sent_for_the_first(desk: Desk) -> None:
+    _, (first, second) = desk.push(desk.payload("a", b"same"), desk.payload("b", b"same"))
+    size = len(b"same") + 8 + len(RUNNER)
+    assert (first.bytes_total, first.bytes_sent) == (size, size)
+    assert (second.bytes_total, second.bytes_sent) == (size, 0)
+    assert len(list((desk.workdir / "blobs").iterdir())) == 3
+    assert len(desk.deployed()) == 5
+
+
+def test_a_blob_that_somebody_removed_is_sent_again_and_one_of_another_model_is_not_linked_to(desk: Desk) -> None:
+    desk.push(desk.payload("a", b"first"), desk.payload("b", b"second"))
+    for content in (b"first", b"second"):
+        (desk.workdir / "blobs" / _sha(content)).unlink()
+    _, (figures,) = desk.push(desk.payload("b", b"second"))
+    assert figures.bytes_sent == len(b"second")
+    left = {name: content for name, content in files_of("a", b"first").items() if content != b"first"}
+    assert desk.deployed() == left | files_of("b", b"second") | {"runners/native/run": RUNNER}
+
+
+def test_progress_ends_at_the_total(desk: Desk) -> None:
+    desk.push(desk.payload("net", b"w" * 3_000_000))
+    assert isinstance(desk.heard[0], Started)
+    steps = [event for event in desk.heard if isinstance(event, Progress)]
+    total = 3_000_000 + 8 + len(RUNNER)
+    assert [step.done for step in steps] == sorted(step.done for step in steps)
+    assert {(step.total, step.unit) for step in steps} == {(total, "bytes")}
+    assert steps[-1].done == total
+    assert len(steps) > 3
+    assert isinstance(desk.heard[-1], Finished)
+
+
+def test_too_little_space_sends_nothing(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = desk.store()
+    store.state = type(store.state)(root=store.root, free_bytes=1000, release=0, manifest=None)
+    with pytest.raises(DeviceStorageError, match="not enough space"):
+        desk.push(desk.payload("net", b"weights"), store=store)
+    assert list((desk.workdir / "blobs").iterdir()) == []
+    assert not desk.current.exists()
+
+
+class Unplugged(LocalConnection):
+    """Goes away at the second file."""
+
+    sent = 0
+
+    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
+        self.sent += 1
+        if self.sent > 1:
+            raise DeviceLostError("the cable was pulled")
+        super().send(local, remote, progress=progress)
+
+
+def test_a_device_that_goes_away_keeps_the_old_release_and_what_arrived(desk: Desk) -> None:
+    desk.push(desk.payload("net", b"old"))
+    new = desk.payload("net", b"new", runner_content=b"#!/bin/sh\n# new\n")
+    with pytest.raises(DeviceLostError):
+        desk.push(new, store=desk.store(connection=Unplugged("here")))
+    assert str(desk.current.readlink()) == "releases/1"
+    assert desk.deployed() == files_of("net", b"old") | {"runners/native/run": RUNNER}
+    number, (figures,) = desk.push(new)
+    assert number == 2
+    assert figures.bytes_sent == len(b"#!/bin/sh\n# new\n")
+    assert desk.deployed() == files_of("net", b"new") | {"runners/native/run": b"#!/bin/sh\n# new\n"}
+
+
+def _sha(content: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(content).hexdigest()
+
+
+def test_payloads_name_folders_that_differ_for_every_run(desk: Desk) -> None:
+    payloads: Sequence[Payload] = [desk.payload("a", b"x"), desk.payload("b", b"x", runner_name="agent")]
+    assert len({payload.artifact_dir for payload in payloads}) == 2
+    assert [payload.runner_dir for payload in payloads] == ["runners/native", "runners/agent"]
