@@ -5,11 +5,12 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint format clean bench-start_up bench-pipeline_overhead
+.PHONY: help demo test test-hardware unit lint format clean bench-start_up bench-pipeline_overhead
 
 help:
 	@echo "make demo    run the main job on a real model, on this machine"
 	@echo "make test    every test that needs no hardware, on a real adbd and a real sshd"
+	@echo "make test-hardware TARGET=pixel8    a push to a real device"
 	@echo "make unit    the unit tests alone (seconds)"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make bench-start_up, make bench-pipeline_overhead"
@@ -38,6 +39,9 @@ demo: $(VENV)/.demo
 test: $(VENV)/.test
 	scripts/install-test-tools
 	EDGEDEPLOY_REQUIRE_STANDINS=1 $(BIN)/python -m pytest -m "not hardware"
+
+test-hardware: $(VENV)/.test
+	TARGET="$(TARGET)" $(BIN)/python -m pytest -m hardware tests/hardware
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest tests/unit

@@ -43,7 +43,8 @@ def plan(project: Project, project_file: Path, target: Target, models: Sequence[
 
     Raises:
         UsageError: an unknown model, or nothing is to be deployed to this target.
-        ConfigError: a source file is missing; no lane of the target fits a recipe; a compressor is unknown.
+        ConfigError: a source file is missing; no lane of the target fits a recipe.
+        CompressError: a compressor refuses its settings.
     """
     for name in models:
         if name not in project.models:
@@ -57,6 +58,8 @@ def plan(project: Project, project_file: Path, target: Target, models: Sequence[
         _check_source(model, project_file, deploy.model)
         for recipe_name in deploy.recipes:
             recipe = (BUILTIN_RECIPES | project.recipes)[recipe_name]
+            for step in recipe.compress:
+                registry.compressor(step.use).check(step.settings)
             for lane in _lanes(target, recipe, deploy, where):
                 run = PlannedRun(
                     model_name=deploy.model,

@@ -133,29 +133,29 @@ def test_a_transport_that_no_plug_in_brings_is_refused_and_export_is_offered(ben
 
 @pytest.mark.parametrize("wanted", [(), ("a",)])
 def test_a_client_program_that_is_missing_is_the_error_when_there_is_no_other_way(bench: Bench, wanted: tuple[str, ...]) -> None:
-    bench.transport("fake").missing = MissingToolError("adb is not installed", where="fake")
+    bench.transport("fake").missing = MissingToolError("adb is not installed")
     with pytest.raises(MissingToolError, match="adb is not installed"):
         select(BENCH, wanted, (), TARGETS)
 
 
 def test_a_client_program_that_is_missing_is_no_trouble_when_there_is_another_way(bench: Bench) -> None:
-    bench.transport("fake").missing = MissingToolError("adb is not installed", where="fake")
+    bench.transport("fake").missing = MissingToolError("adb is not installed")
     bench.transport("other-way").found = [Unit(device("a", transport="other-way"))]
     both = target("bench", transports=("fake", "other-way"))
     assert names(select(both, (), (), {"bench": both})) == ["a"]
 
 
-def test_the_inventory_tells_trouble_and_leaves_out_what_nobody_can_ask_about(bench: Bench) -> None:
-    trouble = MissingToolError("adb is not installed", where="fake")
+def test_the_inventory_tells_trouble_and_lists_the_others(bench: Bench) -> None:
+    trouble = MissingToolError("adb is not installed")
     bench.transport("fake").missing = trouble
     bench.transport("other-way").found = [Unit(device("a", transport="other-way"))]
-    found = take_inventory((in_lab("phone"),), TARGETS, ("fake", "other-way"))
+    found = take_inventory((), TARGETS, ("fake", "other-way"))
     assert (names(found.devices), found.trouble) == (["a"], (trouble,))
 
 
 def test_only_transports_of_the_target_are_asked(bench: Bench) -> None:
     bench.transport("fake").found = [Unit(device("a"))]
-    bench.transport("other-way").missing = MissingToolError("must not be asked", where="other-way")
+    bench.transport("other-way").missing = MissingToolError("must not be asked")
     assert names(select(BENCH, (), (in_lab("elsewhere", transport="other-way"),), TARGETS)) == ["a"]
 
 

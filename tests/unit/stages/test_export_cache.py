@@ -21,13 +21,15 @@ from edgedeploy.ports import Emit
 from edgedeploy.stages import export as stage
 from edgedeploy.stages.export import Prepared, cached_export, export, read_artifact
 from edgedeploy.stages.plan import PlannedRun
+from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import Dependencies, Done, ExportJob
 
 
-class Desk:
-    """A project with a model file, a cache, and a worker that counts its jobs."""
+class Desk(Workers):
+    """A project with a model file, a cache, and in place of workers one that counts its jobs."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        super().__init__()
         self.root = folder / "project"
         self.root.mkdir()
         self.file = self.root / "edgedeploy.toml"
@@ -39,10 +41,9 @@ class Desk:
         self.fails: Exception | None = None
         self.toolchain = {"torch": "2.13.0"}
         self.distributions = {"pytest": importlib.metadata.version("pytest")}
-        monkeypatch.setattr(stage, "run_job", self._run_job)
         monkeypatch.setattr(stage, "toolchain_versions", lambda _name: dict(self.toolchain))
 
-    def _run_job(self, job: ExportJob, *, log: Path, emit: Emit) -> Done:
+    def run(self, job: ExportJob, *, log: Path, emit: Emit) -> Done:
         self.jobs.append(job)
         assert Path(job.folder).is_dir()
         assert list(Path(job.folder).iterdir()) == []
@@ -56,7 +57,7 @@ class Desk:
         return Done(artifact=made, dependencies=Dependencies(files=files, distributions=self.distributions))
 
     def export(self, run: PlannedRun | None = None, **target_changes: object) -> Prepared:
-        return export(run or planned(), target(**target_changes), self.file, self.cache, self.heard)
+        return export(run or planned(), target(**target_changes), self.file, self.cache, self, self.heard)
 
     def cached(self, run: PlannedRun | None = None) -> Prepared | None:
         return cached_export(run or planned(), target(), self.file, self.cache)
