@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -20,6 +20,9 @@ def at_once(jobs: Sequence[Callable[[], T]], *, limit: int, stop: Callable[[], N
     pool = ThreadPoolExecutor(limit)
     try:
         futures = [pool.submit(job) for job in jobs]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in done:
+            future.result()  # raises what the first one to fail raised
         return tuple(future.result() for future in futures)
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)

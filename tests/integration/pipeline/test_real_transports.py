@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from integration.pipeline.command import Run
+from integration.pipeline.command import EDGEDEPLOY, Run
 from standins.adb_server import AdbServer
 from standins.board import SshBoard
 from standins.phone import Phone, PhoneIdentity
@@ -136,3 +139,27 @@ def test_a_cable_pulled_in_the_middle_leaves_the_old_release(
     assert shell(f"ls {store}/blobs | wc -l").strip() < "9"
     mended = run("push", "--target", "pixel8", "--json", cwd=project)
     assert mended.exit_code == 0, mended.stderr
+
+
+def test_ctrl_c_ends_all_devices_at_once(run: Run, project: Path, phone_factory: PhoneFactory, cache_home: Path) -> None:
+    for number in (1, 2):
+        phone_factory(arch="arm64", identity=PhoneIdentity(**{**vars(PIXEL), "serialno": f"SHIBA{number}"}))
+    run("export", "--target", "pixel8", cwd=project)
+    file = project / "edgedeploy.toml"
+    file.write_text(file.read_text().replace("iterations = 3,", "iterations = 1000000, max_seconds = 3600,"))
+    process = subprocess.Popen(
+        [EDGEDEPLOY, "push", "--target", "pixel8"],
+        cwd=project,
+        env=os.environ | {"XDG_CACHE_HOME": str(cache_home)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    pushed = 0
+    for line in process.stderr:
+        pushed += "release" in line
+        if pushed == 2:
+            break
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    assert "interrupted" in process.stderr.read()

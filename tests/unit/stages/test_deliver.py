@@ -1,0 +1,283 @@
+"""Several devices at once, on fakes in memory with real stores; the runner is a shell script that speaks the protocol."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+from unit.stages.bench import Bench, Unit
+from unit.stages.planned import Heard, planned, prepared, runner, target
+
+from edgedeploy import registry
+from edgedeploy.cache import Cache
+from edgedeploy.domain.device import Device
+from edgedeploy.domain.events import Finished
+from edgedeploy.domain.measurement import Agreement, DeviceFacts
+from edgedeploy.domain.recipe import Budget
+from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.result import PushReport, RunResult
+from edgedeploy.domain.target import Abi, MeasurePolicy
+from edgedeploy.errors import DeviceLostError, DeviceUnavailableError, MissingToolError
+from edgedeploy.host import host_abi
+from edgedeploy.ports import Completed
+from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run
+from edgedeploy.stages.verify import HostVerification
+
+SCRIPT = r"""
+while [ $# -gt 0 ]; do
+  case $1 in --model) model=$2 ;; --output-dir) out=$2 ;; --iterations) n=$2 ;; esac
+  shift 2
+done
+case $model in *broken*)
+  echo '{"schema": "edgedeploy.runner/1", "error": {"stage": "load", "message": "no kernel for aten::roll"}}'; exit 1 ;;
+esac
+printf '\000\000\200\077\000\000\000\100' > "$out/output_0.bin"
+sha=$(sha256sum < "$model"); sha=${sha%% *}
+samples=1000; i=1
+while [ "$i" -lt "$n" ]; do samples="$samples, $((1000 + i))"; i=$((i + 1)); done
+echo '{"schema": "edgedeploy.runner/1", "runner": {"name": "script", "version": "1", "engine": "sh", "engine_version": "1"},
+  "model": {"sha256": "'$sha'", "size_bytes": 1}, "threads": 1, "cpus": [0], "clock": {"name": "none", "resolution_ns": 1},
+  "load_ns": 5000, "first_inference_ns": 7000, "warmup_ns": [], "latency_ns": ['$samples'], "rss_before_load_bytes": 1,
+  "peak_rss_bytes": 2000000, "cases": 1, "outputs": [{"dtype": "float32", "shape": [2], "file": "output_0.bin"}]}'
+"""
+POLICY = MeasurePolicy(processes=2, iterations=3, warmup_iterations=0)
+HOST = HostVerification(agreement=Agreement(max_abs_error=0.0, cosine=1.0, sqnr_db=None, exact=True))
+
+
+class FakeProbe:
+    """Says what the test wants; reads nothing."""
+
+    def __init__(self, abi: str | None) -> None:
+        self.abi = abi
+
+    def script(self, workdir: str) -> str:
+        return "echo"
+
+    def parse(self, output: str) -> DeviceFacts:
+        return DeviceFacts(os="linux", abi=self.abi, throttled=False)
+
+
+class Desk:
+    """What is to be delivered, and the units it goes to."""
+
+    def __init__(self, folder: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.transport = folder, bench.transport("fake")
+        self.heard = Heard()
+        self.kept: list[RunResult] = []
+        self.probe = FakeProbe(host_abi())
+        monkeypatch.setattr(registry, "probe", lambda _os: self.probe)
+
+    def runner(self) -> RunnerBundle:
+        return runner(self.folder / "runner", content=SCRIPT.encode(), start=("sh", "{dir}/run"))
+
+    def ready(self, model: str, *, bundled: bool = True, abi: Abi | None = None, budget: Budget | None = None) -> Ready:
+        run = planned(model, policy=POLICY, budget=budget)
+        made = prepared(self.folder / "exports" / model, run, content=model.encode())
+        own = self.runner() if bundled else None
+        return Ready(prepared=made, host=HOST, runner=own, runner_abi=(abi or host_abi()) if bundled else None)
+
+    def unit(self, name: str, **how: object) -> Unit:
+        device = Device(name=name, transport="fake", target="bench", address=name, workdir=str(self.folder / name), state="ready")
+        if "state" in how:
+            device = msgspec.structs.replace(device, state=how.pop("state"))
+        unit = Unit(device, **how)  # type: ignore[arg-type]
+        self.transport.found.append(unit)
+        return unit
+
+    def deliver(self, *ready: Ready, measured: bool = True) -> tuple[RunResult, ...]:
+        delivery = Delivery(project="demo", target=target(os="host", abi="host"), ready=ready, measured=measured)
+        devices = [unit.device for unit in self.transport.found]
+        return deliver(delivery, devices, Cache(self.folder / "cache"), self.heard, keep=self.kept.append)
+
+    def release(self, name: str) -> Path:
+        return self.folder / name / "projects/demo/current"
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """No unit yet."""
+    return Desk(tmp_path, Bench(monkeypatch), monkeypatch)
+
+
+def told(results: Sequence[RunResult]) -> list[tuple[str, str, str]]:
+    return [(result.device, result.model, result.verdict.status) for result in results]
+
+
+def test_one_device_gets_push_samples_and_verdict(desk: Desk) -> None:
+    unit = desk.unit("a")
+    (result,) = desk.deliver(desk.ready("net"))
+    assert (result.device, result.target, result.project, result.error) == ("a", "bench", "demo", None)
+    assert result.verdict.status == "pass"
+    assert result.latency_ns is not None
+    assert (result.latency_ns.samples, result.latency_ns.p50) == ((1000, 1001, 1002, 1000, 1001, 1002), 1001)
+    assert (result.load_ns, result.peak_rss_bytes, len(result.processes)) == (5000, 2_000_000, 2)
+    assert result.artifact is not None
+    assert result.device_sha256 == result.artifact.sha256
+    assert result.verify.host == HOST.agreement
+    assert result.verify.device is not None
+    assert result.verify.device.exact
+    assert result.push is not None
+    assert result.push.bytes_sent == result.push.bytes_total > 0
+    assert desk.kept == [result]
+    assert [connection.closed for connection in unit.connections] == [1]
+    assert list((desk.folder / "a/runs").iterdir()) == []
+
+
+def test_a_device_that_fails_holds_up_no_other_and_results_stay_grouped_by_device(desk: Desk) -> None:
+    units = [desk.unit("a"), desk.unit("b", lost_at="send"), desk.unit("c", state="unauthorized"), desk.unit("d")]
+    results = desk.deliver(desk.ready("one"), desk.ready("two"))
+    assert told(results) == [
+        ("a", "one", "pass"), ("a", "two", "pass"),
+        ("b", "one", "error"), ("b", "two", "error"),
+        ("c", "one", "error"), ("c", "two", "error"),
+        ("d", "one", "pass"), ("d", "two", "pass"),
+    ]  # fmt: skip
+    lost, refused = results[2].error, results[4].error
+    assert lost is not None
+    assert (lost.kind, lost.exit_code, lost.retryable, lost.what) == ("DeviceLostError", 5, True, "b went away")
+    assert refused is not None
+    assert (refused.kind, refused.retryable, refused.next_step) == ("DeviceUnavailableError", False, "tap Allow on its screen")
+    assert results[2].artifact is not None
+    assert results[2].verify.host == HOST.agreement
+    assert not desk.release("b").exists()
+    assert desk.release("a").is_symlink()
+    assert sorted(told(desk.kept)) == sorted(told(results))
+    assert [connection.closed for unit in units for connection in unit.connections] == [1, 1, 1]
+    assert PushReport(edgedeploy="0", project="demo", target="bench", runs=results).exit_code == 5
+
+
+def test_a_run_that_fails_on_the_device_holds_up_no_other_run(desk: Desk) -> None:
+    desk.unit("a")
+    results = desk.deliver(desk.ready("broken"), desk.ready("net"))
+    assert told(results) == [("a", "broken", "error"), ("a", "net", "pass")]
+    error = results[0].error
+    assert error is not None
+    assert (error.kind, error.exit_code) == ("RunnerError", 6)
+    assert "no kernel for aten::roll" in error.seen + error.what
+    assert results[0].push is not None
+    assert results[0].latency_ns is None
+    assert list((desk.folder / "a/runs").iterdir()) == []
+
+
+def test_a_device_lost_between_two_runs_keeps_the_first_and_names_the_rest(desk: Desk) -> None:
+    def unplugged_at_two(argv: Sequence[str]) -> Completed | None:
+        if any("models/two/" in word for word in argv):
+            raise DeviceLostError("the cable was pulled")
+        return None
+
+    desk.unit("a", answers=unplugged_at_two)
+    results = desk.deliver(desk.ready("one"), desk.ready("two"), desk.ready("three"))
+    assert told(results) == [("a", "one", "pass"), ("a", "two", "error"), ("a", "three", "error")]
+    assert results[1].error is not None
+    assert results[1].error.retryable
+
+
+def test_a_budget_missed_on_one_device_is_told_there(desk: Desk) -> None:
+    desk.unit("a")
+    (result,) = desk.deliver(desk.ready("net", budget=Budget(peak_rss_mb=1)))
+    assert result.verdict.status == "fail"
+    assert result.error is None
+    assert PushReport(edgedeploy="0", project="demo", target="bench", runs=(result,)).exit_code == 1
+
+
+def test_deploying_without_measuring_starts_no_runner(desk: Desk) -> None:
+    desk.unit("a")
+    (result,) = desk.deliver(desk.ready("broken"), measured=False)
+    assert result.verdict.status == "unmeasured"
+    assert result.latency_ns is None
+    assert result.push is not None
+    assert result.push.release == 1
+    assert (desk.release("a") / "models/broken/fp32/executorch-xnnpack-fp32/model.pte").read_bytes() == b"broken"
+
+
+def test_a_device_of_another_kind_is_refused_before_anything_is_sent(desk: Desk) -> None:
+    desk.unit("a")
+    desk.probe.abi = "linux-armv7l"
+    (result,) = desk.deliver(desk.ready("net"))
+    assert result.error is not None
+    assert result.error.kind == "DeviceUnavailableError"
+    assert result.error.seen == f"linux-armv7l, the target says {host_abi()}"
+    assert not (desk.folder / "a").exists()
+
+
+def test_a_device_that_does_not_say_what_it_is_is_tried(desk: Desk) -> None:
+    desk.unit("a")
+    desk.probe.abi = None
+    assert told(desk.deliver(desk.ready("net"))) == [("a", "net", "pass")]
+
+
+class NoRuntime:
+    """Runs everything, and cannot be had."""
+
+    formats = frozenset({"pte"})
+    uses_python = False
+
+    def runs_on(self, *_about: object) -> bool:
+        return True
+
+    def bundle(self, *_about: object, **_how: object) -> RunnerBundle:
+        raise MissingToolError("no compiler")
+
+
+def test_a_run_without_a_runner_fails_alone_and_a_runner_of_another_kind_is_not_taken(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "runtime", lambda _name: NoRuntime())
+    desk.unit("a")
+    results = desk.deliver(desk.ready("foreign", abi="android-arm64"), desk.ready("bare", bundled=False), desk.ready("net"))
+    assert told(results) == [("a", "foreign", "error"), ("a", "bare", "error"), ("a", "net", "pass")]
+    assert results[0].error is not None
+    assert results[0].error.exit_code == 3
+    assert not (desk.release("a") / "models/foreign").exists()
+
+
+def test_when_no_run_has_a_runner_the_device_is_left_alone(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(registry, "runtime", lambda _name: NoRuntime())
+    desk.unit("a")
+    assert told(desk.deliver(desk.ready("net", bundled=False))) == [("a", "net", "error")]
+    assert not (desk.folder / "a").exists()
+
+
+def test_devices_are_served_at_once(desk: Desk) -> None:
+    together = threading.Barrier(3, timeout=30)
+
+    def meet(argv: Sequence[str]) -> Completed | None:
+        if "--model" in argv and "--iterations" in argv and not met.get(threading.get_ident()):
+            met[threading.get_ident()] = True
+            together.wait()
+        return None
+
+    met: dict[int, bool] = {}
+    for name in ("a", "b", "c"):
+        desk.unit(name, answers=meet)
+    assert [result.verdict.status for result in desk.deliver(desk.ready("net"))] == ["pass"] * 3
+    assert sum(isinstance(event, Finished) and event.stage == "measure" for event in desk.heard) == 3
+
+
+def test_ctrl_c_closes_every_connection_and_goes_on_up(desk: Desk) -> None:
+    def interrupted(_argv: Sequence[str]) -> Completed | None:
+        raise KeyboardInterrupt
+
+    units = [desk.unit("a", answers=interrupted), desk.unit("b")]
+    with pytest.raises(KeyboardInterrupt):
+        desk.deliver(desk.ready("net"))
+    assert all(connection.closed >= 1 for unit in units for connection in unit.connections)
+
+
+def test_a_failed_run_says_all_the_error_says() -> None:
+    error = DeviceUnavailableError("off", where="a", seen="nothing", next_step="switch it on")
+    result = failed_run(planned("net"), "demo", "bench", "a", error)
+    assert json.loads(msgspec.json.encode(result.error)) == {
+        "kind": "DeviceUnavailableError",
+        "exit_code": 5,
+        "retryable": False,
+        "what": "off",
+        "where": "a",
+        "seen": "nothing",
+        "next_step": "switch it on",
+    }
+    assert result.verdict.reasons == ("off",)

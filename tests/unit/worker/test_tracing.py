@@ -1,0 +1,148 @@
+"""What a source depends on, found by watching it load. Each trace in a process of its own: an audit hook stays for good."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import subprocess
+import sys
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from edgedeploy.worker.job import Dependencies
+
+TRACED = """\
+import os
+import sys
+from pathlib import Path
+
+import msgspec
+
+sys.path.insert(0, os.getcwd())
+from edgedeploy.worker.tracing import Trace
+
+Path("before.txt").read_text()
+trace = Trace()
+trace.start()
+import source
+found = trace.stop(tuple(map(Path, sys.argv[1:])))
+Path("after.txt").read_text()
+print("DEPENDENCIES", msgspec.json.encode(found).decode())
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A project without a source yet."""
+    for name in ("before.txt", "after.txt", "weights.bin"):
+        (tmp_path / name).write_text(name)
+    return tmp_path
+
+
+def trace(folder: Path, source: str, *extra: str) -> Dependencies:
+    """What loading ``source`` reads."""
+    (folder / "source.py").write_text(source)
+    done = subprocess.run(
+        [sys.executable, "-c", TRACED, *extra], cwd=folder, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    line = next(line for line in done.stdout.splitlines() if line.startswith("DEPENDENCIES"))
+    return msgspec.json.decode(line.removeprefix("DEPENDENCIES"), type=Dependencies)
+
+
+def names(folder: Path, found: Dependencies) -> set[str]:
+    return {str(Path(file).relative_to(folder.resolve())) for file in found.files}
+
+
+def test_the_source_itself_and_the_modules_beside_it(folder: Path) -> None:
+    (folder / "layers").mkdir()
+    (folder / "layers/__init__.py").write_text("from layers import conv\n")
+    (folder / "layers/conv.py").write_text("")
+    (folder / "unused.py").write_text("")
+    found = trace(folder, "import layers\n")
+    assert names(folder, found) == {"source.py", "layers/__init__.py", "layers/conv.py"}
+    assert found.files[str((folder / "source.py").resolve())] == hashlib.sha256(b"import layers\n").hexdigest()
+
+
+def test_a_second_load_from_compiled_files_sees_the_same(folder: Path) -> None:
+    (folder / "layers.py").write_text("")
+    first = trace(folder, "import layers\n")
+    assert list((folder / "__pycache__").iterdir())
+    assert trace(folder, "import layers\n") == first
+
+
+@pytest.mark.parametrize(
+    "reading",
+    [
+        "open('weights.bin').read()",
+        "open(b'weights.bin', 'rb').read()",
+        "from pathlib import Path; Path('weights.bin').read_bytes()",
+        "import io; io.FileIO('weights.bin').read()",
+        "import numpy; numpy.fromfile('weights.bin', dtype='uint8')",
+    ],
+)
+def test_a_file_that_python_reads_in_whatever_way(folder: Path, reading: str) -> None:
+    assert names(folder, trace(folder, f"{reading}\n")) == {"source.py", "weights.bin"}
+
+
+def test_only_what_is_read_while_the_source_loads(folder: Path) -> None:
+    assert names(folder, trace(folder, "")) == {"source.py"}
+
+
+@pytest.mark.parametrize("mode", ["w", "a", "x", "r+", "w+b"])
+def test_a_file_that_is_written_is_no_dependency(folder: Path, mode: str) -> None:
+    if mode == "r+":
+        (folder / "out.txt").write_text("")
+    assert names(folder, trace(folder, f"open('out.txt', {mode!r}).close()\n")) == {"source.py"}
+
+
+def test_a_file_that_is_gone_again_or_never_was_is_no_dependency(folder: Path) -> None:
+    source = """\
+import os
+open("gone.txt", "w").close()
+open("gone.txt").close()
+os.remove("gone.txt")
+try:
+    open("never.txt")
+except FileNotFoundError:
+    pass
+"""
+    assert names(folder, trace(folder, source)) == {"source.py"}
+
+
+def test_further_files_are_depended_on_in_any_case(folder: Path) -> None:
+    assert names(folder, trace(folder, "", "weights.bin")) == {"source.py", "weights.bin"}
+
+
+def test_a_link_counts_by_what_it_leads_to(folder: Path) -> None:
+    (folder / "link.bin").symlink_to("weights.bin")
+    assert names(folder, trace(folder, "open('link.bin').read()\n")) == {"source.py", "weights.bin"}
+
+
+def test_packages_are_known_by_their_version_and_not_by_their_files(folder: Path) -> None:
+    found = trace(folder, "import click, json, decimal\n")
+    assert names(folder, found) == {"source.py"}
+    assert found.distributions["click"] == importlib.metadata.version("click")
+    assert found.distributions["msgspec"] == importlib.metadata.version("msgspec")
+    assert "numpy" not in found.distributions
+
+
+def test_the_kernels_files_are_no_dependency(folder: Path) -> None:
+    assert names(folder, trace(folder, "open('/proc/self/status').read(); open('/dev/null').read()\n")) == {"source.py"}
+
+
+def test_safetensors_reads_by_native_code_and_is_seen_nevertheless(folder: Path) -> None:
+    pytest.importorskip("safetensors")
+    from safetensors.numpy import save_file
+
+    import numpy as np
+
+    save_file({"w": np.zeros(2, dtype=np.float32)}, folder / "model.safetensors")
+    source = """\
+import safetensors
+with safetensors.safe_open("model.safetensors", framework="np") as file:
+    file.get_tensor("w")
+"""
+    assert names(folder, trace(folder, source)) == {"source.py", "model.safetensors"}
