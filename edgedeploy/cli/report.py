@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 @click.argument("run_ids", nargs=-1, metavar="[RUN]...")
 @target_option(required=False)
 @model_option
-@click.option("--format", "kind", type=click.Choice(["html", "junit", "markdown"]), default="html", show_default=True)
+@click.option(
+    "--format", "kind", type=click.Choice(["html", "junit", "markdown"]), default="html", show_default=True, help="What to write."
+)
 @click.option("--output", "-o", type=click.Path(path_type=Path), metavar="FILE", help="Default: edgedeploy-report.* here.")
 @bundle_option("Of what was pushed from this bundle, instead of a project.")
 @project_option

@@ -43,6 +43,8 @@ _KIND_OF_STATE: dict[str, Kind] = {
     "authorizing": "authorizing",
     "connecting": "authorizing",
 }
+# -T: no terminal, so that stdout and stderr stay apart and no byte is changed. Never -n: stdin would stay open.
+_SHELL = ("shell", "-T")
 
 
 class AdbTransport:
@@ -106,7 +108,13 @@ class AdbConnection:
         """Run ``argv`` under the device's sh; see :class:`edgedeploy.ports.Connection`."""
         token = new_token()
         try:
-            ended = self._shell(tracked_line(argv, token), timeout_s=timeout_s, stdin=stdin)
+            ended = run_process(
+                [*self._adb, *_SHELL, tracked_line(argv, token)],
+                timeout_s=timeout_s,
+                stdin=stdin,
+                started=self._started,
+                aborted=lambda stderr: self._kill(read_tracked(stderr, token).process_group),
+            )
         except ProcessTimeoutError as exc:
             self._kill(read_tracked(exc.stderr, token).process_group)
             raise self._no_answer(argv, timeout_s) from exc
@@ -116,6 +124,8 @@ class AdbConnection:
         if tracked.process_group is not None and ended.exit_code in _SIGNAL_CODES:
             # The wrapper itself was killed: the whole group was, by the command or for want of memory.
             return Completed(exit_code=ended.exit_code, stdout=ended.stdout, stderr=tracked.stderr)
+        if self._closed:
+            self._kill(tracked.process_group)
         raise lost(_text(tracked.stderr), device=self._device_name, doing=f"running {argv[0]}")
 
     def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
@@ -161,15 +171,11 @@ class AdbConnection:
         except ProcessTimeoutError as exc:
             raise lost(f"nothing moved for {_STALL_S:g} s", device=self._device_name, doing=doing) from exc
 
-    def _shell(self, line: str, *, timeout_s: float, stdin: bytes) -> Ended:
-        # -T: no terminal, so that stdout and stderr stay apart and no byte is changed. Never -n: stdin would stay open.
-        return run_process([*self._adb, "shell", "-T", line], timeout_s=timeout_s, stdin=stdin, started=self._started)
-
     def _kill(self, process_group: int | None) -> None:
         if process_group is None:
             return
         with contextlib.suppress(ProcessTimeoutError):  # gone altogether: nobody is left to kill
-            self._shell(kill_line(process_group), timeout_s=_KILL_S, stdin=b"")
+            run_process([*self._adb, *_SHELL, kill_line(process_group)], timeout_s=_KILL_S)
 
     def _no_answer(self, argv: Sequence[str], timeout_s: float) -> DeviceLostError:
         return DeviceLostError(

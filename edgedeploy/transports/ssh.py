@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from edgedeploy.shell import quote_command
 from edgedeploy.transports.known_hosts import HostKey
 from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
 from edgedeploy.transports.ssh_endpoint import Endpoint, endpoint_of
-from edgedeploy.transports.ssh_exec import CommandTimeoutError, PeerSilentError, RawEnd, run_line
+from edgedeploy.transports.ssh_exec import CommandCancelledError, CommandTimeoutError, PeerSilentError, RawEnd, run_line
 from edgedeploy.transports.ssh_link import HostKeyError, Link, open_link
 from edgedeploy.transports.ssh_login import LoginRefusedError, log_in
 from edgedeploy.transports.ssh_stream import pour_in, pour_out
@@ -30,6 +31,7 @@ from edgedeploy.transports.tracked_command import (
 )
 
 _KILL_S = 5.0
+_CLOSE_S = 8.0  # enough for one kill and one answer
 _GROUP_WAS_KILLED = 137  # 128 + SIGKILL; the protocol names the signal, paramiko does not pass it on
 # An old file is removed, not overwritten: a program that runs from it goes on, links to it keep their bytes, and a
 # read-only file can be replaced. Devices and pipes stay what they are.
@@ -91,6 +93,8 @@ class SshConnection:
         self._link = link
         self._transport = link.transport
         self._device_name = endpoint.device
+        self._closing = threading.Event()
+        self._running = threading.Lock()
         self._next_step = f"check power and network, then: ssh {endpoint.ssh_words} true"
 
     @property
@@ -105,7 +109,12 @@ class SshConnection:
         line = tracked_line(argv, token)
         with self._present(f"running {argv[0]}"):
             try:
-                end = run_line(self._transport, line, timeout_s=timeout_s, stdin=stdin)
+                with self._running:
+                    end = self._run_line(line, token, timeout_s=timeout_s, stdin=stdin)
+            except CommandCancelledError as exc:
+                raise DeviceLostError(
+                    "the connection was closed while a command ran", where=f"device {self._device_name}", seen=quote_command(argv)
+                ) from exc
             except CommandTimeoutError as exc:
                 self._kill(read_tracked(exc.stderr, token).process_group)
                 raise DeviceLostError(
@@ -149,8 +158,21 @@ class SshConnection:
                 )
 
     def close(self) -> None:
-        """Log out."""
+        """End what is under way, from whichever thread, and log out."""
+        self._closing.set()
+        if self._running.acquire(timeout=_CLOSE_S):
+            self._running.release()
         self._link.close()
+
+    def _run_line(self, line: str, token: str, *, timeout_s: float, stdin: bytes) -> RawEnd:
+        def end_there(stderr: bytes) -> None:
+            self._kill(read_tracked(stderr, token).process_group)
+
+        try:
+            return run_line(self._transport, line, timeout_s=timeout_s, stdin=stdin, cancelled=self._closing, aborted=end_there)
+        except CommandCancelledError as exc:
+            end_there(exc.stderr)
+            raise
 
     @contextlib.contextmanager
     def _present(self, doing: str) -> Iterator[None]:
@@ -168,7 +190,14 @@ class SshConnection:
         if process_group is None:
             return
         with contextlib.suppress(PeerSilentError, CommandTimeoutError):  # gone altogether: nobody is left to kill
-            run_line(self._transport, kill_line(process_group), timeout_s=_KILL_S, stdin=b"")
+            run_line(
+                self._transport,
+                kill_line(process_group),
+                timeout_s=_KILL_S,
+                stdin=b"",
+                cancelled=threading.Event(),
+                aborted=lambda _stderr: None,
+            )
 
 
 def _status(end: RawEnd) -> str:

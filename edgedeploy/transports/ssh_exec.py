@@ -28,6 +28,10 @@ class CommandTimeoutError(Exception):
         self.stderr = stderr
 
 
+class CommandCancelledError(CommandTimeoutError):
+    """Somebody closed the connection while the command ran. Internal."""
+
+
 class RawEnd(msgspec.Struct, frozen=True, kw_only=True):
     """What the channel told. ``exit_status`` is None for a command that a signal ended."""
 
@@ -50,11 +54,20 @@ def open_channel(transport: paramiko.Transport, line: str) -> paramiko.Channel:
     return channel
 
 
-def run_line(transport: paramiko.Transport, line: str, *, timeout_s: float, stdin: bytes) -> RawEnd:
-    """Run a command line to its end.
+def run_line(
+    transport: paramiko.Transport,
+    line: str,
+    *,
+    timeout_s: float,
+    stdin: bytes,
+    cancelled: threading.Event,
+    aborted: Callable[[bytes], None],
+) -> RawEnd:
+    """Run a command line to its end, or until ``cancelled`` is set; ``aborted`` gets its stderr so far after Ctrl-C.
 
     Raises:
         CommandTimeoutError: it did not end in time; it may still run there.
+        CommandCancelledError: ``cancelled`` was set; it still runs there.
         PeerSilentError: the connection broke, or the board has not answered for 20 s.
     """
     until = time.monotonic() + timeout_s
@@ -71,20 +84,25 @@ def run_line(transport: paramiko.Transport, line: str, *, timeout_s: float, stdi
             thread.start()
         for thread in threads[:2]:
             while thread.is_alive():
-                thread.join(_step(until, stderr))
+                thread.join(_step(until, stderr, cancelled))
                 pulse.check(len(stdout) + len(stderr))
-        while not channel.status_event.wait(_step(until, stderr)):
+        while not channel.status_event.wait(_step(until, stderr, cancelled)):
             pulse.check(len(stdout) + len(stderr))
         status = channel.exit_status
         if status < 0 and not transport.is_active():
             raise PeerSilentError(last_words(transport))
         return RawEnd(exit_status=status if status >= 0 else None, stdout=bytes(stdout), stderr=bytes(stderr))
+    except KeyboardInterrupt:
+        aborted(bytes(stderr))
+        raise
     finally:
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             channel.close()
 
 
-def _step(until: float, stderr: bytearray) -> float:
+def _step(until: float, stderr: bytearray, cancelled: threading.Event) -> float:
+    if cancelled.is_set():
+        raise CommandCancelledError(bytes(stderr))
     left = until - time.monotonic()
     if left <= 0:
         raise CommandTimeoutError(bytes(stderr))

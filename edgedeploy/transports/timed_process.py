@@ -31,14 +31,28 @@ class ProcessTimeoutError(Exception):
 
 
 Started = Callable[[subprocess.Popen[bytes]], None]
+Aborted = Callable[[bytes], None]
 
 
 def _unwatched(_process: subprocess.Popen[bytes]) -> None:
     pass
 
 
-def run_process(argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", started: Started = _unwatched) -> Ended:
-    """Run ``argv`` in a session of its own and wait. ``started`` gets the process as soon as there is one.
+def _unheard(_stderr: bytes) -> None:
+    pass
+
+
+def run_process(
+    argv: Sequence[str],
+    *,
+    timeout_s: float,
+    stdin: bytes = b"",
+    started: Started = _unwatched,
+    aborted: Aborted = _unheard,
+) -> Ended:
+    """Run ``argv`` in a session of its own and wait.
+
+    ``started`` gets the process as soon as there is one; ``aborted`` what it had said on stderr when Ctrl-C ended it.
 
     Raises:
         ProcessTimeoutError: it did not end within ``timeout_s``.
@@ -59,7 +73,8 @@ def run_process(argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"", st
         raise ProcessTimeoutError(*_what_was_said(process)) from None
     except BaseException:  # Ctrl-C does not reach another session: nobody else would end the program
         kill_group(process)
-        _what_was_said(process)
+        _, stderr = _what_was_said(process)
+        aborted(stderr)
         raise
     code = process.returncode
     return Ended(exit_code=code if code >= 0 else 128 - code, stdout=stdout, stderr=stderr)

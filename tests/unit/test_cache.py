@@ -135,7 +135,10 @@ def test_a_record_is_replaced_and_leaves_no_half_file(cache: Cache) -> None:
 
 def test_a_cache_that_cannot_be_made_is_told_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(UsageError, match="the cache folder cannot be written") as caught, Cache(tmp_path / "file/cache").scratch():
+    with (
+        pytest.raises(UsageError, match="the cache folder cannot be written") as caught,
+        Cache(tmp_path / "file/cache").scratch(),
+    ):
         pytest.fail("there is nothing to work in")
     assert caught.value.where == str(tmp_path / "file/cache")
     assert caught.value.seen == os.strerror(20)

@@ -107,7 +107,9 @@ def test_a_file_that_cannot_be_read_hides_no_other_plug_in(site: Site) -> None:
     assert "good" in registry.names("exporters")
 
 
-def test_the_first_on_the_path_wins(site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_first_on_the_path_wins(
+    site: Site, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
     site.install("second", "[edgedeploy.exporters]\nsame = second:Exporter\n")
     first = Site(tmp_path_factory.mktemp("first"))
     first.install("first", "[edgedeploy.exporters]\nsame = first:Exporter\n")

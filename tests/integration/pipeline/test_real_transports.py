@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -141,9 +142,13 @@ def test_a_cable_pulled_in_the_middle_leaves_the_old_release(
     assert mended.exit_code == 0, mended.stderr
 
 
-def test_ctrl_c_ends_all_devices_at_once(run: Run, project: Path, phone_factory: PhoneFactory, cache_home: Path) -> None:
-    for number in (1, 2):
+def test_ctrl_c_ends_all_devices_at_once_and_what_runs_on_them(
+    run: Run, project: Path, phone_factory: PhoneFactory, adb_server: AdbServer, cache_home: Path
+) -> None:
+    phones = [
         phone_factory(arch="arm64", identity=PhoneIdentity(**{**vars(PIXEL), "serialno": f"SHIBA{number}"}))
+        for number in (1, 2)
+    ]
     run("export", "--target", "pixel8", cwd=project)
     file = project / "edgedeploy.toml"
     file.write_text(file.read_text().replace("iterations = 3,", "iterations = 1000000, max_seconds = 3600,"))
@@ -160,6 +165,21 @@ def test_ctrl_c_ends_all_devices_at_once(run: Run, project: Path, phone_factory:
         pushed += "release" in line
         if pushed == 2:
             break
+    for phone in phones:
+        wait_for(lambda phone=phone: runners(adb_server, phone))
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=30) == 130
     assert "interrupted" in process.stderr.read()
+    for phone in phones:
+        wait_for(lambda phone=phone: not runners(adb_server, phone))
+
+
+def runners(adb_server: AdbServer, phone: Phone) -> list[str]:
+    return adb_server.run("-s", phone.address, "shell", "pgrep -f executorch_runner").stdout.decode().split()
+
+
+def wait_for(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.1)

@@ -97,7 +97,9 @@ def prepared(folder: Path, run: PlannedRun, *, content: bytes = b"program") -> P
     return Prepared(run=run, artifact=artifact(folder, run, content=content), folder=str(folder), cached=True)
 
 
-def runner(folder: Path, *, content: bytes = b"#!/bin/sh\n", name: str = "executorch-native", start: Sequence[str] = ()) -> RunnerBundle:
+def runner(
+    folder: Path, *, content: bytes = b"#!/bin/sh\n", name: str = "executorch-native", start: Sequence[str] = ()
+) -> RunnerBundle:
     """A runner of one file, ``run``."""
     entry = msgspec.structs.replace(_entry(folder, "run", content), executable=True)
     files = (LocalFile(local=str(folder / "run"), entry=entry),)

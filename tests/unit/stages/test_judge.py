@@ -53,7 +53,9 @@ def steady(ms: float, count: int = 100) -> list[int]:
     return [int(ms * MS) + i for i in range(count)]
 
 
-def verdict(folder: Path, measurement: Measurement, run: PlannedRun | None = None, *, size_bytes: int = 1, **budget: float) -> Verdict:
+def verdict(
+    folder: Path, measurement: Measurement, run: PlannedRun | None = None, *, size_bytes: int = 1, **budget: float
+) -> Verdict:
     run = run or planned(budget=Budget(**budget))
     return judge(run, artifact(folder, run, size_bytes=size_bytes), measurement)
 
@@ -119,7 +121,9 @@ def test_load_is_judged_by_the_median_and_memory_by_the_largest_process(tmp_path
     groups = [steady(1)] * 3
     loads = (1 * MS, 2 * MS, 90 * MS)
     assert verdict(tmp_path, measured(*groups, load_ns=loads), load_ms=2).status == "pass"
-    assert verdict(tmp_path, measured(*groups, load_ns=loads), load_ms=1.9).reasons == ("load_ms: 2.000 is above the budget of 1.9",)
+    assert verdict(tmp_path, measured(*groups, load_ns=loads), load_ms=1.9).reasons == (
+        "load_ms: 2.000 is above the budget of 1.9",
+    )
     memory = (1_000_000, 5_000_000, 2_000_000)
     assert verdict(tmp_path, measured(*groups, rss_bytes=memory), peak_rss_mb=5).status == "pass"
     assert verdict(tmp_path, measured(*groups, rss_bytes=memory), peak_rss_mb=4.9).status == "fail"

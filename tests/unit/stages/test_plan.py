@@ -130,7 +130,7 @@ def test_a_source_file_that_is_not_there(file: Path, source: str) -> None:
 
 
 def test_a_further_file_that_is_not_there(file: Path) -> None:
-    with pytest.raises(ConfigError, match="no file 'weights.bin'") as caught:
+    with pytest.raises(ConfigError, match=r"no file 'weights\.bin'") as caught:
         plan(project(deploy(), net=Model(source="model.py:net", files=("weights.bin",))), file, target(), ())
     assert caught.value.where == f"{file}: models.net.files"
 

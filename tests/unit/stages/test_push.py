@@ -31,7 +31,9 @@ class Desk:
 
     def payload(self, model: str, content: bytes, *, runner_name: str = "native", runner_content: bytes = RUNNER) -> Payload:
         made = prepared(self.folder / "exports" / model, planned(model), content=content)
-        return Payload(prepared=made, bundle=runner(self.folder / "runners" / runner_name, name=runner_name, content=runner_content))
+        return Payload(
+            prepared=made, bundle=runner(self.folder / "runners" / runner_name, name=runner_name, content=runner_content)
+        )
 
     def store(self, project: str = "demo", connection: LocalConnection | None = None) -> Store:
         connection = connection or LocalTransport().connect(Device(name="here", transport="local"))

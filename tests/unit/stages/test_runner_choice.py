@@ -135,7 +135,7 @@ def test_a_device_is_asked_for_its_python_only_when_a_runtime_needs_it(bench: Be
 def test_when_none_is_left_every_reason_is_in_the_error(bench: Bench) -> None:
     bench.add("native", broken=MissingToolError("no C++ compiler"))
     bench.add("agent", python="executorch")
-    with pytest.raises(MissingToolError, match="nothing can run .pte on linux-x86_64") as caught:
+    with pytest.raises(MissingToolError, match=r"nothing can run \.pte on linux-x86_64") as caught:
         bench.choose("native", "agent")
     assert caught.value.seen == "native: no C++ compiler; agent: its Python has no executorch"
     assert caught.value.next_step
