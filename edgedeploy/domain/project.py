@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
 from edgedeploy.domain.recipe import Budget, Recipe
-from edgedeploy.domain.target import Name, NonNegativeInt, PositiveInt
+from edgedeploy.domain.target import Iterations, Name, NonNegativeInt, PositiveInt
 
 
 class InputConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +40,7 @@ class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     processes: PositiveInt | None = None
     warmup_iterations: NonNegativeInt | None = None
-    iterations: PositiveInt | None = None
+    iterations: Iterations | None = None
     max_seconds: Annotated[float, Meta(gt=0)] | None = None
     threads: NonNegativeInt | None = None
     cpus: tuple[NonNegativeInt, ...] | None = None

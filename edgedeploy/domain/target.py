@@ -15,6 +15,7 @@ Name = Annotated[
 ]
 PositiveInt = Annotated[int, Meta(gt=0)]
 NonNegativeInt = Annotated[int, Meta(ge=0)]
+Iterations = Annotated[int, Meta(gt=0, le=10_000_000, description="what a runner keeps room for")]
 
 
 class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, order=True):
@@ -63,7 +64,7 @@ class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     processes: PositiveInt = 3
     warmup_iterations: NonNegativeInt = 10
-    iterations: PositiveInt = 100
+    iterations: Iterations = 100
     max_seconds: Annotated[float, Meta(gt=0)] = 20.0
     threads: NonNegativeInt = 1
     cpus: tuple[NonNegativeInt, ...] = ()

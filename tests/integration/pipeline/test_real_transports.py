@@ -174,6 +174,29 @@ def test_ctrl_c_ends_all_devices_at_once_and_what_runs_on_them(
         wait_for(lambda phone=phone: not runners(adb_server, phone))
 
 
+def test_ctrl_c_ends_the_runner_on_a_board(run: Run, project: Path, ssh_board: SshBoard, cache_home: Path) -> None:
+    write_lab(project, "desk", "linux-x86_64", **board_keys(ssh_board, Path.home()))
+    run("export", "--target", "linux-x86_64", cwd=project)
+    file = project / "edgedeploy.toml"
+    file.write_text(file.read_text().replace("iterations = 3,", "iterations = 10000000, max_seconds = 3600,"))
+    process = subprocess.Popen(
+        [EDGEDEPLOY, "push", "--target", "linux-x86_64"],
+        cwd=project,
+        env=os.environ | {"XDG_CACHE_HOME": str(cache_home)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def running() -> list[str]:
+        command = ssh_board.ssh_argv("pgrep", "-x", "executorch_runn")  # the kernel keeps 15 characters of a name
+        return subprocess.run(command, capture_output=True, text=True, timeout=30, check=False).stdout.split()
+
+    wait_for(running)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=30) == 130
+    wait_for(lambda: not running())
+
+
 def runners(adb_server: AdbServer, phone: Phone) -> list[str]:
     return adb_server.run("-s", phone.address, "shell", "pgrep -f executorch_runner").stdout.decode().split()
 

@@ -127,9 +127,8 @@ def test_a_worker_that_crashes(desk: Desk, name: str) -> None:
     assert error.exit_code == 4
 
 
-@pytest.mark.parametrize("before", ["read -r job", "exec 0<&-"])
-def test_a_worker_that_ends_without_an_answer(desk: Desk, before: str) -> None:
-    desk.stand_in(before, "exit 3")
+def test_a_worker_that_ends_without_an_answer(desk: Desk) -> None:
+    desk.stand_in("read -r job", "exit 3")
     error = desk.error()
     assert error.what == "the process that exports net ended with code 3"
     assert error.seen == ""
