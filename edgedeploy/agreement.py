@@ -34,17 +34,19 @@ def compare(outputs: Sequence[Array], references: Sequence[Array]) -> Agreement:
         o, r = o[finite], r[finite]
         if np.array_equal(o, r):
             continue
+        errors.append(float(np.max(np.abs(r - o))))
+        largest = max(float(np.max(np.abs(r))), float(np.max(np.abs(o))))
+        o, r = o / largest, r / largest  # ratios do not change, and no square overflows
         noise = float(np.sum((r - o) ** 2))
         signal = float(np.sum(r**2))
-        errors.append(float(np.max(np.abs(r - o))))
         norms = float(np.linalg.norm(o) * np.linalg.norm(r))
         cosines.append(float(np.dot(o, r)) / norms if norms else 0.0)
-        ratios.append(10.0 * float(np.log10(signal / noise)) if signal else -np.inf)
+        ratios.append(10.0 * float(np.log10(signal / noise)) if signal and noise else (np.inf if signal else -np.inf))
     sqnr_db = min(ratios) if ratios else None
     return Agreement(
         max_abs_error=max(errors),
         cosine=min(cosines),
-        sqnr_db=None if sqnr_db is None else max(sqnr_db, -999.0),
+        sqnr_db=None if sqnr_db is None else min(max(sqnr_db, -999.0), 999.0),
         exact=not ratios,
     )
 

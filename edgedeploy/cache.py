@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
 from edgedeploy.errors import UsageError
 from edgedeploy.places import cache_folder
+
+T = TypeVar("T")
 
 
 def key_of(*parts: object) -> str:
@@ -21,7 +25,10 @@ def key_of(*parts: object) -> str:
 
 
 class Cache:
-    """Folders under the user's cache folder. An entry appears whole, by a rename, or not at all."""
+    """Folders under the user's cache folder. An entry appears whole, by a rename, or not at all.
+
+    Every method raises UsageError when the file system refuses.
+    """
 
     def __init__(self, root: Path | None = None) -> None:
         self.root = root or cache_folder()
@@ -36,23 +43,17 @@ class Cache:
         folder = self.root / kind / key
         return folder if folder.is_dir() else None
 
+    def drop(self, folder: Path) -> None:
+        """Remove a damaged entry."""
+        shutil.rmtree(folder, ignore_errors=True)
+
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """An empty folder on the cache's own file system, gone afterwards unless :meth:`keep` took it.
-
-        Raises:
-            UsageError: the cache folder cannot be written.
-        """
-        try:
+        """An empty folder on the cache's own file system, gone afterwards unless :meth:`keep` took it."""
+        with self._writing():
             self.root.mkdir(parents=True, exist_ok=True)
-            folder = Path(tempfile.mkdtemp(prefix="scratch-", dir=self.root))
-        except OSError as error:
-            raise UsageError(
-                "the cache folder cannot be written",
-                where=str(self.root),
-                seen=error.strerror or str(error),
-                next_step="free some space, or set XDG_CACHE_HOME to a folder you may write",
-            ) from None
+            self._sweep()
+            folder = Path(tempfile.mkdtemp(prefix=f"scratch-{os.getpid()}-", dir=self.root))
         try:
             yield folder
         finally:
@@ -61,23 +62,64 @@ class Cache:
     def keep(self, folder: Path, kind: str, key: str) -> Path:
         """Give a scratch folder its final name. When another process was quicker, its entry is taken."""
         target = self.root / kind / key
-        target.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            folder.rename(target)
-        except OSError:
-            if not target.is_dir():
-                raise
+        with self._writing():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                folder.rename(target)
+            except OSError:
+                if not target.is_dir():
+                    raise
         return target
 
-    def read(self, kind: str, key: str) -> bytes | None:
-        """A small record, or None."""
-        file = self.root / kind / f"{key}.json"
-        return file.read_bytes() if file.is_file() else None
+    def log(self, name: str) -> Path:
+        """An empty file for what SDKs print; the one of the last time is replaced."""
+        file = self.root / "logs" / f"{name}.txt"
+        with self._writing():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(b"")
+        return file
+
+    def read(self, kind: str, key: str, type_: type[T]) -> T | None:
+        """A small record, or None when there is none or it is damaged."""
+        try:
+            return msgspec.json.decode((self.root / kind / f"{key}.json").read_bytes(), type=type_)
+        except (OSError, msgspec.DecodeError):
+            return None
 
     def write(self, kind: str, key: str, content: bytes) -> None:
         """Store a small record, replacing it by one rename."""
         file = self.root / kind / f"{key}.json"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
-            new.write(content)
-        Path(new.name).replace(file)
+        with self._writing():
+            file.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
+                new.write(content)
+            Path(new.name).replace(file)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise UsageError(
+                "the cache folder cannot be written",
+                where=str(self.root),
+                seen=error.strerror or str(error),
+                next_step="free some space, or set XDG_CACHE_HOME to a folder you may write",
+            ) from None
+
+    def _sweep(self) -> None:
+        """Remove scratch folders of processes that were killed."""
+        for folder in self.root.glob("scratch-*"):
+            owner = folder.name.split("-")[1]
+            if owner.isdigit() and not _alive(int(owner)):
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

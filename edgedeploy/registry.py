@@ -45,7 +45,7 @@ def _all_points() -> dict[str, dict[str, _Point]]:
             except (OSError, UnicodeDecodeError):
                 continue
             if "[edgedeploy." in text:
-                _read_points(text, Path(entry).name.split("-")[0], groups)
+                _read_points(text, Path(entry).stem, groups)
     return groups
 
 
@@ -61,6 +61,12 @@ def _read_points(text: str, owner: str, groups: dict[str, dict[str, _Point]]) ->
 
 def _points(group: Group) -> dict[str, _Point]:
     return _all_points().get(f"edgedeploy.{group}", {})
+
+
+def origin(group: Group, name: str) -> str:
+    """The distribution an adapter comes from, with its version: ``edgedeploy-0.1.0``. Empty for an unknown name."""
+    point = _points(group).get(name)
+    return point.owner if point else ""
 
 
 def names(group: Group) -> tuple[str, ...]:
@@ -81,7 +87,7 @@ def _load(group: Group, name: str) -> object:
             f"the {group[:-1]} {name!r} cannot be loaded",
             where=f"entry point {point.value} of {point.owner}",
             seen=f"{type(error).__name__}: {error}",
-            next_step=f"reinstall it: pip install --force-reinstall {point.owner}",
+            next_step=f"reinstall it: pip install --force-reinstall {point.owner.partition('-')[0]}",
         ) from error
 
 

@@ -75,7 +75,7 @@ class MagnitudePruner:
         prune.global_unstructured(pruned, pruning_method=prune.L1Unstructured, amount=sparsity)
         for layer, parameter in pruned:
             prune.remove(layer, parameter)  # type: ignore[no-untyped-call]  # torch has no type hints here
-        return dataclasses.replace(model, module=module.eval())
+        return dataclasses.replace(model, module=module)
 
 
 def _sparsity(settings: Mapping[str, float | int | str | bool]) -> float:

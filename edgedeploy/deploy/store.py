@@ -3,7 +3,7 @@
 ::
 
     <workdir>/blobs/<sha256>               complete and verified, read-only
-    <workdir>/incoming/<sha256>.part       being received; no runner ever sees it
+    <workdir>/incoming/<sha256>.<token>.part  being received; no runner ever sees it
     <workdir>/projects/<name>/releases/<n>/…   links into blobs, manifest.json
     <workdir>/projects/<name>/current      -> releases/<n>
     <workdir>/runs/<id>/                   outputs of one run, removed after it
@@ -23,14 +23,16 @@ from pathlib import Path
 
 import msgspec
 
+from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
-from edgedeploy.errors import DeviceError, DeviceRunError, DeviceStorageError
+from edgedeploy.errors import DeviceError, DeviceRunError, DeviceStorageError, UsageError
 from edgedeploy.ports import ByteProgress, Completed, Connection
 
 MANIFEST_SCHEMA = "edgedeploy.release/1"
 _SHELL_LIMIT_S = 60.0
 _HASH_BYTES_PER_S = 4e6  # slower than any board's sha256sum: bounds how long we wait for one
 _RESERVE_BYTES = 4 << 20  # manifest, links, outputs of a run
+_WRONG_DIGEST, _MOVED = 9, 8  # exit codes of our own scripts
 _SAFE_PATH = re.compile(r"(?!/)(?!.*(^|/)\.\.?(/|$))[^\0\n]+")
 _STORAGE_TROUBLE = ("No space left", "Read-only file system", "Permission denied", "Disk quota")
 
@@ -38,26 +40,58 @@ _OPEN = """
 case $1 in '~') root=$HOME ;; '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
 mkdir -p "$root/blobs" "$root/incoming" "$root/runs" "$root/projects/$2/releases" || exit 1
 cd "$root" || exit 1
+# What a push that was killed left behind, once it is a day old.
+find incoming runs -mindepth 1 -maxdepth 1 -mtime +0 -exec rm -rf {} + 2>/dev/null
 pwd -P
 df -k . | tail -n 1
-if [ -e "projects/$2/current/manifest.json" ]; then
-  n=$(readlink "projects/$2/current"); echo "${n##*/}"; cat "projects/$2/current/manifest.json"
+if [ -L "projects/$2/current" ]; then
+  n=$(readlink "projects/$2/current"); echo "${n##*/}"; cat "projects/$2/current/manifest.json" 2>/dev/null
 fi
+exit 0
 """
-_MISSING = 'cd "$1/blobs" || exit 1; while read -r sha; do [ -f "$sha" ] || echo "$sha"; done'
-_ACCEPT = """
+# A blob of another size is a damaged one: it is removed, and counts as missing.
+_MISSING = """
+cd "$1/blobs" || exit 1
+while read -r sha size; do
+  if [ -f "$sha" ] && [ "$(wc -c < "$sha")" -eq "$size" ]; then continue; fi
+  rm -f "$sha"; echo "$sha"
+done
+"""
+_HASH = """
+hash() {
+  if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum < "$1"); else sum=$(shasum -a 256 < "$1"); fi
+  echo "${sum%% *}"
+}
+"""
+_DAMAGED = (
+    _HASH
+    + """
+cd "$1/blobs" || exit 1
+while read -r sha; do
+  if [ -f "$sha" ] && [ "$(hash "$sha")" = "$sha" ]; then continue; fi
+  rm -f "$sha"; echo "$sha"
+done
+"""
+)
+_LINKED = 'cd "$1" || exit 1; while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done'
+_ACCEPT = (
+    _HASH
+    + """
 cd "$1" || exit 1
-if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum < "incoming/$2.part")
-else sum=$(shasum -a 256 < "incoming/$2.part"); fi
-sum=${sum%% *}
-if [ "$sum" != "$2" ]; then rm -f "incoming/$2.part"; echo "$sum"; exit 9; fi
-chmod 555 "incoming/$2.part" && mv -f "incoming/$2.part" "blobs/$2"
+sum=$(hash "incoming/$3.part")
+if [ "$sum" != "$2" ]; then rm -f "incoming/$3.part"; echo "$sum"; exit 9; fi
+chmod 555 "incoming/$3.part" && mv -f "incoming/$3.part" "blobs/$2"
 """
+)
+# A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
 _ACTIVATE = """
 cd "$1/projects/$2" || exit 1
-n=$(ls releases | grep -E '^[0-9]+$' | sort -n | tail -n 1); n=$((${n:-0} + 1))
-new=releases/.new-$$; rm -rf "$new"; mkdir "$new" || exit 1
-i=0
+now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$4" ] || exit 8
+n=$(ls releases | grep -E '^[0-9]+$' | sort -n | tail -n 1); n=$((${n:-0} + 1)); tries=0
+until mkdir "releases/$n" 2>/dev/null; do
+  n=$((n + 1)); tries=$((tries + 1)); [ "$tries" -lt 100 ] || { mkdir "releases/$n"; exit 1; }
+done
+new=releases/$n; i=0
 while [ "$i" -lt "$3" ]; do
   IFS= read -r line || exit 1
   sha=${line%% *}; path=${line#* }
@@ -66,9 +100,8 @@ while [ "$i" -lt "$3" ]; do
   i=$((i + 1))
 done
 cat > "$new/manifest.json" || exit 1
-mv "$new" "releases/$n" || exit 1
-rm -f current.new; ln -s "releases/$n" current.new || exit 1
-mv -T current.new current 2>/dev/null || mv -fh current.new current || exit 1
+ln -s "releases/$n" "current.$n" || exit 1
+case $(uname) in Darwin) mv -fh "current.$n" current ;; *) mv -fT "current.$n" current ;; esac || exit 1
 echo "$n"
 """
 
@@ -83,6 +116,10 @@ class StoreState:
     manifest: Manifest | None
 
 
+class ReleaseMovedError(DeviceRunError):
+    """The current release is not the one that was there when the store was opened."""
+
+
 class Store:
     """The store of one project on one device, over an open connection."""
 
@@ -90,6 +127,7 @@ class Store:
         self._connection = connection
         self._device = device
         self._project = project
+        self._workdir = workdir
         self.state = self._open(workdir)
 
     @property
@@ -103,7 +141,7 @@ class Store:
 
     def missing(self, entries: tuple[FileEntry, ...]) -> frozenset[str]:
         """SHA-256 of those entries that the device has not got yet."""
-        wanted = "".join(f"{sha}\n" for sha in sorted({entry.sha256 for entry in entries}))
+        wanted = "".join(f"{sha} {size}\n" for sha, size in sorted({(e.sha256, e.size_bytes) for e in entries}))
         return frozenset(self._sh(_MISSING, self.root, stdin=wanted.encode()).decode().split())
 
     def require_space(self, size_bytes: int) -> None:
@@ -119,18 +157,35 @@ class Store:
                 next_step=f"free some space on the device, or remove old releases under {self.root}",
             )
 
+    def damaged(self, entries: tuple[FileEntry, ...]) -> frozenset[str]:
+        """Hash these blobs on the device, and remove those that are not what their name says; their SHA-256."""
+        names = "".join(f"{sha}\n" for sha in sorted({entry.sha256 for entry in entries}))
+        limit_s = _SHELL_LIMIT_S + sum(entry.size_bytes for entry in entries) / _HASH_BYTES_PER_S
+        done = self._run(_DAMAGED, (self.root,), stdin=names.encode(), timeout_s=limit_s)
+        self._check(done)
+        return frozenset(done.stdout.decode().split())
+
     def receive(self, file: LocalFile, *, progress: ByteProgress) -> None:
         """Send one file, have the device verify it, and only then give it its name.
 
         Raises:
             DeviceStorageError: no space, not writable.
             DeviceRunError: what arrived has another digest.
+            UsageError: the file changed on this machine since its digest was taken.
         """
         sha = file.entry.sha256
-        self._connection.send(Path(file.local), f"{self.root}/incoming/{sha}.part", progress=progress)
+        part = f"{sha}.{secrets.token_hex(4)}"
+        self._connection.send(Path(file.local), f"{self.root}/incoming/{part}.part", progress=progress)
         limit_s = _SHELL_LIMIT_S + file.entry.size_bytes / _HASH_BYTES_PER_S
-        done = self._run(_ACCEPT, (self.root, sha), timeout_s=limit_s)
-        if done.exit_code == 9:  # noqa: PLR2004 - the script's own code for a wrong digest
+        done = self._run(_ACCEPT, (self.root, sha, part), timeout_s=limit_s)
+        if done.exit_code == _WRONG_DIGEST:
+            if file_sha256(Path(file.local)) != sha:
+                raise UsageError(
+                    "a file on this machine is not what it was",
+                    where=file.local,
+                    seen=f"its sha256 is no longer {sha}",
+                    next_step="remove it and push again: it is exported or built anew",
+                )
             raise DeviceRunError(
                 f"{file.entry.path} arrived damaged",
                 where=f"{self._device}: {self.root}/incoming",
@@ -142,22 +197,35 @@ class Store:
     def activate(self, manifest: Manifest) -> int:
         """Make a release of blobs that are all there, and switch to it with one rename; returns its number.
 
-        When the current release is the same already, nothing is done.
+        When the current release is the same already and whole, nothing is done.
+
+        Raises:
+            ReleaseMovedError: somebody else switched since the store was opened; open it again and merge.
         """
-        if manifest == self.state.manifest:
-            return self.state.release
         for entry in manifest.files:
             if not _SAFE_PATH.fullmatch(entry.path):
                 raise DeviceRunError("a path that could leave the release", where=self._device, seen=repr(entry.path))
+        if manifest == self.state.manifest and not self._broken_links(manifest):
+            return self.state.release
         links = "".join(f"{entry.sha256} {entry.path}\n" for entry in manifest.files)
-        out = self._sh(
+        expected = str(self.state.release) if self.state.release else ""
+        done = self._run(
             _ACTIVATE,
-            self.root,
-            self._project,
-            str(len(manifest.files)),
+            (self.root, self._project, str(len(manifest.files)), expected),
             stdin=links.encode() + msgspec.json.encode(manifest),
         )
-        return int(out)
+        if done.exit_code == _MOVED:
+            raise ReleaseMovedError("another push switched the release meanwhile", where=self._device, next_step="push again")
+        self._check(done)
+        return int(done.stdout)
+
+    def reopen(self) -> None:
+        """Look again at what the device holds."""
+        self.state = self._open(self._workdir)
+
+    def _broken_links(self, manifest: Manifest) -> bool:
+        paths = "".join(f"{entry.path}\n" for entry in manifest.files)
+        return bool(self._sh(_LINKED, self.release_dir(self.state.release), stdin=paths.encode()))
 
     @contextmanager
     def scratch(self) -> Iterator[str]:

@@ -11,6 +11,7 @@ from torch.export import ExportedProgram
 
 from edgedeploy.domain.artifact import TensorSpec
 from edgedeploy.exporters.diagnosis import explained_trace
+from edgedeploy.exporters.eager import run_eagerly
 from edgedeploy.exporters.signature import flatten_outputs, input_names, output_names, tensor_spec
 from edgedeploy.source import LoadedModel
 
@@ -44,9 +45,9 @@ def trace(model: LoadedModel, sdk: str) -> Traced:
         ExportError: ``forward`` branches on data, leaves PyTorch, and so on; ``where`` is the line that does.
         ModelError: the output holds something else than tensors.
     """
-    module = FlatModule(model.module).eval()
-    with torch.no_grad():
-        output = model.module(*model.example_inputs)
+    module = FlatModule(model.module)
+    module.training = False  # not .eval(): the module of an exported program refuses it, and the user's is in eval mode
+    (output,) = run_eagerly(model.module, [model.example_inputs])
     with explained_trace(sdk, model.user_root):
         program = export_program(module, model.example_inputs)
     return Traced(

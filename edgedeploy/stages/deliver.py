@@ -18,7 +18,7 @@ from edgedeploy import registry
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.events import Sink
+from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.measurement import Measurement
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.result import (
@@ -31,7 +31,7 @@ from edgedeploy.domain.result import (
 )
 from edgedeploy.domain.target import Abi, Os, Target
 from edgedeploy.domain.verdict import Verdict
-from edgedeploy.errors import DeviceError, DeviceUnavailableError, EdgedeployError
+from edgedeploy.errors import DeviceError, DeviceUnavailableError, EdgedeployError, RunnerError
 from edgedeploy.fanout import at_once
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection, Probe
@@ -244,12 +244,28 @@ class _Session:
                     device=self._device.name,
                 )
                 references = references_of(artifact, Path(item.prepared.folder))
-                found = measure(self._connection, placed, run.policy, references, self._probe, self._sink)
+                try:
+                    found = measure(self._connection, placed, run.policy, references, self._probe, self._sink)
+                except RunnerError:
+                    if not self._healed(payload, store):
+                        raise
+                    found = measure(self._connection, placed, run.policy, references, self._probe, self._sink)
         except DeviceError:
             raise
         except EdgedeployError as error:
             return msgspec.structs.replace(self._failed(item, error), push=stats)
         return _measured(self._with_push(item, stats, judge(run, artifact, found)), found)
+
+    def _healed(self, payload: Payload, store: Store) -> bool:
+        """After a run that failed: whether files on the device were damaged, and have been sent again."""
+        files = {file.entry.sha256: file for file in payload.files()}
+        damaged = store.damaged(tuple(file.entry for file in files.values()))
+        for sha in damaged:
+            store.receive(files[sha], progress=lambda _count: None)
+        if damaged:
+            names = ", ".join(sorted(files[sha].entry.path for sha in damaged))
+            self._sink(Note(text=f"{self._device.name}: damaged on the device, sent again: {names}", level="warning"))
+        return bool(damaged)
 
     def _with_push(self, item: Ready, stats: PushStats, verdict: Verdict) -> RunResult:
         blank = _blank(item.prepared.run, self._delivery.project, self._delivery.target.name, self._device.name)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import msgspec
 
-from edgedeploy import __version__
+from edgedeploy import __version__, registry
 from edgedeploy.cache import Cache, key_of
 from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.domain.artifact import Artifact
@@ -15,7 +16,7 @@ from edgedeploy.domain.target import Target
 from edgedeploy.errors import ConfigError
 from edgedeploy.stages.plan import PlannedRun, toolchain_versions
 from edgedeploy.stages.progress import emitter
-from edgedeploy.worker.client import LOG_NAME, Workers
+from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import Dependencies, ExportJob
 
 STAGE_VERSION = 1
@@ -57,16 +58,17 @@ def export(run: PlannedRun, target: Target, project_file: Path, cache: Cache, wo
 
 def cached_export(run: PlannedRun, target: Target, project_file: Path, cache: Cache) -> Prepared | None:
     """The artifact, if it is in the cache and nothing it depends on has changed. Cheap: no SDK is imported."""
-    record = cache.read("sources", _source_key(run, project_file))
-    if record is None:
+    dependencies = cache.read("sources", _source_key(run, project_file), Dependencies)
+    if dependencies is None or not _unchanged(dependencies):
         return None
-    dependencies = msgspec.json.decode(record, type=Dependencies)
-    if not _unchanged(dependencies):
-        return None
-    folder = cache.find("exports", _export_key(run, target, dependencies))
+    folder = cache.find("exports", _export_key(run, target, project_file, dependencies))
     if folder is None:
         return None
-    return Prepared(run=run, artifact=read_artifact(folder), folder=str(folder), cached=True)
+    artifact = _whole(folder)
+    if artifact is None:
+        cache.drop(folder)
+        return None
+    return Prepared(run=run, artifact=artifact, folder=str(folder), cached=True)
 
 
 def read_artifact(folder: Path) -> Artifact:
@@ -98,14 +100,23 @@ def _export_now(run: PlannedRun, target: Target, project_file: Path, cache: Cach
             min_os=target.min_os,
             folder=str(folder),
         )
-        logs = cache.root / "logs"
-        logs.mkdir(exist_ok=True)
-        log = logs / f"{LOG_NAME}.{run.model_name}.{run.lane.id}.txt"
-        log.unlink(missing_ok=True)
+        place = key_of(str(project_file.parent.resolve()))[:8]
+        log = cache.log(f"{place}-{run.model_name}-{run.recipe_name}-{run.lane.id}")
         done = workers.run(job, log=log, emit=emitter(sink, "export", run.label))
-        kept = cache.keep(folder, "exports", _export_key(run, target, done.dependencies))
+        kept = cache.keep(folder, "exports", _export_key(run, target, project_file, done.dependencies))
         cache.write("sources", _source_key(run, project_file), msgspec.json.encode(done.dependencies))
     return Prepared(run=run, artifact=read_artifact(kept), folder=str(kept), cached=False)
+
+
+def _whole(folder: Path) -> Artifact | None:
+    """The artifact, if everything it names is there: sizes for all, digests for what is compared with."""
+    try:
+        artifact = read_artifact(folder)
+        golden = (*artifact.golden.inputs, *artifact.golden.references)
+        sized = all((folder / entry.path).stat().st_size == entry.size_bytes for entry in (*artifact.files, *golden))
+        return artifact if sized and all(file_sha256(folder / entry.path) == entry.sha256 for entry in golden) else None
+    except (ConfigError, OSError):
+        return None
 
 
 def _unchanged(dependencies: Dependencies) -> bool:
@@ -123,16 +134,19 @@ def _source_key(run: PlannedRun, project_file: Path) -> str:
     return key_of("source", STAGE_VERSION, str(project_file.parent.resolve()), run.model_name, run.model)
 
 
-def _export_key(run: PlannedRun, target: Target, dependencies: Dependencies) -> str:
-    root_free = sorted(dependencies.files.values())
+def _export_key(run: PlannedRun, target: Target, project_file: Path, dependencies: Dependencies) -> str:
+    root = str(project_file.parent.resolve()) + os.sep
+    compressors = [(step, registry.origin("compressors", step.use)) for step in run.recipe.compress]
     return key_of(
         ("export", STAGE_VERSION, __version__),
         run.model_name,
         run.model,
         run.recipe_name,
-        run.recipe.compress,
-        run.lane,
+        compressors,
+        (run.lane, registry.origin("exporters", run.lane.exporter)),
         (target.os, target.min_os),
         toolchain_versions(run.lane.exporter),
-        (root_free, dependencies.distributions),
+        # A project that was moved is the same project; two files that were swapped are not the same files.
+        {name.removeprefix(root): sha256 for name, sha256 in dependencies.files.items()},
+        dependencies.distributions,
     )

@@ -29,8 +29,9 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def label(self) -> str:
-        """``minilm int8 tflite-xnnpack-int8``: for progress and messages."""
-        return f"{self.model_name} {self.lane.id}"
+        """``minilm tflite-xnnpack-int8``, with the recipe where that is not the lane's precision: for people."""
+        recipe = "" if self.recipe_name == self.lane.precision else f" ({self.recipe_name})"
+        return f"{self.model_name} {self.lane.id}{recipe}"
 
     @property
     def folder(self) -> str:

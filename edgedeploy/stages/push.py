@@ -8,11 +8,13 @@ from pathlib import Path
 
 import msgspec
 
-from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
+from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.events import Finished, Progress, Sink, Started
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest, RunnerBundle
 from edgedeploy.domain.result import PushStats
 from edgedeploy.stages.export import Prepared
+
+_SWITCHES = 20  # attempts to switch while others push to the same device
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,7 @@ def push(
                 time.monotonic() - started,
             )
         )
-    release = store.activate(_manifest(store, payloads, all_files, project))
+    release = _activate(store, payloads, all_files, project)
     sink(
         Finished(
             stage="push",
@@ -99,6 +101,16 @@ def push(
         PushStats(bytes_total=size, bytes_sent=moved, seconds=round(seconds, 6), release=release)
         for size, moved, seconds in figures
     )
+
+
+def _activate(store: Store, payloads: Sequence[Payload], all_files: Sequence[tuple[LocalFile, ...]], project: str) -> int:
+    """Switch to a release with these payloads; when another push was quicker, to one with its payloads too."""
+    for _ in range(_SWITCHES):
+        try:
+            return store.activate(_manifest(store, payloads, all_files, project))
+        except ReleaseMovedError:
+            store.reopen()
+    return store.activate(_manifest(store, payloads, all_files, project))
 
 
 def _manifest(store: Store, payloads: Sequence[Payload], all_files: Sequence[tuple[LocalFile, ...]], project: str) -> Manifest:

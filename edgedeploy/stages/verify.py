@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from edgedeploy.domain.measurement import Agreement
 from edgedeploy.domain.recipe import floors_of
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.errors import MissingToolError, VerifyError
+from edgedeploy.errors import DeviceLostError, MissingToolError, RunnerError, VerifyError
 from edgedeploy.host import host_abi, host_os
+from edgedeploy.ports import Connection
 from edgedeploy.stages.execute import Placed, agreement, execute, references_of
 from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.progress import emitter
@@ -43,14 +45,7 @@ def verify(prepared: Prepared, cache: Cache, sink: Sink) -> HostVerification:
     """
     run, artifact = prepared.run, prepared.artifact
     sink(Started(stage="verify", subject=run.label))
-    key = key_of("verify", 1, artifact.sha256, artifact.golden, _RUNTIMES)
-    record = cache.read("verifications", key)
-    if record is not None:
-        found = msgspec.json.decode(record, type=HostVerification)
-    else:
-        found = _verify_now(prepared, cache, sink)
-        if found.agreement is not None:
-            cache.write("verifications", key, msgspec.json.encode(found))
+    found, cached = _verification(prepared, cache, sink)
     if found.agreement is not None and (short := complaints(found.agreement, floors_of(run.recipe))):
         raise VerifyError(
             "the export does not compute what PyTorch computes: " + "; ".join(short),
@@ -58,32 +53,41 @@ def verify(prepared: Prepared, cache: Cache, sink: Sink) -> HostVerification:
             seen=f"{artifact.golden.cases} golden inputs on this machine",
             next_step=_way_out(run.recipe.precision, run.recipe_name),
         )
-    sink(Finished(stage="verify", subject=run.label, cached=record is not None, text=_say(found)))
+    sink(Finished(stage="verify", subject=run.label, cached=cached, text=_say(found)))
     return found
 
 
-def _verify_now(prepared: Prepared, cache: Cache, sink: Sink) -> HostVerification:
-    transport = registry.transport("local")
-    here = Device(name="this-machine", transport="local", state="ready")
-    artifact, folder = prepared.artifact, Path(prepared.folder)
-    connection = transport.connect(here)
-    import sys
+def _verification(prepared: Prepared, cache: Cache, sink: Sink) -> tuple[HostVerification, bool]:
+    """The verification by the runner this machine has now, and whether it was in the cache."""
+    artifact = prepared.artifact
+    connection = registry.transport("local").connect(Device(name="this-machine", transport="local", state="ready"))
+    try:
+        bundle = choose(
+            artifact,
+            _RUNTIMES,
+            abi=host_abi(),
+            os=host_os(),
+            python_facts=lambda: python_facts_of(connection, sys.executable),
+            cache_dir=cache.runners,
+            emit=emitter(sink, "verify", prepared.run.label),
+            sink=sink,
+        )
+    except MissingToolError as error:
+        return HostVerification(agreement=None, note=f"not run on this machine: {error.seen or error.what}"), False
+    engines = python_facts_of(connection, sys.executable) if "{python}" in bundle.start else {}
+    key = key_of("verify", 2, artifact.sha256, artifact.golden, [file.entry for file in bundle.files], engines)
+    found = cache.read("verifications", key, HostVerification)
+    if found is not None:
+        return found, True
+    found = _verify_now(prepared, bundle, connection)
+    cache.write("verifications", key, msgspec.json.encode(found))
+    return found, False
 
+
+def _verify_now(prepared: Prepared, bundle: RunnerBundle, connection: Connection) -> HostVerification:
+    artifact, folder = prepared.artifact, Path(prepared.folder)
     with tempfile.TemporaryDirectory(prefix="edgedeploy-") as scratch:
         runner_dir = Path(scratch, "runner")
-        try:
-            bundle = choose(
-                artifact,
-                _RUNTIMES,
-                abi=host_abi(),
-                os=host_os(),
-                python_facts=lambda: python_facts_of(connection, sys.executable),
-                cache_dir=cache.runners,
-                emit=emitter(sink, "verify", prepared.run.label),
-                sink=sink,
-            )
-        except MissingToolError as error:
-            return HostVerification(agreement=None, note=f"not run on this machine: {error.seen or error.what}")
         _lay_out(bundle, runner_dir)
         outputs = Path(scratch, "outputs")
         outputs.mkdir()
@@ -94,9 +98,12 @@ def _verify_now(prepared: Prepared, cache: Cache, sink: Sink) -> HostVerificatio
             runner_dir=str(runner_dir),
             scratch=str(outputs),
             python=sys.executable,
-            device=here.name,
+            device="this-machine",
         )
-        document = execute(connection, placed, _ONCE)
+        try:
+            document = execute(connection, placed, _ONCE)
+        except DeviceLostError as error:  # this machine was not lost: the run took too long
+            raise RunnerError(error.what, where=prepared.run.label, seen=error.seen) from error
         return HostVerification(agreement=agreement(connection, placed, document, references_of(artifact, folder)))
 
 

@@ -16,15 +16,19 @@ def main() -> None:
     os.dup2(log, 2)
     os.close(log)
     line = sys.stdin.buffer.readline()
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    parent = os.dup(0)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # a model that asks a question gets the end of the file, not our channel
+    os.close(nothing)
+    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
     _work(line, channel)
     # The SDKs' threads and atexit hooks have been seen to hang or crash; the answer is out, so nothing is lost.
     os._exit(0)
 
 
-def _end_with_parent() -> None:
+def _end_with_parent(parent: int) -> None:
     # The raw descriptor, not the buffered object: a daemon thread holding its lock would abort the interpreter's end.
-    while os.read(0, 4096):
+    while os.read(parent, 4096):
         pass
     os._exit(1)
 

@@ -16,8 +16,6 @@ from edgedeploy import errors
 from edgedeploy.ports import Emit
 from edgedeploy.worker.job import Done, ExportJob, Failed, Message, Step
 
-LOG_NAME = "worker.log"
-
 
 class Workers:
     """The worker processes that are running. Safe to use from several threads."""
@@ -33,7 +31,7 @@ class Workers:
         Raises:
             EdgedeployError: what the worker reports; ExportError when it dies.
         """
-        command = [sys.executable, "-m", "edgedeploy.worker", str(log)]
+        command = [sys.executable, "-P", "-m", "edgedeploy.worker", str(log)]
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True
@@ -87,12 +85,12 @@ def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, emit:
 def _death(code: int, job: ExportJob, log: Path) -> errors.ExportError:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     tail = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
-    memory = -code == signal.SIGKILL
+    advice = "the SDK or the model's own code ended it; try another lane, or the fp32 recipe, to see which step does it"
+    if -code == signal.SIGKILL:
+        advice = "if nobody killed it, memory ran out: close other programs, give --jobs 1, or export on a larger machine"
     return errors.ExportError(
         f"the process that exports {job.model_name} {how}",
         where=job.lane.id,
         seen=" | ".join(tail)[-400:],
-        next_step="this machine ran out of memory: close other programs or export on a larger one"
-        if memory
-        else "the SDK crashed; try another lane, or the fp32 recipe, to see which step does it",
+        next_step=advice,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import resource
 import sys
@@ -16,7 +17,8 @@ from edgedeploy import registry
 from edgedeploy.deploy.digest import content_sha256, entries_of
 from edgedeploy.domain.artifact import Artifact, Golden, TensorSpec
 from edgedeploy.domain.release import FileEntry
-from edgedeploy.errors import ExportError
+from edgedeploy.errors import ExportError, ModelError
+from edgedeploy.exporters.eager import run_eagerly
 from edgedeploy.exporters.signature import flatten_outputs
 from edgedeploy.ports import Emit, Exported, ExportRequest
 from edgedeploy.source import LoadedModel
@@ -39,21 +41,21 @@ def export(job: ExportJob, emit: Emit) -> Done:
     started = time.monotonic()
     folder = Path(job.folder)
     emit("importing torch")
-    import torch
+    importlib.import_module("torch")
 
     trace = Trace()
     trace.start()
     emit("loading the model")
     model = load(job)
-    dependencies = trace.stop(tuple(Path(job.project_root, name) for name in job.model.files))
     parameters = sum(p.numel() for p in model.module.parameters())
     for step in job.compress:
         emit(f"compressing: {step.use}")
         model = registry.compressor(step.use).compress(model, step.settings, emit)
     emit("running PyTorch on the golden inputs")
-    with torch.no_grad():
-        answers = [_forward(model, inputs, job) for inputs in model.golden_inputs]
+    answers = _answers(model, job)
+    dependencies = trace.stop(_named_files(job))
     exporter = registry.exporter(job.lane.exporter)
+    emit(f"importing the SDK of {exporter.name}")
     exported = exporter.export(model, ExportRequest(lane=job.lane, os=job.os, min_os=job.min_os, folder=str(folder)), emit)
     golden = _write_golden(folder, exported, model.golden_inputs, answers, job)
     entries = entries_of(folder / exported.entry)
@@ -79,15 +81,31 @@ def export(job: ExportJob, emit: Emit) -> Done:
     return Done(artifact=artifact, dependencies=dependencies)
 
 
-def _forward(model: LoadedModel, inputs: tuple[Tensor, ...], job: ExportJob) -> tuple[Tensor, ...]:
-    output = call_user(
+def _named_files(job: ExportJob) -> tuple[Path, ...]:
+    """Files the project file names: the source itself, and what the user says it depends on."""
+    place = job.model.source if job.model.source.endswith(".pt2") else job.model.source.rpartition(":")[0]
+    return tuple(Path(job.project_root, name) for name in (place, *job.model.files))
+
+
+def _answers(model: LoadedModel, job: ExportJob) -> list[tuple[Tensor, ...]]:
+    where = f"{job.project_file}: models.{job.model_name}.source"
+    outputs = call_user(
         "the model's forward raised on its own inputs",
-        lambda: model.module(*inputs),
+        lambda: run_eagerly(model.module, model.golden_inputs),
         root=model.user_root,
-        where=f"{job.project_file}: models.{job.model_name}.source",
+        where=where,
         next_step="check the shapes and dtypes of example_inputs and golden_inputs against what forward expects",
     )
-    return flatten_outputs(output)
+    answers = [flatten_outputs(output) for output in outputs]
+    for number, case in enumerate(answers):
+        for index, answer in enumerate(case):
+            if answer.numel() and (bool(answer.isnan().any()) or not bool(answer.isfinite().any())):
+                raise ModelError(
+                    f"PyTorch's own output {index} is NaN or infinite on golden input {number}",
+                    where=where,
+                    next_step="give golden_inputs on which the model works: nothing can be compared with NaN",
+                )
+    return answers
 
 
 def _write_golden(

@@ -8,10 +8,10 @@ import random
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from edgedeploy.domain.project import InputConfig
 from edgedeploy.errors import ConfigError, EdgedeployError, ModelError
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+T = TypeVar("T")
+
+
 def load(job: ExportJob) -> LoadedModel:
     """The job's model, in eval mode, with golden inputs, checked by one eager forward.
 
@@ -32,9 +35,11 @@ def load(job: ExportJob) -> LoadedModel:
         ConfigError: the source names something that is not there.
         ModelError: the user's code raises, or returns something else than a model.
     """
+    import numpy as np
     import torch
 
     random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the user's code may use the global generator
     torch.manual_seed(0)
     key = f"{job.project_file}: models.{job.model_name}.source"
     source = _source(job, key)
@@ -44,8 +49,8 @@ def load(job: ExportJob) -> LoadedModel:
     if not job.model.source.endswith(".pt2"):  # an exported program is in eval mode for good, and says so by raising
         module.eval()
     example = _inputs(source.example_inputs, "example_inputs", key)
-    golden = tuple(_inputs(item, "golden_inputs", key) for item in source.golden_inputs) or (example,)
-    calibration = tuple(_inputs(item, "calibration", key) for item in source.calibration) or golden
+    golden = _cases(source.golden_inputs, "golden_inputs", job, key) or (example,)
+    calibration = _cases(source.calibration, "calibration", job, key) or golden
     for item in golden:
         if [(t.shape, t.dtype) for t in item] != [(t.shape, t.dtype) for t in example]:
             raise ModelError(
@@ -65,6 +70,8 @@ def load(job: ExportJob) -> LoadedModel:
 
 def user_frame(error: BaseException, root: str) -> str:
     """``file:line: code`` of the innermost frame in the user's project; failing that, outside installed packages."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{error.filename.removeprefix(root).lstrip('/')}:{error.lineno}: `{(error.text or '').strip()}`"
     frames = traceback.extract_tb(error.__traceback__)
     installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
     own = Path(__file__).parents[1].as_posix()
@@ -76,13 +83,13 @@ def user_frame(error: BaseException, root: str) -> str:
     return ""
 
 
-def call_user(what: str, function: Callable[[], object], *, root: str, where: str, next_step: str) -> object:
+def call_user(what: str, function: Callable[[], T], *, root: str, where: str, next_step: str) -> T:
     """Call the user's code; whatever it raises becomes a ModelError that points at the user's line."""
     try:
         return function()
     except EdgedeployError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise ModelError(
             what,
             where=user_frame(error, root) or where,
@@ -128,13 +135,14 @@ def _source(job: ExportJob, key: str) -> ModelSource:
 
 def _import(job: ExportJob, place: str, key: str) -> ModuleType:
     root = Path(job.project_root)
-    sys.path.insert(0, str(root))
+    sys.path.append(str(root))  # last: a project's profile.py must not take the place of Python's own
     file = root / place
     if place.endswith(".py"):
         if not file.is_file():
             raise ConfigError(f"no file {place!r}", where=key, seen=str(file))
-        sys.path.insert(0, str(file.parent))
-        name = file.stem
+        sys.path.append(str(file.parent))
+        taken = file.stem in sys.modules or file.stem in sys.stdlib_module_names
+        name = f"edgedeploy_source_{file.stem}" if taken else file.stem
         spec = importlib.util.spec_from_file_location(name, file)
         if spec is None or spec.loader is None:
             raise ConfigError(f"{place!r} cannot be imported", where=key)
@@ -182,6 +190,17 @@ def _random_input(spec: InputConfig) -> Tensor:
     if dtype.is_floating_point:
         return torch.randn(spec.shape).to(dtype)
     return torch.randint(0, spec.below, spec.shape).to(dtype)
+
+
+def _cases(values: Iterable[object], field: str, job: ExportJob, key: str) -> tuple[tuple[Tensor, ...], ...]:
+    items = call_user(
+        f"`{field}` of the model source cannot be read",
+        lambda: list(values),
+        root=job.project_root,
+        where=key,
+        next_step=f"make `{field}` a list of tuples of tensors",
+    )
+    return tuple(_inputs(item, field, key) for item in items)
 
 
 def _inputs(value: object, field: str, key: str) -> tuple[Tensor, ...]:

@@ -49,10 +49,17 @@ class Trace:
             self._opened.add(path)
 
     def _hook(self, event: str, arguments: tuple[object, ...]) -> None:
-        if self._active and event == "open" and isinstance(arguments[0], str | bytes | os.PathLike):
-            mode = arguments[1]
-            if isinstance(mode, str) and not set(mode) & set("wax+"):
-                self._opened.add(os.fspath(arguments[0]) if not isinstance(arguments[0], bytes) else os.fsdecode(arguments[0]))
+        if not self._active or event != "open":
+            return
+        path, mode, flags = arguments
+        if not isinstance(path, str | bytes | os.PathLike):
+            return
+        if isinstance(mode, str):
+            reading = not set(mode) & set("wax+")
+        else:  # os.open has no mode, and flags
+            reading = isinstance(flags, int) and flags & os.O_ACCMODE == os.O_RDONLY
+        if reading:
+            self._opened.add(os.fsdecode(path))
 
 
 def _watch_safetensors(note: Callable[[str], None]) -> None:

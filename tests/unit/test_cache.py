@@ -100,7 +100,7 @@ def test_a_file_in_the_way_is_no_entry(cache: Cache) -> None:
     assert cache.find("exports", "key") is None
     with cache.scratch() as scratch:
         (scratch / "artifact").mkdir()
-        with pytest.raises(OSError, match="key"):
+        with pytest.raises(UsageError, match="the cache folder cannot be written"):
             cache.keep(scratch / "artifact", "exports", "key")
 
 
@@ -126,11 +126,47 @@ def test_two_processes_that_keep_the_same_key_agree_on_one_whole_entry(tmp_path:
 
 
 def test_a_record_is_replaced_and_leaves_no_half_file(cache: Cache) -> None:
-    assert cache.read("sources", "key") is None
-    cache.write("sources", "key", b"one")
-    cache.write("sources", "key", b"two")
-    assert cache.read("sources", "key") == b"two"
+    assert cache.read("sources", "key", dict[str, int]) is None
+    cache.write("sources", "key", b'{"a": 1}')
+    cache.write("sources", "key", b'{"a": 2}')
+    assert cache.read("sources", "key", dict[str, int]) == {"a": 2}
     assert [file.name for file in (cache.root / "sources").iterdir()] == ["key.json"]
+
+
+@pytest.mark.parametrize("damage", [b"", b'{"a": ', b'["another", "shape"]', b"\xff"])
+def test_a_damaged_record_is_none(cache: Cache, damage: bytes) -> None:
+    cache.write("sources", "key", damage)
+    assert cache.read("sources", "key", dict[str, int]) is None
+
+
+def test_a_dropped_entry_is_gone(cache: Cache) -> None:
+    with cache.scratch() as scratch:
+        (scratch / "artifact").mkdir()
+        kept = cache.keep(scratch / "artifact", "exports", "key")
+    cache.drop(kept)
+    cache.drop(kept)
+    assert cache.find("exports", "key") is None
+
+
+def test_a_log_starts_empty_each_time(cache: Cache) -> None:
+    log = cache.log("net-fp32")
+    log.write_text("from the last time")
+    assert cache.log("net-fp32") == log
+    assert log.read_bytes() == b""
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_uses_is_not(cache: Cache) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = cache.root / f"scratch-{dead.pid}-abc"
+    used = cache.root / f"scratch-{os.getppid()}-abc"
+    for folder in (left, used):
+        folder.mkdir(parents=True)
+        (folder / "half").write_text("")
+    with cache.scratch() as mine, cache.scratch():
+        assert mine.is_dir()
+        assert not left.exists()
+        assert (used / "half").is_file()
 
 
 def test_a_cache_that_cannot_be_made_is_told_with_the_way_out(tmp_path: Path) -> None:

@@ -56,6 +56,8 @@ def test_a_plug_in_is_found_beside_the_built_in_ones(site: Site, kind: str) -> N
     site.module("loud_plugin", PLUGIN)
     assert {"loud", "local", "ssh", "adb"} <= set(registry.names("transports"))
     assert registry.transport("loud").name == "loud"
+    assert registry.origin("transports", "loud") == "loud_plugin-1.0"
+    assert registry.origin("transports", "silent") == ""
     assert registry.transport("local").name == "local"
 
 
@@ -115,7 +117,7 @@ def test_the_first_on_the_path_wins(
     first.install("first", "[edgedeploy.exporters]\nsame = first:Exporter\n")
     monkeypatch.syspath_prepend(str(first.folder))
     registry._all_points.cache_clear()
-    assert registry._points("exporters")["same"].owner == "first"
+    assert registry._points("exporters")["same"].owner == "first-1.0"
 
 
 def test_an_unknown_name_is_told_with_the_nearest() -> None:
@@ -143,9 +145,9 @@ def test_a_broken_plug_in_is_told_with_its_distribution(site: Site, value: str, 
     with pytest.raises(MissingToolError, match="the exporter 'half' cannot be loaded") as caught:
         registry.exporter("half")
     assert caught.value.exit_code == 3
-    assert caught.value.where == f"entry point {value} of half_plugin"
+    assert caught.value.where == f"entry point {value} of half_plugin-1.0"
     assert caught.value.seen.startswith(seen)
-    assert "half_plugin" in caught.value.next_step
+    assert caught.value.next_step.endswith(" half_plugin")
 
 
 def test_folders_of_target_packs(site: Site) -> None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from edgedeploy.deploy.digest import content_sha256, entries_of
-from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
+from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
-from edgedeploy.errors import DeviceRunError, DeviceStorageError
-from edgedeploy.transports.local import LocalTransport
+from edgedeploy.errors import DeviceRunError, DeviceStorageError, UsageError
+from edgedeploy.ports import ByteProgress
+from edgedeploy.transports.local import LocalConnection, LocalTransport
 
 
 def store(workdir: Path, project: str = "demo") -> Store:
@@ -69,14 +71,93 @@ def test_more_than_nine_releases_count_as_numbers(tmp_path: Path) -> None:
         assert device.activate(manifest(file)) == number
 
 
+class BadCable(LocalConnection):
+    """Turns the first byte of every file that is sent."""
+
+    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
+        super().send(local, remote, progress=progress)
+        content = Path(remote).read_bytes()
+        Path(remote).write_bytes(bytes([content[0] ^ 1]) + content[1:])
+
+
 def test_damage_on_the_way_is_found_before_the_file_counts(tmp_path: Path) -> None:
     file = local(tmp_path, "x", b"good")
-    Path(file.local).write_bytes(b"evil")
-    device = store(tmp_path / "d")
+    device = Store(BadCable("here"), device="here", workdir=str(tmp_path / "d"), project="demo")
     with pytest.raises(DeviceRunError, match="arrived damaged"):
         device.receive(file, progress=lambda _: None)
     assert device.missing((file.entry,)) == {file.entry.sha256}
     assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_a_file_that_changed_here_is_not_blamed_on_the_cable(tmp_path: Path) -> None:
+    file = local(tmp_path, "x", b"good")
+    Path(file.local).write_bytes(b"evil")
+    device = store(tmp_path / "d")
+    with pytest.raises(UsageError, match="not what it was"):
+        device.receive(file, progress=lambda _: None)
+    assert device.missing((file.entry,)) == {file.entry.sha256}
+    assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def deployed(tmp_path: Path, content: bytes) -> tuple[Store, LocalFile, Path]:
+    file = local(tmp_path, "model.pte", content)
+    device = store(tmp_path / "d")
+    device.receive(file, progress=lambda _: None)
+    device.activate(manifest(file))
+    blob = tmp_path / "d/blobs" / file.entry.sha256
+    blob.chmod(0o755)
+    return store(tmp_path / "d"), file, blob
+
+
+def test_a_blob_that_was_cut_short_counts_as_missing(tmp_path: Path) -> None:
+    device, file, blob = deployed(tmp_path, b"weights")
+    blob.write_bytes(b"weig")
+    assert device.missing((file.entry,)) == {file.entry.sha256}
+    assert not blob.exists()
+
+
+def test_a_flipped_bit_is_found_by_hashing_and_removed(tmp_path: Path) -> None:
+    device, file, blob = deployed(tmp_path, b"weights")
+    assert device.damaged((file.entry,)) == frozenset()
+    blob.write_bytes(b"weighty")
+    assert device.damaged((file.entry,)) == {file.entry.sha256}
+    assert device.missing((file.entry,)) == {file.entry.sha256}
+
+
+def test_a_link_that_was_removed_is_mended_by_a_new_release(tmp_path: Path) -> None:
+    device, file, _ = deployed(tmp_path, b"weights")
+    (tmp_path / "d/projects/demo/current/model.pte").unlink()
+    assert device.activate(manifest(file)) == 2
+    assert (tmp_path / "d/projects/demo/current/model.pte").read_bytes() == b"weights"
+
+
+def test_a_manifest_that_was_removed_does_not_block_the_next_push(tmp_path: Path) -> None:
+    _, file, _ = deployed(tmp_path, b"weights")
+    (tmp_path / "d/projects/demo/current/manifest.json").unlink()
+    assert store(tmp_path / "d").activate(manifest(file)) == 2
+
+
+def test_many_at_once_never_mix_their_files_or_lose_the_switch(tmp_path: Path) -> None:
+    files = [local(tmp_path, f"f{i}", bytes([i])) for i in range(8)]
+
+    def push(file: LocalFile) -> int:
+        while True:
+            device = store(tmp_path / "d")
+            device.receive(file, progress=lambda _: None)
+            before = device.state.manifest.files if device.state.manifest else ()
+            merged = Manifest(schema=MANIFEST_SCHEMA, project="demo", files=tuple(sorted({*before, file.entry})))
+            try:
+                return device.activate(merged)
+            except ReleaseMovedError:
+                continue
+
+    with ThreadPoolExecutor(8) as pool:
+        releases = list(pool.map(push, files))
+    assert len(set(releases)) == 8
+    for file, release in zip(files, releases, strict=True):
+        assert (tmp_path / f"d/projects/demo/releases/{release}" / file.entry.path).exists()
+    names = {item.name for item in (tmp_path / "d/projects/demo").iterdir()}
+    assert names == {"current", "releases"}
 
 
 def test_a_damaged_manifest_on_the_device_is_replaced(tmp_path: Path) -> None:

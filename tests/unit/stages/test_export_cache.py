@@ -38,6 +38,7 @@ class Desk(Workers):
         self.cache = Cache(folder / "cache")
         self.heard = Heard()
         self.jobs: list[ExportJob] = []
+        self.more: list[Path] = []
         self.fails: Exception | None = None
         self.toolchain = {"torch": "2.13.0"}
         self.distributions = {"pytest": importlib.metadata.version("pytest")}
@@ -53,7 +54,7 @@ class Desk(Workers):
             Path(job.folder, "half").write_text("")
             raise self.fails
         made = artifact(Path(job.folder), planned(job.model_name, lane=job.lane), content=self.source.read_bytes())
-        files = {str(self.source): file_sha256(self.source)}
+        files = {str(file.resolve()): file_sha256(file) for file in (self.source, *self.more)}
         return Done(artifact=made, dependencies=Dependencies(files=files, distributions=self.distributions))
 
     def export(self, run: PlannedRun | None = None, **target_changes: object) -> Prepared:
@@ -225,6 +226,25 @@ def test_a_damaged_artifact_is_told_with_its_file(desk: Desk, tmp_path: Path) ->
         read_artifact(tmp_path)
 
 
-def test_the_order_in_which_files_were_read_does_not_matter(desk: Desk) -> None:
-    a, b = Dependencies(files={"a": "1", "b": "2"}, distributions={}), Dependencies(files={"b": "2", "a": "1"}, distributions={})
-    assert stage._export_key(planned(), target(), a) == stage._export_key(planned(), target(), b)
+def test_two_files_that_were_swapped_are_not_the_same_files(desk: Desk) -> None:
+    one, two = desk.root / "one.bin", desk.root / "two.bin"
+    desk.more = [one, two]
+    one.write_text("1")
+    two.write_text("2")
+    first = desk.export()
+    one.write_text("2")
+    two.write_text("1")
+    assert desk.cached() is None
+    assert desk.export().folder != first.folder
+
+
+@pytest.mark.parametrize("name", ["artifact.json", "model.pte", "golden/input_0.bin", "golden/reference_0.bin"])
+def test_an_entry_that_was_cut_short_is_made_again(desk: Desk, name: str) -> None:
+    first = desk.export()
+    file = Path(first.folder, name)
+    file.write_bytes(file.read_bytes()[:-1])
+    assert desk.cached() is None
+    second = desk.export()
+    assert not second.cached
+    assert Path(second.folder, "model.pte").read_bytes() == b"one"
+    assert read_artifact(Path(second.folder)) == second.artifact

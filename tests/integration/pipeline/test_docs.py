@@ -1,0 +1,207 @@
+"""What README.md and docs/ say is so: commands run, configuration is accepted, links lead somewhere.
+
+A line of a shell block that starts with ``edgedeploy`` is run, on the devices its page is about; any other line has to be listed
+in ``NOT_RUN``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from integration.pipeline.command import Run
+from integration.pipeline.test_real_transports import PIXEL, board_keys, write_lab
+from standins.board import SshBoard
+from standins.phone import Phone
+
+from edgedeploy.config.lab import read_lab
+from edgedeploy.config.project import read_project
+from edgedeploy.lab import Lab
+from edgedeploy.pipeline import Pipeline
+
+ROOT = Path(__file__).parents[3]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+# Lines of shell blocks that are no command of edgedeploy's, and why they are not run here.
+NOT_RUN = {
+    "make demo": "installs gigabytes",
+    "make test": "is what runs this",
+    "pip install 'edgedeploy[all]'": "needs a published package",
+}
+
+MYBOARD = """\
+name = "myboard"
+title = "My board"
+os = "linux"
+abi = "linux-aarch64"
+transports = ["ssh"]
+workdir = "~/edgedeploy"
+lanes = [{ exporter = "tflite", backend = "xnnpack", precision = "fp32" }]
+"""
+
+
+@dataclass(frozen=True)
+class Block:
+    """A fenced block of a page."""
+
+    page: str
+    language: str
+    text: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Without comments, blank lines and continuations."""
+        joined = self.text.replace("\\\n", " ")
+        return [line for line in (re.sub(r"(^|\s)#\s.*", "", line).strip() for line in joined.splitlines()) if line]
+
+
+def _blocks() -> list[Block]:
+    found = []
+    for page in PAGES:
+        for match in re.finditer(r"^```([a-z]*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
+            found.append(Block(str(page.relative_to(ROOT)), match[1], match[2]))
+    return found
+
+
+BLOCKS = _blocks()
+SHELL = [block for block in BLOCKS if block.language in {"sh", "bash", "console", "shell"}]
+
+
+def lines_of(page: str) -> list[str]:
+    return [line for block in SHELL if block.page == page for line in block.lines]
+
+
+def is_for_a_phone(line: str) -> bool:
+    return line.startswith("edgedeploy") and "pixel8" in line
+
+
+def execute(lines: list[str], run: Run, start: Path) -> Path:
+    """Run lines one after the other as a shell would: ``cd`` and ``>`` are understood. Returns the folder it ends in."""
+    here = start
+    for line in lines:
+        words = shlex.split(line)
+        if words[0] == "cd":
+            here = here / words[1]
+        elif words[0] == "edgedeploy":
+            words, output = (words[:-2], words[-1]) if words[-2] == ">" else (words, None)
+            done = run(*words[1:], cwd=here)
+            assert done.exit_code == 0, f"{line}\n{done.stdout}\n{done.stderr}"
+            if output:
+                (here / output).write_text(done.stdout)
+        else:
+            assert line in NOT_RUN, line
+    return here
+
+
+def test_every_line_of_a_shell_block_is_run_or_listed() -> None:
+    pages_run = {"README.md", "docs/phones.md", "docs/boards.md", "docs/ci.md", "docs/plugins.md"}
+    for block in SHELL:
+        for line in block.lines:
+            if line.startswith("edgedeploy"):
+                assert block.page in pages_run, f"{block.page}: {line}: add a test that runs the commands of this page"
+            else:
+                assert line in NOT_RUN or line.startswith("cd "), f"{block.page}: {line}"
+    written = {line for block in SHELL for line in block.lines}
+    assert set(NOT_RUN) <= written, "listed, and no longer written anywhere"
+    assert not [block.page for block in BLOCKS if not block.language and "edgedeploy " in block.text]
+    makefile = (ROOT / "Makefile").read_text()
+    for line in NOT_RUN:
+        if line.startswith("make "):
+            assert f"\n{line.removeprefix('make ')}:" in makefile
+
+
+@pytest.mark.sdk
+def test_the_readme_from_doctor_to_report(run: Run, tmp_path: Path) -> None:
+    lines = [line for line in lines_of("README.md") if not is_for_a_phone(line)]
+    assert len([line for line in lines if line.startswith("edgedeploy")]) >= 5
+    ended_in = execute(lines, run, tmp_path)
+    assert (ended_in / "edgedeploy-report.html").is_file()
+
+
+@pytest.mark.sdk
+@pytest.mark.standin
+def test_commands_for_a_phone(run: Run, project: Path, phone_factory: Callable[..., Phone]) -> None:
+    phone_factory(arch="arm64", identity=PIXEL)
+    lines = [line for line in lines_of("README.md") if is_for_a_phone(line)] + lines_of("docs/phones.md")
+    assert len(lines) >= 4
+    execute(lines, run, project)
+
+
+@pytest.mark.sdk
+@pytest.mark.standin
+def test_commands_for_a_board(run: Run, project: Path, pi_board: SshBoard) -> None:
+    write_lab(project, "kitchen-pi", "raspberry-pi-5", **board_keys(pi_board, Path.home()))
+    lines = lines_of("docs/boards.md")
+    assert len(lines) >= 2
+    execute(lines, run, project)
+
+
+@pytest.mark.sdk
+def test_commands_for_ci(run: Run, project: Path, tmp_path: Path) -> None:
+    lines = lines_of("docs/ci.md")
+    assert lines[0].startswith("edgedeploy export ")
+    # Exported in the project, everything else on a machine that has the bundle only.
+    execute([lines[0].replace(" dist", f" {tmp_path / 'dist'}")], run, project)
+    execute(lines[1:], run, tmp_path)
+    assert "<testsuite" in (tmp_path / "results.xml").read_text()
+    assert "edgedeploy.push/1" in (tmp_path / "result.json").read_text()
+
+
+def test_commands_for_plug_ins(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets/myboard.toml").write_text(MYBOARD)
+    lines = lines_of("docs/plugins.md")
+    assert lines
+    execute(lines, run, tmp_path)
+
+
+TOML = [pytest.param(block, id=f"{block.page}-{number}") for number, block in enumerate(b for b in BLOCKS if b.language == "toml")]
+
+
+@pytest.mark.parametrize("block", TOML)
+def test_toml_blocks_are_accepted(block: Block, tmp_path: Path) -> None:
+    data = tomllib.loads(block.text)
+    if "devices" in data:
+        # Keys that are commented out are shown to be used: they are read, too.
+        uncommented = re.sub(r"^# (?=[a-z]+ = )", "", block.text, flags=re.MULTILINE)
+        for text in (block.text, uncommented):
+            file = tmp_path / "lab.toml"
+            file.write_text(text)
+            assert read_lab(file, Lab(None).targets)
+        return
+    file = tmp_path / "edgedeploy.toml"
+    file.write_text(block.text if "name" in data else f'name = "x"\nmodels = {{}}\n{block.text}')
+    project = read_project(file)
+    for model in project.models.values():
+        for name in (model.source.partition(":")[0], *model.files):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_text("")
+    if project.deploy:
+        pipeline = Pipeline.load(file)
+        for target in {name for deploy in project.deploy for name in deploy.targets}:
+            assert pipeline.plan(target).runs
+
+
+def test_python_blocks_are_python() -> None:
+    found = [block for block in BLOCKS if block.language == "python"]
+    assert found
+    for block in found:
+        compile(block.text, block.page, "exec")
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(page.relative_to(ROOT))) for page in PAGES])
+def test_relative_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    for address in re.findall(r"\]\(([^)\s]+)\)", text):
+        if not re.match(r"[a-z]+:", address):
+            place, _, anchor = address.partition("#")
+            file = (page.parent / place) if place else page
+            assert file.exists(), address
+            if anchor:
+                headings = re.findall(r"^#+ (.*)$", file.read_text(), re.MULTILINE)
+                assert anchor in {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}, address
