@@ -1,6 +1,8 @@
 # edgedeploy's own Makefile. `make demo` and `make test` start from nothing but Python 3.11+ and make.
 PYTHON ?= python3
 VENV   ?= .venv
+# Test files at once.
+TEST_JOBS ?= auto
 BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
@@ -38,7 +40,7 @@ demo: $(VENV)/.demo
 
 test: $(VENV)/.test
 	scripts/install-test-tools
-	EDGEDEPLOY_REQUIRE_STANDINS=1 $(BIN)/python -m pytest -m "not hardware"
+	EDGEDEPLOY_REQUIRE_STANDINS=1 $(BIN)/python -m pytest -m "not hardware" -n $(TEST_JOBS) --dist loadfile
 
 test-hardware: $(VENV)/.test
 	TARGET="$(TARGET)" $(BIN)/python -m pytest -m hardware tests/hardware

@@ -12,7 +12,7 @@ import subprocess
 import termios
 from collections.abc import Callable, Sequence
 
-from edgedeploy.transports.timed_process import Ended, ProcessTimeoutError, Started, kill_group
+from edgedeploy.transports.timed_process import Ended, ProcessTimeoutError, Started, kill_group, unwatched
 
 _READ_BYTES = 1 << 16
 _ROWS, _COLUMNS = 24, 16_384  # so wide that adb never shortens a path in the middle
@@ -33,7 +33,7 @@ def complaint(painted: bytes) -> str:
     return "\n".join(line for line in lines if line.strip() and not _PROGRESS_LINE.match(line))
 
 
-def run_copy(argv: Sequence[str], *, stall_s: float, on_percent: Callable[[int], None], started: Started) -> Ended:
+def run_copy(argv: Sequence[str], *, stall_s: float, on_percent: Callable[[int], None], started: Started = unwatched) -> Ended:
     """Run ``adb push`` or ``adb pull`` to its end, however long that takes while it moves; ``stdout`` is all it said.
 
     Raises:

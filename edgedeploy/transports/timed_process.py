@@ -34,8 +34,8 @@ Started = Callable[[subprocess.Popen[bytes]], None]
 Aborted = Callable[[bytes], None]
 
 
-def _unwatched(_process: subprocess.Popen[bytes]) -> None:
-    pass
+def unwatched(_process: subprocess.Popen[bytes]) -> None:
+    """Take no interest in a process."""
 
 
 def _unheard(_stderr: bytes) -> None:
@@ -47,7 +47,7 @@ def run_process(
     *,
     timeout_s: float,
     stdin: bytes = b"",
-    started: Started = _unwatched,
+    started: Started = unwatched,
     aborted: Aborted = _unheard,
 ) -> Ended:
     """Run ``argv`` in a session of its own and wait.

@@ -49,8 +49,11 @@ measure = { processes = 2, warmup_iterations = 1, iterations = 3, threads = 1, c
 
 @pytest.fixture(scope="session")
 def cache_home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One cache for the session, so that each lane is exported and each runner built once."""
-    return tmp_path_factory.mktemp("cache")
+    """One cache for the session and all its workers, so that each runner is built once."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared-cache"
+    shared.mkdir(exist_ok=True)
+    return shared
 
 
 @pytest.fixture

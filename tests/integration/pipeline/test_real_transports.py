@@ -146,8 +146,7 @@ def test_ctrl_c_ends_all_devices_at_once_and_what_runs_on_them(
     run: Run, project: Path, phone_factory: PhoneFactory, adb_server: AdbServer, cache_home: Path
 ) -> None:
     phones = [
-        phone_factory(arch="arm64", identity=PhoneIdentity(**{**vars(PIXEL), "serialno": f"SHIBA{number}"}))
-        for number in (1, 2)
+        phone_factory(arch="arm64", identity=PhoneIdentity(**{**vars(PIXEL), "serialno": f"SHIBA{number}"})) for number in (1, 2)
     ]
     run("export", "--target", "pixel8", cwd=project)
     file = project / "edgedeploy.toml"
