@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import msgspec
 
 from edgedeploy import __version__
 from edgedeploy.deploy.digest import file_sha256
+from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import Abi, Target
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.stages.deliver import Ready
-from edgedeploy.stages.export import Prepared, read_artifact
+from edgedeploy.stages.export import ARTIFACT_FILE, Prepared, read_artifact
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stages.verify import HostVerification
 
 BUNDLE_SCHEMA = "edgedeploy.bundle/1"
 BUNDLE_FILE = "bundle.json"
+_NAMED = 5  # files of somebody else that are named
 
 
 class BundledRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,36 +48,63 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
     runs: tuple[BundledRun, ...]
 
 
+def check_output(folder: Path) -> None:
+    """Whether a bundle may be written into ``folder``: it is new, empty, or holds a bundle and nothing else. Makes nothing.
+
+    Raises:
+        UsageError: it holds something that would be lost, which is named, or nothing can be made there.
+    """
+    if not folder.exists():
+        nearest = next(place for place in folder.absolute().parents if place.exists())
+        if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
+            raise UsageError("the output folder cannot be made", where=str(folder), seen=f"{nearest} is no writable folder")
+        return
+    try:
+        if folder.is_dir() and not any(folder.iterdir()):
+            return
+        foreign = sorted(_present(folder) - _accounted(folder))
+    except (OSError, ConfigError, msgspec.DecodeError):
+        raise UsageError(
+            "the output folder holds something that is not a bundle", where=str(folder), next_step="give a new folder"
+        ) from None
+    if foreign:
+        raise UsageError(
+            "the output folder holds what is not part of the bundle in it, and would be lost",
+            where=str(folder),
+            seen=", ".join(foreign[:_NAMED]) + (f" and {len(foreign) - _NAMED} more" if len(foreign) > _NAMED else ""),
+            next_step="move it away, or give a new folder",
+        )
+
+
 def write_bundle(folder: Path, project: str, target: Target, ready: Sequence[Ready]) -> None:
     """Write artifacts and ``bundle.json`` into ``folder``, which is made, or is empty, or holds a bundle that is replaced.
 
     Raises:
         UsageError: the folder holds something else, or cannot be written.
     """
-    if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / BUNDLE_FILE).is_file())):
-        raise UsageError(
-            "the output folder holds something that is not a bundle", where=str(folder), next_step="give a new folder"
-        )
-    new = folder.with_name(f".{folder.name}.new")
+    check_output(folder)
+    place = folder.resolve()  # the folder that a link means, not the link
     try:
-        shutil.rmtree(new, ignore_errors=True)
-        for item in ready:
-            shutil.copytree(item.prepared.folder, new / item.prepared.run.folder)
-        bundle = Bundle(
-            schema=BUNDLE_SCHEMA,
-            edgedeploy=__version__,
-            project=project,
-            target=target,
-            runs=tuple(_bundled(item, new) for item in ready),
-        )
-        (new / BUNDLE_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(bundle)))
-        if folder.exists():
-            shutil.rmtree(folder)
-        new.rename(folder)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=place.parent))
+        try:
+            new = work / "new"
+            new.mkdir()  # mkdtemp's own folder is closed to others
+            for item in ready:
+                _copy_artifact(item.prepared, new / item.prepared.run.folder)
+            bundle = Bundle(
+                schema=BUNDLE_SCHEMA,
+                edgedeploy=__version__,
+                project=project,
+                target=target,
+                runs=tuple(_bundled(item, new) for item in ready),
+            )
+            (new / BUNDLE_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(bundle)))
+            _exchange(place, new, work / "old")
+        finally:
+            shutil.rmtree(work, ignore_errors=True)
     except OSError as error:
         raise UsageError("the output folder cannot be written", where=str(folder), seen=error.strerror or str(error)) from None
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
 
 
 def read_bundle(folder: Path) -> tuple[Bundle, tuple[Ready, ...]]:
@@ -95,6 +126,51 @@ def read_bundle(folder: Path) -> tuple[Bundle, tuple[Ready, ...]]:
     if bundle.schema != BUNDLE_SCHEMA:
         raise ConfigError("a bundle of another version", where=str(file), seen=bundle.schema, next_step="export it again")
     return bundle, tuple(_ready(folder, item) for item in bundle.runs)
+
+
+def _exchange(folder: Path, new: Path, old: Path) -> None:
+    """Put ``new`` where ``folder`` is, and that to ``old``. On a failure the old one is back; a kill leaves both on the disk."""
+    try:
+        if folder.exists():
+            folder.rename(old)
+        new.rename(folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            old.rename(folder)
+        raise
+
+
+def _copy_artifact(prepared: Prepared, place: Path) -> None:
+    for name in _artifact_files(prepared.artifact):
+        (place / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy2(Path(prepared.folder) / name, place / name)
+
+
+def _artifact_files(artifact: Artifact) -> tuple[str, ...]:
+    entries = (*artifact.files, *artifact.golden.inputs, *artifact.golden.references)
+    return (ARTIFACT_FILE, *(entry.path for entry in entries))
+
+
+def _present(folder: Path) -> set[str]:
+    """Every file, link and folder below, relative to ``folder``; links are not followed."""
+    return {
+        (Path(place) / name).relative_to(folder).as_posix()
+        for place, folders, files in os.walk(folder)
+        for name in (*folders, *files)
+    }
+
+
+def _accounted(folder: Path) -> set[str]:
+    """What the bundle in ``folder`` consists of: its files, and the folders they are in."""
+    bundle = msgspec.json.decode((folder / BUNDLE_FILE).read_bytes(), type=Bundle)
+    if bundle.schema != BUNDLE_SCHEMA:
+        raise ConfigError("a bundle of another version", where=str(folder), seen=bundle.schema)
+    files = {PurePosixPath(BUNDLE_FILE)}
+    for item in bundle.runs:
+        files |= {PurePosixPath(item.run.folder, name) for name in _artifact_files(read_artifact(folder / item.run.folder))}
+        if item.runner is not None:
+            files |= {PurePosixPath(file.local) for file in item.runner.files}
+    return {str(place) for file in files for place in (file, *file.parents)}
 
 
 def _bundled(item: Ready, folder: Path) -> BundledRun:

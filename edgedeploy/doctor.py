@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import re
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -278,9 +278,15 @@ def _ndk() -> Found:
 
 
 def _writable(folder: Path) -> Found:
-    """Whether the folder is writable, or can be made; nothing is made."""
-    nearest = next(place for place in (folder, *folder.parents) if place.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK | os.X_OK):
-        raise MissingToolError("not writable", seen=str(nearest), next_step=f"make {nearest} writable")
+    """Whether the folder is writable, or can be made; nothing stays."""
+    nearest = folder
+    try:
+        nearest = next(place for place in (folder, *folder.parents) if place.exists())
+        # Permissions do not tell: /proc and a read-only disk are writable for root, and nothing can be made there.
+        with tempfile.TemporaryDirectory(prefix=".edgedeploy-", dir=nearest):
+            pass
+    except OSError as error:
+        seen = f"{nearest}: {error.strerror}"
+        raise MissingToolError("not writable", seen=seen, next_step=f"make {nearest} writable") from None
     free = shutil.disk_usage(nearest).free
     return Found(f"{folder}, {free / 1e9:.1f} GB free")

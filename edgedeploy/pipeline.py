@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgedeploy import __version__
-from edgedeploy.bundle import Bundle, read_bundle, write_bundle
+from edgedeploy.bundle import Bundle, check_output, read_bundle, write_bundle
 from edgedeploy.cache import Cache
-from edgedeploy.config.project import find_project_file, read_project
-from edgedeploy.domain.events import Event, Sink, ignore
+from edgedeploy.config.project import check_targets, find_project_file, read_project
+from edgedeploy.domain.events import Event, Note, Sink, ignore
 from edgedeploy.domain.project import Project
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.target import Lane, Target
@@ -85,7 +85,9 @@ class Pipeline:
             ConfigError: a file says something that is not allowed; with file and key.
         """
         file = find_project_file(Path(path))
-        return cls(project=read_project(file), project_file=file, lab=Lab(file.parent), cache=cache or Cache())
+        project, lab = read_project(file), Lab(file.parent)
+        check_targets(project, file, lab.target_files)
+        return cls(project=project, project_file=file, lab=lab, cache=cache or Cache())
 
     def plan(self, target: str, *, models: Sequence[str] = ()) -> PlanReport:
         """What :meth:`push` would do. Converts nothing, touches no device."""
@@ -121,7 +123,10 @@ class Pipeline:
             MissingToolError: an SDK is not installed.
         """
         kind = self.lab.target(target)
-        ready, failed = self._prepare(self._runs(kind, models), kind, jobs, _one_at_a_time(sink))
+        runs = self._runs(kind, models)
+        if output is not None:
+            check_output(output)  # before the minutes that exporting takes
+        ready, failed = self._prepare(runs, kind, jobs, _one_at_a_time(sink))
         if output is not None and not failed:
             write_bundle(output, self.project.name, kind, [self._with_runner(item, kind, sink) for item in ready])
         done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
@@ -150,6 +155,7 @@ class Pipeline:
         sink = _one_at_a_time(sink)
         kind = self.lab.target(target)
         runs = self._runs(kind, models)
+        _tell_broken(self.lab, sink)
         units = select(kind, devices, self.lab.devices, self.lab.targets)
         results = self.results()  # opened first: minutes of work need a place to go to
         ready, failed = self._prepare(runs, kind, jobs, sink)
@@ -216,10 +222,12 @@ def push_bundle(
     """
     bundle, ready = read_bundle(folder)
     lab = Lab(Path.cwd())
+    sink = _one_at_a_time(sink)
+    _tell_broken(lab, sink)
     units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
     delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure)
     results = bundle_results(bundle)
-    runs = deliver(delivery, units, cache or Cache(), _one_at_a_time(sink), keep=results.add)
+    runs = deliver(delivery, units, cache or Cache(), sink, keep=results.add)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
 
 
@@ -228,6 +236,12 @@ def bundle_results(bundle: Bundle) -> ResultStore:
     from edgedeploy.results.store import ResultStore
 
     return ResultStore.open(default_url(state_folder() / "bundles", bundle.project))
+
+
+def _tell_broken(lab: Lab, sink: Sink) -> None:
+    """Say which target files are not used; the one that was asked for is not among them."""
+    for error in lab.broken:
+        sink(Note(text=f"{error.where}: {error.what}; this target is left out", level="warning"))
 
 
 def _one_at_a_time(sink: Sink) -> Sink:

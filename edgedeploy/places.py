@@ -8,12 +8,21 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from edgedeploy.errors import UsageError
+
 
 def _place(variable: str, default: str) -> Path:
     given = os.environ.get(variable, "")
     # The specification says to ignore a relative path.
-    base = Path(given) if os.path.isabs(given) else Path.home() / default  # noqa: PTH117 - an empty string is a path too
+    base = Path(given) if os.path.isabs(given) else _home(variable) / default  # noqa: PTH117 - an empty string is a path too
     return base / "edgedeploy"
+
+
+def _home(variable: str) -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:  # neither $HOME nor an entry in the password database, as in some containers
+        raise UsageError("this user has no home folder", next_step=f"set HOME, or {variable} to an absolute path") from None
 
 
 def config_folder() -> Path:

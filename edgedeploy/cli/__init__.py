@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import importlib
-import os
 import sys
-from typing import NamedTuple
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import click
 
 from edgedeploy import __version__
-from edgedeploy.errors import EdgedeployError
-
-INTERRUPTED_EXIT_CODE = 130
-BUG_EXIT_CODE = 70
+from edgedeploy.cli import failure
+from edgedeploy.cli.interrupts import Interrupts
+from edgedeploy.cli.output import READER_GONE_EXIT_CODE, OutputFailedError, give_up_writing, watched, write_any_text
+from edgedeploy.errors import EdgedeployError, UsageError
 
 
 class Verb(NamedTuple):
@@ -59,6 +59,18 @@ class LazyGroup(click.Group):
             ctx.fail(f"no command {args[0]!r}; {did_you_mean(args[0], VERBS)}")
         return super().resolve_command(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """As click does; ``--help`` and ``--version`` already write here."""
+        with watched():
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, and tell a failing output from a failing verb."""
+        with watched():
+            return super().invoke(ctx)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of verbs, without importing any."""
         with formatter.section("Commands"):
@@ -82,53 +94,29 @@ def cli() -> None:
 
 def main() -> None:
     """Entry point: runs a verb, and turns whatever goes wrong into one message and an exit code."""
-    try:
-        code = cli.main(prog_name="edgedeploy", standalone_mode=False)
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.Abort):
-        click.echo("\ninterrupted; nothing half-done was left behind", err=True)
-        code = INTERRUPTED_EXIT_CODE
-    except EdgedeployError as error:
-        _show(error)
-        code = error.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
-    except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a message
-        code = _confess(error)
-    sys.exit(code)
+    write_any_text()
+    with Interrupts() as interrupts:
+        try:
+            code = cli.main(prog_name="edgedeploy", standalone_mode=False)
+        except click.ClickException as error:
+            code = failure.of_usage(error).tell()
+        except (KeyboardInterrupt, click.Abort):
+            code = failure.of_interrupt(interrupts.exit_code, interrupts.how).tell()
+        except EdgedeployError as error:
+            code = failure.of_error(error).tell()
+        except OutputFailedError as error:
+            code = _without_output(error)
+        except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a message
+            code = failure.of_bug(error).tell()
+        sys.exit(code)
 
 
-def _show(error: EdgedeployError) -> None:
-    """The failure for people on stderr; with ``--json`` also as the one document on stdout."""
-    if "--json" in sys.argv:
-        import msgspec
-
-        document = {
-            "schema": "edgedeploy.error/1",
-            "kind": type(error).__name__,
-            "exit_code": error.exit_code,
-            "retryable": error.retryable,
-            "what": error.what,
-            "where": error.where,
-            "seen": error.seen,
-            "next_step": error.next_step,
-        }
-        click.echo(msgspec.json.encode(document))
-    click.echo(f"{click.style('error', fg='red', bold=True)}: {error}", err=True)
-
-
-def _confess(error: Exception) -> int:
-    import tempfile
-    import traceback
-
-    text = "".join(traceback.format_exception(error))
-    if os.environ.get("EDGEDEPLOY_DEBUG"):
-        click.echo(text, err=True)
-    with tempfile.NamedTemporaryFile("w", prefix="edgedeploy-bug-", suffix=".txt", delete=False) as file:
-        file.write(f"edgedeploy {__version__}\n{sys.argv}\n{text}")
-    click.echo(f"error: a bug of edgedeploy: {type(error).__name__}: {error}", err=True)
-    click.echo(f"  next: please report it with {file.name}", err=True)
-    return BUG_EXIT_CODE
+def _without_output(error: OutputFailedError) -> int:
+    if error.reader_gone:
+        give_up_writing()
+        return READER_GONE_EXIT_CODE
+    failed = UsageError("the output cannot be written", seen=error.seen)
+    with suppress(OSError):
+        click.echo(f"{click.style('error', fg='red', bold=True)}: {failed}", err=True)
+    give_up_writing()
+    return failed.exit_code

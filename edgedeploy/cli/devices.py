@@ -33,11 +33,12 @@ def devices(*, probe: bool, as_json: bool) -> None:
     lab = Lab(root)
     inventory = take_inventory(lab.devices, lab.targets, registry.names("transports"))
     facts = {device: _facts(device, lab) for device in inventory.devices} if probe else {}
+    trouble = (*inventory.trouble, *lab.broken)
     if as_json:
         import msgspec
 
         rows = [{"device": device, "facts": facts.get(device)} for device in inventory.devices]
-        document = {"schema": "edgedeploy.devices/1", "devices": rows, "trouble": [str(t) for t in inventory.trouble]}
+        document = {"schema": "edgedeploy.devices/1", "devices": rows, "trouble": [str(t) for t in trouble]}
         click.echo(msgspec.json.format(msgspec.json.encode(document)))
         return
     for device in inventory.devices:
@@ -49,8 +50,8 @@ def devices(*, probe: bool, as_json: bool) -> None:
         if found is not None:
             for line in _lines(found):
                 click.echo(f"    {line}")
-    for trouble in inventory.trouble:
-        click.echo(f"warning: {trouble}", err=True)
+    for error in trouble:
+        click.echo(f"warning: {error}", err=True)
 
 
 def _facts(device: Device, lab: Lab) -> DeviceFacts | None:

@@ -58,10 +58,10 @@ def _bars() -> Iterator[Sink]:
     from rich.progress import Progress as Bars
 
     columns = (
-        TextColumn("[bold]{task.fields[stage]:<8}"),
-        TextColumn("{task.fields[subject]}"),
+        TextColumn("{task.fields[stage]:<8}", style="bold", markup=False),
+        TextColumn("{task.fields[subject]}", markup=False),
         BarColumn(bar_width=24),
-        TextColumn("{task.fields[text]}"),
+        TextColumn("{task.fields[text]}", markup=False),
         TimeElapsedColumn(),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
@@ -88,7 +88,7 @@ class _Bars:
             case Finished():
                 self._end(event)
             case Note():
-                self._bars.console.print(f"[yellow]{event.level}[/]: ", event.text, sep="", highlight=False, markup=True)
+                self._print((f"{event.level}: ", "yellow"), event.text)
 
     def _task(self, stage: str, subject: str) -> TaskID:
         key = (stage, subject)
@@ -97,14 +97,15 @@ class _Bars:
         return self._tasks[key]
 
     def _end(self, event: Finished) -> None:
-        from rich.markup import escape
-
         task = self._tasks.pop((event.stage, event.subject), None)
         if task is not None:
             self._bars.remove_task(task)
-        mark = "[dim]=[/]" if event.cached else "[green]✓[/]"
+        mark = ("=", "dim") if event.cached else ("✓", "green")
         how = "cached, " if event.cached else ""
-        self._bars.console.print(
-            f"{mark} [bold]{event.stage:<8}[/] {escape(event.subject)}  [dim]{how}{escape(event.text)}[/]",
-            highlight=False,
-        )
+        self._print(mark, " ", (f"{event.stage:<8}", "bold"), f" {event.subject}  ", (f"{how}{event.text}", "dim"))
+
+    def _print(self, *parts: str | tuple[str, str]) -> None:
+        from rich.text import Text
+
+        # Text, not str: `edgedeploy[native]` is not markup.
+        self._bars.console.print(Text.assemble(*parts), highlight=False)

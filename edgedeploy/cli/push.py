@@ -98,20 +98,27 @@ def _push_bundle(
 
 def show_report(report: PushReport, *, as_json: bool) -> None:
     """The results on stdout; in a GitHub job also in its step summary."""
-    import msgspec
+    if as_json:
+        import msgspec
 
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        from edgedeploy.report.terminal import print_report
+
+        print_report(report)
     summary = os.environ.get("GITHUB_STEP_SUMMARY")
     if summary:
-        from edgedeploy.report.github import step_summary
+        _append_summary(Path(summary), report)
 
-        with Path(summary).open("a", encoding="utf-8") as file:
+
+def _append_summary(summary: Path, report: PushReport) -> None:
+    from edgedeploy.report.github import step_summary
+
+    try:
+        with summary.open("a", encoding="utf-8") as file:
             file.write(step_summary(report))
-    if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(report)))
-        return
-    from edgedeploy.report.terminal import print_report
-
-    print_report(report)
+    except OSError as error:  # the results are known all the same, and so is their exit code
+        click.echo(f"warning: the step summary cannot be written: {summary}: {error.strerror or error}", err=True)
 
 
 def show_plan(plan: PlanReport, *, as_json: bool) -> None:

@@ -18,11 +18,15 @@ def targets(ctx: click.Context, *, as_json: bool) -> None:
         return
     from edgedeploy.lab import Lab
 
-    found = Lab(Path.cwd()).targets
+    lab = Lab(Path.cwd())
+    found = lab.targets
+    for broken in lab.broken:
+        click.echo(f"warning: {broken.where}: {broken.what}", err=True)
     if as_json:
         import msgspec
 
-        document = {"schema": "edgedeploy.targets/1", "targets": list(found.values())}
+        trouble = [str(broken) for broken in lab.broken]
+        document = {"schema": "edgedeploy.targets/1", "targets": list(found.values()), "trouble": trouble}
         click.echo(msgspec.json.format(msgspec.json.encode(document)))
         return
     width = max(map(len, found), default=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 from edgedeploy.config.strict import read
@@ -14,6 +15,12 @@ from edgedeploy.places import config_folder
 from edgedeploy.suggest import did_you_mean
 
 FILE_NAME = "lab.toml"
+_SSH_PORT = 22
+_FOREIGN = {
+    "adb": ("host", "user", "port", "key", "password"),
+    "ssh": ("serial",),
+    "local": ("serial", "host", "user", "port", "key", "password"),
+}
 
 
 def lab_file(project_root: Path | None) -> Path | None:
@@ -33,23 +40,30 @@ def lab_file(project_root: Path | None) -> Path | None:
     return next((file for file in candidates if file.is_file()), None)
 
 
-def read_lab(file: Path, targets: dict[str, Target]) -> tuple[Device, ...]:
-    """The devices of a lab file.
+def read_lab(file: Path, targets: dict[str, Target], *, broken: Collection[str] = ()) -> tuple[Device, ...]:
+    """The devices of a lab file, without those of a target whose own file is ``broken``.
 
     Raises:
-        ConfigError: an unknown target, no address, a transport the target has not, or two devices with one address.
+        ConfigError: an unknown target, no address, a key or a transport that does not belong there, or two devices with one
+            address.
     """
     lab = read(file, Lab)
     devices: dict[tuple[str, str, int | None], Device] = {}
     for name, entry in lab.devices.items():
+        if entry.target in broken:
+            continue
         device = _device(name, entry, targets, file)
-        address = (device.transport, device.address, device.port)
-        if device.address and address in devices:
+        port = device.port or (_SSH_PORT if device.transport == "ssh" else None)
+        address = (device.transport, device.address, port)
+        if address in devices:
+            advice = "give each unit its own serial or host; `edgedeploy devices` shows the serials that are there"
+            if device.transport == "local":
+                advice = "keep one: this machine is a unit of every target that is reached by 'local'"
             raise ConfigError(
                 f"two devices with one address: {devices[address].name!r} and {name!r}",
                 where=f"{file}: devices.{name}",
-                seen=device.address,
-                next_step="give each unit its own serial or host; `edgedeploy devices` shows the serials that are there",
+                seen=device.address or "this machine",
+                next_step=advice,
             )
         devices[address] = device
     return tuple(devices.values())
@@ -72,6 +86,13 @@ def _device(name: str, entry: LabDevice, targets: dict[str, Target], file: Path)
     needed = {"adb": "serial", "ssh": "host"}.get(transport)
     if needed and not getattr(entry, needed):
         raise ConfigError(f"the key {needed!r} is missing", where=where, next_step=f'add `{needed} = "…"`')
+    foreign = next((key for key in _FOREIGN.get(transport, ()) if getattr(entry, key)), None)
+    if foreign:
+        raise ConfigError(
+            f"the key {foreign!r} does not belong to a device that is reached by {transport!r}",
+            where=f"{where}.{foreign}",
+            next_step="remove it, or give another `transport`",
+        )
     return Device(
         name=name,
         transport=transport,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from edgedeploy.config.strict import read
@@ -13,14 +14,20 @@ FILE_NAME = "edgedeploy.toml"
 
 
 def find_project_file(start: Path) -> Path:
-    """The project file given, or the nearest one in ``start`` and the folders above it.
+    """The project file given, or the nearest one in the folder ``start`` and those above it.
 
     Raises:
-        UsageError: there is none.
+        UsageError: there is none, or ``start`` itself is not there.
     """
-    start = start.expanduser().absolute()
-    if start.is_file():
+    try:
+        start = start.expanduser().absolute()
+        is_file, is_folder = start.is_file(), start.is_dir()
+    except (OSError, RuntimeError) as error:  # a folder that may not be looked into; a ~ without a home
+        raise UsageError("cannot be read", where=str(start), seen=str(error)) from None
+    if is_file:
         return start
+    if not is_folder:  # a misspelt path must not find the project of a folder above
+        raise UsageError("no such file or folder", where=str(start), next_step="check the path given with --project")
     for folder in (start, *start.parents):
         candidate = folder / FILE_NAME
         if candidate.is_file():
@@ -30,6 +37,22 @@ def find_project_file(start: Path) -> Path:
         where=str(start),
         next_step="run `edgedeploy init` to write one, or give its path with --project",
     )
+
+
+def check_targets(project: Project, file: Path, known: Collection[str]) -> None:
+    """Whether every target that a deployment names is one of ``known``.
+
+    Raises:
+        ConfigError: one is not; with the nearest name.
+    """
+    for index, deploy in enumerate(project.deploy):
+        for target in deploy.targets:
+            if target not in known:
+                raise ConfigError(
+                    f"unknown target {target!r}",
+                    where=f"{file}: deploy[{index}].targets",
+                    next_step=did_you_mean(target, known),
+                )
 
 
 def read_project(file: Path) -> Project:

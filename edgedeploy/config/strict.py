@@ -13,6 +13,7 @@ from edgedeploy.errors import ConfigError
 from edgedeploy.suggest import did_you_mean
 
 T = TypeVar("T")
+_SECRET = "password"  # noqa: S105 - values of keys with this name are never shown
 _QUOTED = 80  # characters of a wrong value that are shown
 _PATH = re.compile(r" - at (?P<name>`key` in )?`\$(?P<path>.*)`$", re.DOTALL)
 _TOKEN = re.compile(r"\.(?P<field>[^.\[]+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])")
@@ -114,7 +115,20 @@ def _complaint(text: str, value: object, kind: object, *, file: str, key: str) -
             where=f"{file}: {key}" if key else file,
             next_step=f"add `{missing['field']} = …`",
         )
-    return ConfigError(text.replace("`", "'"), where=f"{file}: {key}" if key else file, seen=_short(value))
+    where = f"{file}: {key}" if key else file
+    if key.rpartition(".")[2] == _SECRET:
+        return ConfigError(
+            text.replace("`", "'"),
+            where=where,
+            next_step=f'write `{_SECRET} = "env:NAME"`, with the name of the environment variable that holds it',
+        )
+    return ConfigError(text.replace("`", "'"), where=where, seen=_short(_without_secrets(value)))
+
+
+def _without_secrets(value: object) -> object:
+    if isinstance(value, dict):
+        return {name: "…" if name == _SECRET else _without_secrets(entry) for name, entry in value.items()}
+    return [_without_secrets(item) for item in value] if isinstance(value, list) else value
 
 
 def _short(value: object) -> str:

@@ -58,7 +58,7 @@ while read -r sha size; do
 done
 """
 _HASH = """
-hash() {
+digest_of() {
   if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum < "$1"); else sum=$(shasum -a 256 < "$1"); fi
   echo "${sum%% *}"
 }
@@ -68,7 +68,7 @@ _DAMAGED = (
     + """
 cd "$1/blobs" || exit 1
 while read -r sha; do
-  if [ -f "$sha" ] && [ "$(hash "$sha")" = "$sha" ]; then continue; fi
+  if [ -f "$sha" ] && [ "$(digest_of "$sha")" = "$sha" ]; then continue; fi
   rm -f "$sha"; echo "$sha"
 done
 """
@@ -78,7 +78,7 @@ _ACCEPT = (
     _HASH
     + """
 cd "$1" || exit 1
-sum=$(hash "incoming/$3.part")
+sum=$(digest_of "incoming/$3.part")
 if [ "$sum" != "$2" ]; then rm -f "incoming/$3.part"; echo "$sum"; exit 9; fi
 chmod 555 "incoming/$3.part" && mv -f "incoming/$3.part" "blobs/$2"
 """

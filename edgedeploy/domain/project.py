@@ -9,7 +9,17 @@ from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
 from edgedeploy.domain.recipe import Budget, Recipe
-from edgedeploy.domain.target import Iterations, Name, NonNegativeInt, PositiveInt
+from edgedeploy.domain.target import (
+    Cpu,
+    Iterations,
+    Name,
+    Pause,
+    PositiveInt,
+    Processes,
+    Seconds,
+    Threads,
+    WarmupIterations,
+)
 
 
 class InputConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,13 +48,13 @@ class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a deployment measures differently from its target's policy."""
 
-    processes: PositiveInt | None = None
-    warmup_iterations: NonNegativeInt | None = None
+    processes: Processes | None = None
+    warmup_iterations: WarmupIterations | None = None
     iterations: Iterations | None = None
-    max_seconds: Annotated[float, Meta(gt=0)] | None = None
-    threads: NonNegativeInt | None = None
-    cpus: tuple[NonNegativeInt, ...] | None = None
-    cooldown_s: Annotated[float, Meta(ge=0)] | None = None
+    max_seconds: Seconds | None = None
+    threads: Threads | None = None
+    cpus: tuple[Cpu, ...] | None = None
+    cooldown_s: Pause | None = None
 
 
 class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -9,7 +9,8 @@ from msgspec import Meta
 
 from edgedeploy.domain.target import Name
 
-Positive = Annotated[float, Meta(gt=0)]
+Positive = Annotated[float, Meta(gt=0, le=1e12)]  # the bound keeps infinity out
+Decibel = Annotated[float, Meta(ge=-1000, le=1000)]
 
 
 class CompressStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -22,7 +23,7 @@ class CompressStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 class Floors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The least agreement with PyTorch that is accepted, on the host and on the device. None: not asked."""
 
-    min_sqnr_db: float | None = None
+    min_sqnr_db: Decibel | None = None
     min_cosine: Annotated[float, Meta(ge=-1, le=1)] | None = None
     max_abs_error: Positive | None = None
 

@@ -14,7 +14,12 @@ Name = Annotated[
     str, Meta(pattern=r"^(?![\s\S]*\n)[a-z0-9][a-z0-9._-]*$", description="lower case letters, digits, '.', '_', '-'")
 ]
 PositiveInt = Annotated[int, Meta(gt=0)]
-NonNegativeInt = Annotated[int, Meta(ge=0)]
+Seconds = Annotated[float, Meta(gt=0, le=86_400)]
+Pause = Annotated[float, Meta(ge=0, le=86_400)]
+Processes = Annotated[int, Meta(gt=0, le=1000)]
+WarmupIterations = Annotated[int, Meta(ge=0, le=10_000_000)]
+Threads = Annotated[int, Meta(ge=0, le=1024)]
+Cpu = Annotated[int, Meta(ge=0, lt=1024)]
 Iterations = Annotated[int, Meta(gt=0, le=10_000_000, description="what a runner keeps room for")]
 
 
@@ -62,13 +67,13 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """How latency is measured on a target unless a project says otherwise."""
 
-    processes: PositiveInt = 3
-    warmup_iterations: NonNegativeInt = 10
+    processes: Processes = 3
+    warmup_iterations: WarmupIterations = 10
     iterations: Iterations = 100
-    max_seconds: Annotated[float, Meta(gt=0)] = 20.0
-    threads: NonNegativeInt = 1
-    cpus: tuple[NonNegativeInt, ...] = ()
-    cooldown_s: Annotated[float, Meta(ge=0)] = 0.0
+    max_seconds: Seconds = 20.0
+    threads: Threads = 1
+    cpus: tuple[Cpu, ...] = ()
+    cooldown_s: Pause = 0.0
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

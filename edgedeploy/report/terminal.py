@@ -71,7 +71,7 @@ def _cells(run: RunResult) -> dict[str, str]:
     device = run.verify.device
     return {
         "model": units.clean(run.model),
-        "lane": units.clean(run.lane.id),
+        "lane": _lane(run),
         "device": units.clean(run.device) or units.ABSENT,
         "size": units.size(run.artifact.size_bytes if run.artifact else None),
         "load": units.duration(run.load_ns),
@@ -128,7 +128,13 @@ def _name(run: RunResult) -> Text:
     from rich.text import Text
 
     place = f"  on {units.clean(run.device)}" if run.device else ""
-    return Text.assemble((units.clean(run.model), "bold"), f"  {units.clean(run.lane.id)}", (place, "dim"))
+    return Text.assemble((units.clean(run.model), "bold"), f"  {_lane(run)}", (place, "dim"))
+
+
+def _lane(run: RunResult) -> str:
+    """The lane, with the recipe where that is not the lane's precision: two recipes may share a lane."""
+    recipe = "" if run.recipe == run.lane.precision else f" ({run.recipe})"
+    return units.clean(f"{run.lane.id}{recipe}")
 
 
 def _remarks(run: RunResult) -> Iterator[Text]:

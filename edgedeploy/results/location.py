@@ -23,7 +23,7 @@ def default_url(project_root: Path, project_name: str, *, configured: str = "") 
         return _anchored(given, project_root)
     root = project_root.expanduser().absolute()
     place = hashlib.sha256(os.fsencode(root)).hexdigest()[:8]
-    return f"sqlite:///{state_folder() / f'{project_name}-{place}' / 'history.sqlite'}"
+    return f"sqlite:///{_quoted(state_folder() / f'{project_name}-{place}' / 'history.sqlite')}"
 
 
 def _anchored(url: str, root: Path) -> str:
@@ -31,4 +31,11 @@ def _anchored(url: str, root: Path) -> str:
     is_file = bool(separator) and scheme.partition("+")[0] == "sqlite"
     if not is_file or not path or path.startswith(("/", ":memory:", "file:")):
         return url
-    return f"{scheme}:///{root.expanduser().absolute() / path}"
+    return f"{scheme}:///{_quoted(root.expanduser().absolute())}/{path}"
+
+
+def _quoted(path: Path) -> str:
+    """The path as SQLAlchemy writes it in a URL: a folder may be called ``100%`` or ``what?``."""
+    from sqlalchemy.engine import URL  # slow to import
+
+    return URL.create("sqlite", database=str(path)).render_as_string().removeprefix("sqlite:///")

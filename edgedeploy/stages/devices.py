@@ -28,21 +28,20 @@ class Inventory:
 
 def take_inventory(lab: Sequence[Device], targets: dict[str, Target], transports: Sequence[str]) -> Inventory:
     """Ask every transport named; units of the lab file keep their names, others are called by their address."""
-    trouble: list[MissingToolError] = []
+    trouble: dict[str, MissingToolError] = {}
     found: list[Device] = []
     for name in transports:
         try:
             found += registry.transport(name).discover()
         except MissingToolError as error:
-            trouble.append(error)
+            trouble[name] = error
     known = {(device.transport, device.address) for device in lab}
     strangers = [device for device in found if (device.transport, device.address) not in known]
-    mine = [device for device in lab if device.transport in transports]
-    able = [device for device in mine if not any(t.where == device.transport for t in trouble)]
+    able = [device for device in lab if device.transport in transports and device.transport not in trouble]
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         states = list(pool.map(_with_state, able))
         named = list(pool.map(lambda device: _recognised(device, targets), strangers))
-    return Inventory(devices=(*states, *named), trouble=tuple(trouble))
+    return Inventory(devices=(*states, *named), trouble=tuple(trouble.values()))
 
 
 def select(target: Target, wanted: Sequence[str], lab: Sequence[Device], targets: dict[str, Target]) -> tuple[Device, ...]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from contextlib import suppress
 from typing import BinaryIO
 
 
@@ -33,8 +34,15 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _work(line: bytes, channel: BinaryIO) -> None:
+def _log(error: BaseException) -> None:
     import traceback
+
+    with suppress(OSError):  # the log's own disk may be the one that is full
+        traceback.print_exception(error)
+
+
+def _work(line: bytes, channel: BinaryIO) -> None:
+    import errno
 
     import msgspec
 
@@ -49,7 +57,7 @@ def _work(line: bytes, channel: BinaryIO) -> None:
     try:
         say(export(job, lambda text: say(Step(text=text))))
     except EdgedeployError as error:
-        traceback.print_exc()
+        _log(error)
         say(
             Failed(
                 kind=type(error).__name__,
@@ -60,7 +68,18 @@ def _work(line: bytes, channel: BinaryIO) -> None:
             )
         )
     except BaseException as error:  # noqa: BLE001 - the process ends here; the whole traceback is in the log
-        traceback.print_exc()
+        _log(error)
+        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            say(
+                Failed(
+                    kind="UsageError",
+                    what="no space left on this machine",
+                    where=job.folder,
+                    seen=str(error),
+                    next_step="free some space, or set XDG_CACHE_HOME to a larger file system",
+                )
+            )
+            return
         say(
             Failed(
                 kind="ExportError",

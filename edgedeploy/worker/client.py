@@ -47,6 +47,9 @@ class Workers:
                 with self._lock:
                     self._running.discard(process)
                 _kill(process)
+                with suppress(BrokenPipeError):
+                    if process.stdin is not None:
+                        process.stdin.close()
 
     def stop(self) -> None:
         """Kill all, and any that would start."""
@@ -70,7 +73,10 @@ def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, emit:
         process.stdin.flush()
     decoder = msgspec.json.Decoder(Message)
     for line in process.stdout:
-        message = decoder.decode(line)
+        try:
+            message = decoder.decode(line)
+        except msgspec.DecodeError:  # half a line: the worker was killed while it spoke
+            break
         match message:
             case Step():
                 emit(message.text)

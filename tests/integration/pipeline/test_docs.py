@@ -61,11 +61,11 @@ class Block:
 
 
 def _blocks() -> list[Block]:
-    found = []
-    for page in PAGES:
-        for match in re.finditer(r"^```([a-z]*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL):
-            found.append(Block(str(page.relative_to(ROOT)), match[1], match[2]))
-    return found
+    return [
+        Block(str(page.relative_to(ROOT)), match[1], match[2])
+        for page in PAGES
+        for match in re.finditer(r"^```([a-z]*)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL)
+    ]
 
 
 BLOCKS = _blocks()
@@ -160,7 +160,9 @@ def test_commands_for_plug_ins(run: Run, tmp_path: Path) -> None:
     execute(lines, run, tmp_path)
 
 
-TOML = [pytest.param(block, id=f"{block.page}-{number}") for number, block in enumerate(b for b in BLOCKS if b.language == "toml")]
+TOML = [
+    pytest.param(block, id=f"{block.page}-{number}") for number, block in enumerate(b for b in BLOCKS if b.language == "toml")
+]
 
 
 @pytest.mark.parametrize("block", TOML)

@@ -153,6 +153,12 @@ def test_the_inventory_tells_trouble_and_lists_the_others(bench: Bench) -> None:
     assert (names(found.devices), found.trouble) == (["a"], (trouble,))
 
 
+def test_a_device_of_the_lab_whose_client_program_is_missing_is_left_out(bench: Bench) -> None:
+    bench.transport("fake").missing = MissingToolError("x")
+    found = take_inventory((in_lab("phone"),), TARGETS, ("fake",))
+    assert (found.devices, len(found.trouble)) == ((), 1)
+
+
 def test_only_transports_of_the_target_are_asked(bench: Bench) -> None:
     bench.transport("fake").found = [Unit(device("a"))]
     bench.transport("other-way").missing = MissingToolError("must not be asked")

@@ -1,0 +1,141 @@
+"""Bundles: what is replaced, what is refused, and what a crash in between leaves."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from unit.stages.planned import FP32, INT8, planned, prepared, runner, target
+
+from edgedeploy import bundle
+from edgedeploy.bundle import check_output, read_bundle, write_bundle
+from edgedeploy.domain.target import Lane
+from edgedeploy.errors import UsageError
+from edgedeploy.pipeline import Pipeline
+from edgedeploy.stages.deliver import Ready
+from edgedeploy.stages.verify import HostVerification
+
+
+def ready(folder: Path, lane: Lane = FP32) -> Ready:
+    made = prepared(folder / lane.id, planned(lane=lane))
+    return Ready(
+        prepared=made, host=HostVerification(agreement=None), runner=runner(folder / "runner"), runner_abi="linux-x86_64"
+    )
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    """A bundle of one fp32 run."""
+    write_bundle(tmp_path / "dist", "shop", target(), [ready(tmp_path / "cache")])
+    return tmp_path / "dist"
+
+
+def lanes(folder: Path) -> list[str]:
+    return [item.prepared.run.lane.id for item in read_bundle(folder)[1]]
+
+
+def test_a_bundle_is_read_back_and_replaced(dist: Path, tmp_path: Path) -> None:
+    assert lanes(dist) == [FP32.id]
+    write_bundle(dist, "shop", target(), [ready(tmp_path / "cache", INT8)])
+    assert lanes(dist) == [INT8.id]
+    assert not list(dist.glob(f"**/{FP32.id}")), "nothing of the old one stays"
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["cache", "dist"]
+
+
+@pytest.mark.parametrize(
+    "place", ["notes.txt", "net/fp32/notes.txt", f"net/fp32/{FP32.id}/golden/mine.bin", "runners/mine", "mine/"]
+)
+def test_what_somebody_else_put_there_is_named_and_kept(place: str, dist: Path, tmp_path: Path) -> None:
+    file = dist / place
+    if place.endswith("/"):
+        file.mkdir()
+    else:
+        file.write_text("three days of work")
+    with pytest.raises(UsageError, match="not part of the bundle") as caught:
+        write_bundle(dist, "shop", target(), [ready(tmp_path / "cache", INT8)])
+    assert place.rstrip("/") in caught.value.seen
+    assert str(dist) in caught.value.where
+    assert file.exists()
+    assert lanes(dist) == [FP32.id]
+
+
+def test_a_link_in_the_bundle_is_somebody_elses(dist: Path, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (dist / "photos").symlink_to(tmp_path / "photos")
+    with pytest.raises(UsageError, match="not part of the bundle") as caught:
+        check_output(dist)
+    assert "photos" in caught.value.seen
+
+
+@pytest.mark.parametrize("text", ["{}", "nonsense", '{"schema": "bundle of something else"}'])
+def test_a_bundle_json_of_another_program_protects_its_folder(text: str, tmp_path: Path) -> None:
+    (tmp_path / "bundle.json").write_text(text)
+    with pytest.raises(UsageError, match="something that is not a bundle"):
+        check_output(tmp_path)
+
+
+def test_where_no_bundle_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x").write_text("")
+    for place in ("file", "full", "file/below", "file/below/that"):
+        with pytest.raises(UsageError) as caught:
+            check_output(tmp_path / place)
+        assert str(tmp_path / place) in str(caught.value)
+    for place in ("new", "new/below"):
+        check_output(tmp_path / place)
+        assert not (tmp_path / "new").exists(), "looking makes nothing"
+
+
+def test_an_empty_folder_and_a_new_one_below_others_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "empty").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for place in ("empty", "a/b/dist"):
+        write_bundle(Path(place), "shop", target(), [ready(tmp_path / "cache")])
+        assert lanes(tmp_path / place) == [FP32.id]
+
+
+@pytest.mark.parametrize("fails_at", ["aside", "in"])
+def test_when_the_exchange_fails_the_old_bundle_is_there(
+    fails_at: str, dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, calls = Path.rename, []
+
+    def rename(self: Path, to: Path) -> Path:
+        calls.append(to)
+        if len(calls) == {"aside": 1, "in": 2}[fails_at]:
+            raise KeyboardInterrupt
+        return real(self, to)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(KeyboardInterrupt):
+        write_bundle(dist, "shop", target(), [ready(tmp_path / "cache", INT8)])
+    assert lanes(dist) == [FP32.id]
+    assert sorted(item.name for item in tmp_path.iterdir()) == ["cache", "dist"]
+
+
+def test_the_old_bundle_is_deleted_only_when_the_new_one_is_in_place(
+    dist: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[list[str]] = []
+
+    def rmtree(folder: Path, **options: bool) -> None:
+        seen.append(lanes(dist))
+        real(folder, **options)
+
+    real = shutil.rmtree
+    monkeypatch.setattr(bundle.shutil, "rmtree", rmtree)
+    write_bundle(dist, "shop", target(), [ready(tmp_path / "cache", INT8)])
+    assert seen == [[INT8.id]]
+
+
+def test_the_output_is_looked_at_before_anything_is_exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "edgedeploy.toml").write_text(
+        'name = "p"\n[models.net]\nsource = "m.py:net"\n[[deploy]]\nmodel = "net"\ntargets = ["this-machine"]\n'
+    )
+    (tmp_path / "m.py").write_text("")
+    (tmp_path / "dist").write_text("")
+    monkeypatch.setattr(Pipeline, "_prepare", lambda *_: pytest.fail("exported before looking"))
+    with pytest.raises(UsageError, match="not a bundle"):
+        Pipeline.load(tmp_path).export("this-machine", output=tmp_path / "dist")
