@@ -207,7 +207,7 @@ def test_a_project_file_that_is_wrong_is_told_with_file_and_key(
 def test_files_that_are_not_there(run: Run, spoilt: Path, tmp_path: Path) -> None:
     (spoilt / "model.py").unlink()
     refused(run(*EXPORT, cwd=spoilt), 2, "no file 'model.py'", "models.net.source")
-    refused(run(*EXPORT, "--project", "gone.toml", cwd=tmp_path), 2, "no edgedeploy.toml here or in a folder above")
+    refused(run(*EXPORT, "--project", "gone.toml", cwd=tmp_path), 2, "no such file or folder")
     refused(run("push", "--bundle", "gone", cwd=tmp_path), 2, "not a bundle", "gone/bundle.json")
     refused(run("targets", "check", "gone.toml", cwd=tmp_path), 2, "gone.toml")
     (tmp_path / "file").write_text("")

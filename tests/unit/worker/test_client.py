@@ -162,7 +162,7 @@ def test_stopping_ends_what_runs_and_what_would_start(desk: Desk) -> None:
     assert "stopped" in desk.error().what
 
 
-@pytest.mark.parametrize("lines", [["exec 0<&-", "exit 3"], ["read -r job", "printf '{\"type\":\"do'", "exit 3"]])
+@pytest.mark.parametrize("lines", [["exec 0<&-", "exit 3"], ["read -r job", 'printf \'{"type":"do\'', "exit 3"]])
 def test_a_worker_that_dies_before_or_in_the_middle_of_speaking(desk: Desk, lines: list[str]) -> None:
     desk.stand_in(*lines)
     for _ in range(20):
