@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-hardware unit lint format clean bench-start_up bench-pipeline_overhead
+.PHONY: help demo test test-tools test-hardware unit lint format clean bench-start_up bench-pipeline_overhead
 
 help:
 	@echo "make demo    run the main job on a real model, on this machine"
@@ -20,7 +20,7 @@ help:
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed (PYTHON=...)"; exit 3; }
-	$(PYTHON) -m venv $(VENV) || { echo "on Debian and Ubuntu: apt install python3-venv"; exit 3; }
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "on Debian and Ubuntu: apt install python3-venv"; exit 3; }
 
 # torch first, by its pin: whatever comes after it finds it there and chooses no other build.
 $(VENV)/.demo: pyproject.toml | $(BIN)/python
@@ -38,8 +38,11 @@ demo: $(VENV)/.demo
 	@cd examples/sentence-encoder && $(abspath $(BIN))/edgedeploy push --target this-machine
 	@cd examples/sentence-encoder && $(abspath $(BIN))/edgedeploy report
 
-test: $(VENV)/.test
-	scripts/install-test-tools
+test-tools:
+	@scripts/install-test-tools
+
+# The tools first: without root that may end here, before gigabytes were fetched.
+test: test-tools $(VENV)/.test
 	EDGEDEPLOY_REQUIRE_STANDINS=1 $(BIN)/python -m pytest -m "not hardware" -n $(TEST_JOBS) --dist loadfile
 
 test-hardware: $(VENV)/.test

@@ -12,12 +12,12 @@ import msgspec
 
 from edgedeploy import __version__
 from edgedeploy.deploy.digest import file_sha256
-from edgedeploy.domain.artifact import Artifact
+from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import Abi, Target
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.stages.deliver import Ready
-from edgedeploy.stages.export import ARTIFACT_FILE, Prepared, read_artifact
+from edgedeploy.stages.export import Prepared, read_artifact
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stages.verify import HostVerification
 

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +28,7 @@ def key_of(*parts: object) -> str:
 class Cache:
     """Folders under the user's cache folder. An entry appears whole, by a rename, or not at all.
 
-    Every method raises UsageError when the file system refuses.
+    What writes raises UsageError when the file system refuses; what reads finds nothing then.
     """
 
     def __init__(self, root: Path | None = None) -> None:
@@ -91,9 +92,12 @@ class Cache:
         file = self.root / kind / f"{key}.json"
         with self._writing():
             file.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as new:
-                new.write(content)
-            Path(new.name).replace(file)
+            new = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
+            try:
+                new.write_bytes(content)
+                new.replace(file)
+            finally:
+                new.unlink(missing_ok=True)
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

@@ -13,6 +13,7 @@
     ├── DeviceError           5   a device cannot be used as it is now
     │   ├── DeviceUnavailableError  5   not there, off, locked, not authorised
     │   └── DeviceLostError         5   was there, and went away (CI may retry)
+    │       └── CommandTimeoutError 5   is there, and a command did not end in time
     ├── DeviceRunError        6   the device answered, and the work on it failed
     │   ├── DeviceStorageError      6   full, read-only, not executable
     │   └── RunnerError             6   the runner failed, crashed or printed nonsense
@@ -110,6 +111,10 @@ class DeviceLostError(DeviceError):
     """The device went away in the middle of something; a retry may help."""
 
     retryable = True
+
+
+class CommandTimeoutError(DeviceLostError):
+    """A command did not end within its time limit, and was killed; whether the device is well is not known."""
 
 
 class DeviceRunError(EdgedeployError):

@@ -13,7 +13,8 @@ def at_once(jobs: Sequence[Callable[[], T]], *, limit: int, stop: Callable[[], N
     """Run all jobs, ``limit`` at a time, and return their results in order.
 
     When one raises, or on Ctrl-C, ``stop`` is called: it has to make the jobs that are under way end soon. What was raised
-    is raised again after they have. A single job runs in the calling thread.
+    is raised again after they have. A single job, or ``limit`` 1, runs in the calling
+    thread, where an interruption reaches it by itself.
     """
     if len(jobs) == 1 or limit == 1:
         return tuple(job() for job in jobs)

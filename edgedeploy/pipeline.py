@@ -20,7 +20,7 @@ from edgedeploy.domain.events import Event, Note, Sink, ignore
 from edgedeploy.domain.project import Project
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.target import Lane, Target
-from edgedeploy.errors import EdgedeployError
+from edgedeploy.errors import EdgedeployError, UsageError
 from edgedeploy.fanout import at_once
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.lab import Lab
@@ -55,7 +55,7 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``push --dry-run`` prints. Devices are named with the state they are in."""
+    """What ``push --dry-run`` prints."""
 
     schema: str = "edgedeploy.plan/1"
     project: str
@@ -209,6 +209,7 @@ class Pipeline:
 def push_bundle(
     folder: Path,
     *,
+    target: str | None = None,
     devices: Sequence[str] = (),
     measure: bool = True,
     cache: Cache | None = None,
@@ -217,10 +218,13 @@ def push_bundle(
     """Push what was exported elsewhere: no project, no torch, no SDK. Otherwise as :meth:`Pipeline.push`.
 
     Raises:
+        UsageError: it was exported for another target than ``target``.
         ConfigError: not a bundle, or altered since it was written.
         DeviceUnavailableError: no device is reachable.
     """
     bundle, ready = read_bundle(folder)
+    if target not in {None, bundle.target.name}:
+        raise UsageError(f"the bundle was exported for {bundle.target.name}, not for {target}", where=str(folder))
     lab = Lab(Path.cwd())
     sink = _one_at_a_time(sink)
     _tell_broken(lab, sink)

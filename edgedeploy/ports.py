@@ -89,13 +89,14 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Connection(Protocol):
-    """An open way to one device. Not shared between threads."""
+    """An open way to one device. Not shared between threads, but for ``close``."""
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
         """Run one command and wait. Arguments arrive as they are given: quoting is the transport's business.
 
         Raises:
-            DeviceLostError: the device went away, or did not answer within ``timeout_s``.
+            DeviceLostError: the device went away.
+            CommandTimeoutError: the command did not end within ``timeout_s``, and was killed.
         """
 
     def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
@@ -110,7 +111,7 @@ class Connection(Protocol):
         """Copy a file of the device to ``local``, replacing it."""
 
     def close(self) -> None:
-        """Let go. Never raises."""
+        """Let go, from whichever thread; a call that is under way elsewhere ends with DeviceLostError. Never raises."""
 
 
 class Transport(Protocol):

@@ -82,7 +82,7 @@ def _load(group: Group, name: str) -> object:
         module, _, attribute = point.value.partition(":")
         loaded = import_module(module)
         return getattr(loaded, attribute) if attribute else loaded
-    except (ImportError, AttributeError, SyntaxError) as error:
+    except Exception as error:
         raise MissingToolError(
             f"the {group[:-1]} {name!r} cannot be loaded",
             where=f"entry point {point.value} of {point.owner}",

@@ -22,7 +22,7 @@ def quantile(samples: Sequence[int], q: float) -> int:
     return ordered[max(int(rank), 1) - 1]
 
 
-def median_interval(
+def quantile_interval(
     groups: Sequence[Sequence[int]], q: float = 0.5, *, confidence: float = 0.95, resamples: int = 400, seed: int = 1
 ) -> tuple[int, int]:
     """A bootstrap confidence interval (percentile method, Efron 1979) of a quantile over processes.

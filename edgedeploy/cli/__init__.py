@@ -80,7 +80,7 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="edgedeploy")
 def cli() -> None:
-    r"""From a PyTorch model to measured, trusted latency on your own phones and boards.
+    """From a PyTorch model to measured, trusted latency on your own phones and boards.
 
     \b
     edgedeploy init                          write a project
@@ -89,7 +89,7 @@ def cli() -> None:
 
     Exit codes: 0 pass, 1 gate failed, 2 usage or configuration, 3 missing tool, 4 compress, export or verify failed,
     5 device unreachable or lost, 6 run on the device failed, 7 inconclusive, 70 a bug of edgedeploy. CI may retry 5 and 7.
-    """
+    """  # noqa: D301 - click wants the control character
 
 
 def main() -> None:

@@ -12,6 +12,7 @@ from edgedeploy.cli.options import json_option
 if TYPE_CHECKING:
     from edgedeploy.domain.device import Device
     from edgedeploy.domain.measurement import DeviceFacts
+    from edgedeploy.domain.target import Target
     from edgedeploy.lab import Lab
 
 
@@ -33,7 +34,7 @@ def devices(*, probe: bool, as_json: bool) -> None:
     lab = Lab(root)
     inventory = take_inventory(lab.devices, lab.targets, registry.names("transports"))
     facts = {device: _facts(device, lab) for device in inventory.devices} if probe else {}
-    trouble = (*inventory.trouble, *lab.broken)
+    trouble = (*inventory.trouble.values(), *lab.broken)
     if as_json:
         import msgspec
 
@@ -67,12 +68,18 @@ def _facts(device: Device, lab: Lab) -> DeviceFacts | None:
     try:
         connection = registry.transport(device.transport).connect(device)
         try:
-            return facts_of(connection, registry.probe(host_os() if os == "host" else os), "/")
+            return facts_of(connection, registry.probe(host_os() if os == "host" else os), _storage(device, target))
         finally:
             connection.close()
     except EdgedeployError as error:
         click.echo(f"warning: {device.name}: {error}", err=True)
         return None
+
+
+def _storage(device: Device, target: Target | None) -> str:
+    """A folder on the file system that a push would fill: the workdir's parent, which is there before the first push."""
+    workdir = device.workdir or (target.workdir if target else "")
+    return str(Path(workdir).parent) if workdir.startswith("/") else "."
 
 
 def _lines(facts: DeviceFacts) -> list[str]:

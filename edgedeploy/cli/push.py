@@ -63,6 +63,8 @@ def push(  # noqa: PLR0913 - one parameter per option
 
         pipeline = Pipeline.load(project_path)
         if dry_run:
+            if devices:
+                raise UsageError("--device does not go with --dry-run", next_step="a dry run touches no device; leave it out")
             show_plan(pipeline.plan(target, models=models), as_json=as_json)
             return
         with shown(quiet=as_json and not os.isatty(2)) as sink:
@@ -83,17 +85,13 @@ def _push_bundle(
     measure: bool,
     quiet: bool,
 ) -> PushReport:
-    from edgedeploy.bundle import read_bundle
     from edgedeploy.cli.progress import shown
     from edgedeploy.pipeline import push_bundle
 
     if models or dry_run:
         raise UsageError("--model and --dry-run do not go with --bundle", next_step="a bundle is pushed whole")
-    made_for = read_bundle(bundle)[0].target.name
-    if target not in {None, made_for}:
-        raise UsageError(f"the bundle was exported for {made_for}, not for {target}", where=str(bundle))
     with shown(quiet=quiet and not os.isatty(2)) as sink:
-        return push_bundle(bundle, devices=devices, measure=measure, sink=sink)
+        return push_bundle(bundle, target=target, devices=devices, measure=measure, sink=sink)
 
 
 def show_report(report: PushReport, *, as_json: bool) -> None:

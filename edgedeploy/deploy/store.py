@@ -154,7 +154,7 @@ class Store:
             raise DeviceStorageError(
                 f"not enough space: {size_bytes / 1e6:.1f} MB to send, {self.state.free_bytes / 1e6:.1f} MB free",
                 where=f"{self._device}: {self.root}",
-                next_step=f"free some space on the device, or remove old releases under {self.root}",
+                next_step=f"free some space on the device, or remove {self.root}/blobs: what is needed is sent again",
             )
 
     def damaged(self, entries: tuple[FileEntry, ...]) -> frozenset[str]:

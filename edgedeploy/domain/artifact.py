@@ -10,6 +10,7 @@ from edgedeploy.domain.release import FileEntry
 from edgedeploy.domain.target import Lane
 
 ARTIFACT_SCHEMA = "edgedeploy.artifact/1"
+ARTIFACT_FILE = "artifact.json"
 
 Format = str
 """``pte``, ``tflite``, ``mlpackage``, or what a plug-in's exporter and runtime agree on."""

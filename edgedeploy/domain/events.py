@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-StageName = Literal["preflight", "compress", "export", "verify", "push", "measure", "judge", "setup"]
+StageName = Literal["export", "verify", "push", "measure", "setup"]
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):

@@ -13,7 +13,7 @@ PUSH_SCHEMA = "edgedeploy.push/1"
 
 
 class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
-    """Which file it was. ``folder`` is where it lies on this machine, ``export_cached`` whether it was made just now."""
+    """Which file it was. ``folder`` is where it lies on this machine, ``export_cached`` whether it was there already."""
 
     sha256: str
     size_bytes: int

@@ -31,7 +31,7 @@ from edgedeploy.domain.result import (
 )
 from edgedeploy.domain.target import Abi, Os, Target
 from edgedeploy.domain.verdict import Verdict
-from edgedeploy.errors import DeviceError, DeviceUnavailableError, EdgedeployError, RunnerError
+from edgedeploy.errors import DeviceError, DeviceLostError, DeviceUnavailableError, EdgedeployError, RunnerError
 from edgedeploy.fanout import at_once
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection, Probe
@@ -84,7 +84,8 @@ def deliver(
         results = []
         for result in _deliver_to(device, delivery, cache, sink, opened):
             with lock:
-                keep(result)
+                if not opened.stopped:  # what Ctrl-C broke off is no failure of the device
+                    keep(result)
             results.append(result)
         return results
 
@@ -125,19 +126,24 @@ class _Open:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._connections: list[Connection] = []
+        self.stopped = False
 
     @contextmanager
     def connection(self, device: Device) -> Iterator[Connection]:
         opened = registry.transport(device.transport).connect(device)
         with self._lock:
             self._connections.append(opened)
+            stopped = self.stopped
         try:
+            if stopped:
+                raise DeviceLostError("stopped", where=device.name)
             yield opened
         finally:
             opened.close()
 
     def close_all(self) -> None:
         with self._lock:
+            self.stopped = True
             for connection in self._connections:
                 connection.close()
 

@@ -23,7 +23,7 @@ class Inventory:
     """Every unit known, with its state now; ``trouble`` says which transports could not look, and why."""
 
     devices: tuple[Device, ...]
-    trouble: tuple[MissingToolError, ...]
+    trouble: dict[str, MissingToolError]
 
 
 def take_inventory(lab: Sequence[Device], targets: dict[str, Target], transports: Sequence[str]) -> Inventory:
@@ -41,7 +41,7 @@ def take_inventory(lab: Sequence[Device], targets: dict[str, Target], transports
     with ThreadPoolExecutor(_AT_ONCE) as pool:
         states = list(pool.map(_with_state, able))
         named = list(pool.map(lambda device: _recognised(device, targets), strangers))
-    return Inventory(devices=(*states, *named), trouble=tuple(trouble.values()))
+    return Inventory(devices=(*states, *named), trouble=trouble)
 
 
 def select(target: Target, wanted: Sequence[str], lab: Sequence[Device], targets: dict[str, Target]) -> tuple[Device, ...]:
@@ -65,13 +65,16 @@ def select(target: Target, wanted: Sequence[str], lab: Sequence[Device], targets
         for device in inventory.devices
         if device.target == target.name or device.transport == "local"
     ]
+    for device in lab:
+        if {device.name, device.address} & set(wanted) and device.transport in inventory.trouble:
+            raise inventory.trouble[device.transport]
     if wanted:
         return tuple(_named(name, units, inventory, target) for name in dict.fromkeys(wanted))
     ready = tuple(device for device in units if device.state == "ready")
     if ready:
         return ready
     if not units and inventory.trouble:
-        raise inventory.trouble[0]
+        raise next(iter(inventory.trouble.values()))
     if len(units) == 1:
         return (_insist(units[0]),)
     states = "; ".join(f"{device.name}: {device.state}, {device.detail}".rstrip(", ") for device in units)
@@ -92,7 +95,7 @@ def _named(name: str, units: Sequence[Device], inventory: Inventory, target: Tar
         if other is not None:
             return msgspec.structs.replace(other, target=target.name)
         if inventory.trouble and not units:
-            raise inventory.trouble[0]
+            raise next(iter(inventory.trouble.values()))
         raise UsageError(f"no device named {name!r}", next_step=did_you_mean(name, {unit.name for unit in units}))
     return device if device.state == "ready" else _insist(device)
 

@@ -14,7 +14,7 @@ from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.measurement import Agreement
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.errors import RunnerError
+from edgedeploy.errors import CommandTimeoutError, RunnerError
 from edgedeploy.ports import Connection, Launch
 from edgedeploy.runners.document import RunnerDocument, parse_document
 from edgedeploy.runtimes.launch import command
@@ -52,7 +52,15 @@ def execute(connection: Connection, placed: Placed, policy: MeasurePolicy) -> Ru
     )
     argv = command(placed.bundle, launch, runner_dir=placed.runner_dir, python=placed.python)
     where = f"{placed.device}: {placed.bundle.name} on {artifact.model} {artifact.lane.id}"
-    done = connection.run(argv, timeout_s=_START_LIMIT_S + 4 * policy.max_seconds)
+    try:
+        done = connection.run(argv, timeout_s=_START_LIMIT_S + 4 * policy.max_seconds)
+    except CommandTimeoutError as error:
+        raise RunnerError(
+            "the runner did not end in time and was killed",
+            where=where,
+            seen=error.what,
+            next_step="it hangs, or the model is very slow there: give it fewer warm-up iterations (measure = { … })",
+        ) from error
     document = parse_document(done.stdout, exit_code=done.exit_code, stderr=done.stderr, where=where)
     if document.model.sha256 != artifact.sha256:
         raise RunnerError(

@@ -10,7 +10,7 @@ import msgspec
 from edgedeploy import __version__, registry
 from edgedeploy.cache import Cache, key_of
 from edgedeploy.deploy.digest import file_sha256
-from edgedeploy.domain.artifact import Artifact
+from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.events import Finished, Sink, Started
 from edgedeploy.domain.target import Target
 from edgedeploy.errors import ConfigError
@@ -20,7 +20,6 @@ from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import Dependencies, ExportJob
 
 STAGE_VERSION = 1
-ARTIFACT_FILE = "artifact.json"
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,7 +99,7 @@ def _export_now(run: PlannedRun, target: Target, project_file: Path, cache: Cach
             min_os=target.min_os,
             folder=str(folder),
         )
-        place = key_of(str(project_file.parent.resolve()))[:8]
+        place = key_of(str(project_file.parent.resolve()), target.name)[:8]
         log = cache.log(f"{place}-{run.model_name}-{run.recipe_name}-{run.lane.id}")
         done = workers.run(job, log=log, emit=emitter(sink, "export", run.label))
         kept = cache.keep(folder, "exports", _export_key(run, target, project_file, done.dependencies))
@@ -146,7 +145,7 @@ def _export_key(run: PlannedRun, target: Target, project_file: Path, dependencie
         (run.lane, registry.origin("exporters", run.lane.exporter)),
         (target.os, target.min_os),
         toolchain_versions(run.lane.exporter),
-        # A project that was moved is the same project; two files that were swapped are not the same files.
+        # By name and digest: two files that were swapped are not the same files.
         {name.removeprefix(root): sha256 for name, sha256 in dependencies.files.items()},
         dependencies.distributions,
     )

@@ -8,7 +8,7 @@ from edgedeploy.domain.measurement import Measurement
 from edgedeploy.domain.recipe import Budget, floors_of
 from edgedeploy.domain.verdict import Verdict
 from edgedeploy.stages.plan import PlannedRun
-from edgedeploy.stats import median_interval, quantile
+from edgedeploy.stats import quantile, quantile_interval
 
 _QUANTILES = (("latency_p50_ms", 0.5), ("latency_p90_ms", 0.9), ("latency_p99_ms", 0.99))
 _TAIL_SAMPLES = 10  # a quantile needs about this many samples beyond it before its budget can be judged
@@ -38,11 +38,11 @@ def _judge_latency(
 ) -> None:
     groups = [process.latency_ns for process in measurement.processes]
     count = sum(map(len, groups))
-    if count * (1 - q) < _TAIL_SAMPLES:
-        needed = round(_TAIL_SAMPLES / (1 - q))
+    needed = round(_TAIL_SAMPLES / (1 - q))
+    if count < needed:
         unclear.append(f"{key}: {count} samples are too few to judge it, about {needed} are needed")
         return
-    low, high = (value / 1e6 for value in median_interval(groups, q))
+    low, high = (value / 1e6 for value in quantile_interval(groups, q))
     seen = f"{quantile([s for group in groups for s in group], q) / 1e6:.3f} ms (95 % interval {low:.3f} to {high:.3f})"
     environment = measurement.environment
     if high <= bound_ms:

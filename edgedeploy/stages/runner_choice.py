@@ -13,8 +13,8 @@ from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import Abi, Lane, Os, Target
-from edgedeploy.errors import MissingToolError
-from edgedeploy.ports import Connection, Emit
+from edgedeploy.errors import MissingToolError, UsageError
+from edgedeploy.ports import Connection, Emit, Runtime
 
 _PYTHON_FACTS = """
 import importlib.metadata as m, json, sys
@@ -55,7 +55,7 @@ def choose(
             reasons.append(f"{name}: {lacking}")
             continue
         try:
-            bundle = runtime.bundle(abi, cache_dir=cache_dir, emit=emit)
+            bundle = _bundle(runtime, abi, cache_dir, emit)
         except MissingToolError as error:
             reasons.append(f"{name}: {error.what}" + (f"; {error.next_step}" if error.next_step else ""))
             continue
@@ -83,8 +83,20 @@ def portable_runner(
         runtime = registry.runtime(name)
         if artifact.format in runtime.formats and runtime.runs_on(abi, os) and not runtime.uses_python:
             with suppress(MissingToolError):
-                return runtime.bundle(abi, cache_dir=cache_dir, emit=emit)
+                return _bundle(runtime, abi, cache_dir, emit)
     return None
+
+
+def _bundle(runtime: Runtime, abi: Abi, cache_dir: Path, emit: Emit) -> RunnerBundle:
+    try:
+        return runtime.bundle(abi, cache_dir=cache_dir, emit=emit)
+    except OSError as error:
+        raise UsageError(
+            f"the files of {runtime.name} cannot be made ready",
+            where=str(cache_dir),
+            seen=str(error),
+            next_step="free some space, or set XDG_CACHE_HOME to a folder you may write",
+        ) from error
 
 
 def python_facts_of(connection: Connection, python: str) -> Mapping[str, str]:

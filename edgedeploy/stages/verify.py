@@ -17,7 +17,7 @@ from edgedeploy.domain.measurement import Agreement
 from edgedeploy.domain.recipe import floors_of
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.errors import DeviceLostError, MissingToolError, RunnerError, VerifyError
+from edgedeploy.errors import MissingToolError, VerifyError
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection
 from edgedeploy.stages.execute import Placed, agreement, execute, references_of
@@ -64,7 +64,7 @@ def _verification(prepared: Prepared, cache: Cache, sink: Sink) -> tuple[HostVer
     try:
         bundle = choose(
             artifact,
-            _RUNTIMES,
+            tuple(dict.fromkeys((*_RUNTIMES, *registry.names("runtimes")))),
             abi=host_abi(),
             os=host_os(),
             python_facts=lambda: python_facts_of(connection, sys.executable),
@@ -100,10 +100,7 @@ def _verify_now(prepared: Prepared, bundle: RunnerBundle, connection: Connection
             python=sys.executable,
             device="this-machine",
         )
-        try:
-            document = execute(connection, placed, _ONCE)
-        except DeviceLostError as error:  # this machine was not lost: the run took too long
-            raise RunnerError(error.what, where=prepared.run.label, seen=error.seen) from error
+        document = execute(connection, placed, _ONCE)
         return HostVerification(agreement=agreement(connection, placed, document, references_of(artifact, folder)))
 
 

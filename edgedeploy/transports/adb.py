@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.domain.device import Device
-from edgedeploy.errors import DeviceLostError, DeviceRunError, DeviceUnavailableError, EdgedeployError
+from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceRunError, DeviceUnavailableError, EdgedeployError
 from edgedeploy.ports import ByteProgress, Completed
 from edgedeploy.shell import quote_command
 from edgedeploy.transports.adb_client import find_adb
@@ -177,8 +177,8 @@ class AdbConnection:
         with contextlib.suppress(ProcessTimeoutError):  # gone altogether: nobody is left to kill
             run_process([*self._adb, *_SHELL, kill_line(process_group)], timeout_s=_KILL_S)
 
-    def _no_answer(self, argv: Sequence[str], timeout_s: float) -> DeviceLostError:
-        return DeviceLostError(
+    def _no_answer(self, argv: Sequence[str], timeout_s: float) -> CommandTimeoutError:
+        return CommandTimeoutError(
             f"a command did not end within {timeout_s:g} s and was killed",
             where=f"device {self._device_name}",
             seen=quote_command(argv),

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.domain.device import Device
-from edgedeploy.errors import DeviceLostError, DeviceRunError
+from edgedeploy.errors import CommandTimeoutError, DeviceRunError
 from edgedeploy.ports import ByteProgress, Completed
 from edgedeploy.shell import quote_command
 from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
@@ -58,7 +58,7 @@ class LocalConnection:
         try:
             ended = run_process(argv, timeout_s=timeout_s, stdin=stdin)
         except ProcessTimeoutError as exc:
-            raise DeviceLostError(
+            raise CommandTimeoutError(
                 f"a command did not end within {timeout_s:g} s and was killed",
                 where=f"device {self._device_name}",
                 seen=line,

@@ -11,13 +11,13 @@ import msgspec
 import paramiko
 
 from edgedeploy.domain.device import Device, DeviceState
-from edgedeploy.errors import DeviceLostError, DeviceRunError, DeviceUnavailableError
+from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceRunError, DeviceUnavailableError
 from edgedeploy.ports import ByteProgress, Completed
 from edgedeploy.shell import quote_command
 from edgedeploy.transports.known_hosts import HostKey
 from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
 from edgedeploy.transports.ssh_endpoint import Endpoint, endpoint_of
-from edgedeploy.transports.ssh_exec import CommandCancelledError, CommandTimeoutError, PeerSilentError, RawEnd, run_line
+from edgedeploy.transports.ssh_exec import ChannelTimeoutError, CommandCancelledError, PeerSilentError, RawEnd, run_line
 from edgedeploy.transports.ssh_link import HostKeyError, Link, open_link
 from edgedeploy.transports.ssh_login import LoginRefusedError, log_in
 from edgedeploy.transports.ssh_stream import pour_in, pour_out
@@ -115,9 +115,9 @@ class SshConnection:
                 raise DeviceLostError(
                     "the connection was closed while a command ran", where=f"device {self._device_name}", seen=quote_command(argv)
                 ) from exc
-            except CommandTimeoutError as exc:
+            except ChannelTimeoutError as exc:
                 self._kill(read_tracked(exc.stderr, token).process_group)
-                raise DeviceLostError(
+                raise CommandTimeoutError(
                     f"a command did not end within {timeout_s:g} s and was killed",
                     where=f"device {self._device_name}",
                     seen=quote_command(argv),
@@ -189,7 +189,7 @@ class SshConnection:
     def _kill(self, process_group: int | None) -> None:
         if process_group is None:
             return
-        with contextlib.suppress(PeerSilentError, CommandTimeoutError):  # gone altogether: nobody is left to kill
+        with contextlib.suppress(PeerSilentError, ChannelTimeoutError):  # gone altogether: nobody is left to kill
             run_line(
                 self._transport,
                 kill_line(process_group),

@@ -20,7 +20,7 @@ class PeerSilentError(Exception):
     """The board does not answer, or the connection broke. Internal: the connection makes a DeviceLostError of it."""
 
 
-class CommandTimeoutError(Exception):
+class ChannelTimeoutError(Exception):
     """The time limit passed; ``stderr`` is what had come. Internal."""
 
     def __init__(self, stderr: bytes) -> None:
@@ -28,7 +28,7 @@ class CommandTimeoutError(Exception):
         self.stderr = stderr
 
 
-class CommandCancelledError(CommandTimeoutError):
+class CommandCancelledError(ChannelTimeoutError):
     """Somebody closed the connection while the command ran. Internal."""
 
 
@@ -66,7 +66,7 @@ def run_line(
     """Run a command line to its end, or until ``cancelled`` is set; ``aborted`` gets its stderr so far after Ctrl-C.
 
     Raises:
-        CommandTimeoutError: it did not end in time; it may still run there.
+        ChannelTimeoutError: it did not end in time; it may still run there.
         CommandCancelledError: ``cancelled`` was set; it still runs there.
         PeerSilentError: the connection broke, or the board has not answered for 20 s.
     """
@@ -105,7 +105,7 @@ def _step(until: float, stderr: bytearray, cancelled: threading.Event) -> float:
         raise CommandCancelledError(bytes(stderr))
     left = until - time.monotonic()
     if left <= 0:
-        raise CommandTimeoutError(bytes(stderr))
+        raise ChannelTimeoutError(bytes(stderr))
     return min(left, _STEP_S)
 
 

@@ -60,7 +60,8 @@ def _work(line: bytes, channel: BinaryIO) -> None:
         _log(error)
         say(
             Failed(
-                kind=type(error).__name__,
+                # A plug-in may raise a kind of its own: the nearest that the other side knows.
+                kind=next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "edgedeploy.errors"),
                 what=error.what,
                 where=error.where,
                 seen=error.seen,

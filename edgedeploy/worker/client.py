@@ -60,7 +60,7 @@ class Workers:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    with suppress(ProcessLookupError):
+    with suppress(ProcessLookupError, PermissionError):  # macOS answers the latter for one that has ended
         os.killpg(process.pid, signal.SIGKILL)
 
 

@@ -15,21 +15,19 @@ import msgspec
 
 from edgedeploy import registry
 from edgedeploy.deploy.digest import content_sha256, entries_of
-from edgedeploy.domain.artifact import Artifact, Golden, TensorSpec
+from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact, Golden, TensorSpec
 from edgedeploy.domain.release import FileEntry
 from edgedeploy.errors import ExportError, ModelError
 from edgedeploy.exporters.eager import run_eagerly
 from edgedeploy.exporters.signature import flatten_outputs
 from edgedeploy.ports import Emit, Exported, ExportRequest
 from edgedeploy.source import LoadedModel
-from edgedeploy.worker.job import Dependencies, Done, ExportJob
+from edgedeploy.worker.job import Done, ExportJob
 from edgedeploy.worker.loading import call_user, load
 from edgedeploy.worker.tracing import Trace
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-ARTIFACT_FILE = "artifact.json"
 
 
 def export(job: ExportJob, emit: Emit) -> Done:
@@ -150,6 +148,3 @@ def _write(file: Path, spec: TensorSpec, tensors: Sequence[Tensor]) -> FileEntry
 def _peak_rss_bytes() -> int:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
-
-
-__all__ = ["ARTIFACT_FILE", "Dependencies", "export"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import random
 import sys
 import sysconfig
@@ -76,7 +77,7 @@ def user_frame(error: BaseException, root: str) -> str:
     installed = tuple(sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib"))
     own = Path(__file__).parents[1].as_posix()
     outside = [f for f in frames if not f.filename.startswith((*installed, "<", own))]
-    inside = [f for f in outside if f.filename.startswith(root)]
+    inside = [f for f in outside if f.filename.startswith(root + os.sep)]
     for frame in (inside or outside)[-1:]:
         name = frame.filename.removeprefix(root).lstrip("/")
         return f"{name}:{frame.lineno}: `{frame.line}`"

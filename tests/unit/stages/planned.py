@@ -8,13 +8,13 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.deploy.digest import entries_of
-from edgedeploy.domain.artifact import Artifact, Golden, TensorSpec
+from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact, Golden, TensorSpec
 from edgedeploy.domain.events import Event
 from edgedeploy.domain.project import Model
 from edgedeploy.domain.recipe import Budget, Floors, Recipe
 from edgedeploy.domain.release import FileEntry, LocalFile, RunnerBundle
 from edgedeploy.domain.target import Lane, MeasurePolicy, Target
-from edgedeploy.stages.export import ARTIFACT_FILE, Prepared
+from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.plan import PlannedRun
 
 FP32 = Lane(exporter="executorch", backend="xnnpack", precision="fp32")

@@ -150,7 +150,7 @@ def test_the_inventory_tells_trouble_and_lists_the_others(bench: Bench) -> None:
     bench.transport("fake").missing = trouble
     bench.transport("other-way").found = [Unit(device("a", transport="other-way"))]
     found = take_inventory((), TARGETS, ("fake", "other-way"))
-    assert (names(found.devices), found.trouble) == (["a"], (trouble,))
+    assert (names(found.devices), found.trouble) == (["a"], {"fake": trouble})
 
 
 def test_a_device_of_the_lab_whose_client_program_is_missing_is_left_out(bench: Bench) -> None:

@@ -169,3 +169,9 @@ def test_a_failure_outweighs_what_is_unclear_and_both_are_told(tmp_path: Path) -
     found = verdict(tmp_path, measured(steady(2)), latency_p50_ms=1.0, latency_p99_ms=9.0)
     assert found.status == "fail"
     assert [reason.partition(":")[0] for reason in found.reasons] == ["latency_p50_ms", "latency_p99_ms"]
+
+
+def test_a_hundred_samples_are_enough_for_a_p90(tmp_path: Path) -> None:
+    """0.1 has no exact binary form; counting must not stumble over that."""
+    assert verdict(tmp_path, measured(steady(1, 100)), latency_p90_ms=2).status == "pass"
+    assert verdict(tmp_path, measured(steady(1, 99)), latency_p90_ms=2).status == "inconclusive"
