@@ -62,7 +62,7 @@ def test_history_report_and_store_keep_every_sample(run: Run, project: Path, tmp
         assert mark in page.read_text()
     (database,) = Path(os.environ["XDG_STATE_HOME"]).rglob("history.sqlite")
     with sqlite3.connect(database) as connection:
-        assert connection.execute("select count(*) from runs").fetchone() == (2,)
+        assert connection.execute("select count(*) from edgedeploy_runs").fetchone() == (2,)
 
 
 def test_dry_run_says_what_is_cached_and_does_nothing(run: Run, project: Path, scratch_project: Path) -> None:
