@@ -5,34 +5,30 @@ from __future__ import annotations
 import importlib
 import sys
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edgedeploy import __version__
-from edgedeploy.cli import failure
 from edgedeploy.cli.interrupts import Interrupts
 from edgedeploy.cli.output import READER_GONE_EXIT_CODE, OutputFailedError, give_up_writing, watched, write_any_text
 from edgedeploy.errors import EdgedeployError, UsageError
 
-
-class Verb(NamedTuple):
-    """Where a verb lives, and its line in ``edgedeploy --help``."""
-
-    module: str
-    line: str
+if TYPE_CHECKING:
+    from types import ModuleType
 
 
+# One module each, of the same name.
 VERBS = {
-    "init": Verb("init", "Write a project: edgedeploy.toml, a model, a Makefile include, a CI workflow."),
-    "push": Verb("push", "Export, verify, push, measure and judge on the devices of a target."),
-    "export": Verb("export", "Export and verify on this machine only."),
-    "targets": Verb("targets", "List, show and check kinds of devices."),
-    "devices": Verb("devices", "List the devices that are there, with their state and facts."),
-    "history": Verb("history", "List past measurements."),
-    "report": Verb("report", "Write an HTML, JUnit or Markdown report of past measurements."),
-    "doctor": Verb("doctor", "Say which SDKs and tools are there, and how to get the others."),
-    "schema": Verb("schema", "Print the JSON Schema of a file, for editors."),
+    "init": "Write a project: edgedeploy.toml, a model, a Makefile include, a CI workflow.",
+    "push": "Export, verify, push, measure and judge on the devices of a target.",
+    "export": "Export and verify on this machine only.",
+    "targets": "List, show and check kinds of devices.",
+    "devices": "List the devices that are there, with their state and facts.",
+    "history": "List past measurements.",
+    "report": "Write an HTML, JUnit or Markdown report of past measurements.",
+    "doctor": "Say which SDKs and tools are there, and how to get the others.",
+    "schema": "Print the JSON Schema of a file, for editors.",
 }
 
 
@@ -45,10 +41,9 @@ class LazyGroup(click.Group):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
         """The verb, imported."""
-        verb = VERBS.get(cmd_name)
-        if verb is None:
+        if cmd_name not in VERBS:
             return None
-        command: click.Command = getattr(importlib.import_module(f"edgedeploy.cli.{verb.module}"), cmd_name)
+        command: click.Command = getattr(importlib.import_module(f"edgedeploy.cli.{cmd_name}"), cmd_name)
         return command
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
@@ -74,7 +69,7 @@ class LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """The list of verbs, without importing any."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, verb.line) for name, verb in VERBS.items()])
+            formatter.write_dl(list(VERBS.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -99,16 +94,22 @@ def main() -> None:
         try:
             code = cli.main(prog_name="edgedeploy", standalone_mode=False)
         except click.ClickException as error:
-            code = failure.of_usage(error).tell()
+            code = _failure().of_usage(error).tell()
         except (KeyboardInterrupt, click.Abort):
-            code = failure.of_interrupt(interrupts.exit_code, interrupts.how).tell()
+            code = _failure().of_interrupt(interrupts.exit_code, interrupts.how).tell()
         except EdgedeployError as error:
-            code = failure.of_error(error).tell()
+            code = _failure().of_error(error).tell()
         except OutputFailedError as error:
             code = _without_output(error)
         except Exception as error:  # noqa: BLE001 - the one place where a bug becomes a message
-            code = failure.of_bug(error).tell()
+            code = _failure().of_bug(error).tell()
         sys.exit(code)
+
+
+def _failure() -> ModuleType:
+    from edgedeploy.cli import failure  # a command that succeeds does without
+
+    return failure
 
 
 def _without_output(error: OutputFailedError) -> int:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from click.shell_completion import CompletionItem
 
 from edgedeploy.errors import EdgedeployError
 
@@ -48,30 +47,30 @@ def bundle_option(text: str) -> Callable[[F], F]:
     return click.option("--bundle", type=click.Path(path_type=Path), metavar="FOLDER", help=text)
 
 
-def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+def _complete_target(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     from edgedeploy.lab import Lab
 
-    return [CompletionItem(name) for name in Lab(Path.cwd()).target_files if name.startswith(incomplete)]
+    return [name for name in Lab(Path.cwd()).target_files if name.startswith(incomplete)]
 
 
-def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+def _complete_model(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     from edgedeploy.config.project import find_project_file, read_project
 
     try:
         models = read_project(find_project_file(ctx.params.get("project_path") or Path())).models
     except EdgedeployError:
         return []
-    return [CompletionItem(name) for name in models if name.startswith(incomplete)]
+    return [name for name in models if name.startswith(incomplete)]
 
 
-def _complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:  # noqa: ARG001
+def _complete_device(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
     from edgedeploy.lab import Lab
 
     try:
         devices = Lab(Path.cwd()).devices
     except EdgedeployError:
         return []
-    return [CompletionItem(device.name) for device in devices if device.name.startswith(incomplete)]
+    return [device.name for device in devices if device.name.startswith(incomplete)]
 
 
 def target_option(*, required: bool) -> Callable[[F], F]:
