@@ -171,6 +171,7 @@ def test_ctrl_c_ends_all_devices_at_once_and_what_runs_on_them(
     assert "interrupted" in process.stderr.read()
     for phone in phones:
         wait_for(lambda phone=phone: not runners(adb_server, phone))
+    assert run("history", "--json", cwd=project).document["runs"] == []  # what was broken off is no failure of a device
 
 
 def test_ctrl_c_ends_the_runner_on_a_board(run: Run, project: Path, ssh_board: SshBoard, cache_home: Path) -> None:
