@@ -51,7 +51,7 @@ def main() -> None:
     again, _, _ = median_ratio(samples["nothing changed"], samples["by hand"])
     record(
         "pipeline_overhead",
-        question="a first push to this machine (export, verify, push, measure) against the same steps by hand with the SDK in one process",
+        question="a first push to this machine (export, verify, push, measure) against the same steps by hand in one process",
         answer=f"first push {middle:.2f}× ({low:.2f} to {high:.2f}), nothing changed {again:.2f}× (median of {ROUNDS} pairs)",
         figures={"ratio": middle, "ratio min": low, "ratio max": high, "nothing changed ratio": again},
         samples=samples,
