@@ -147,7 +147,7 @@ def _copy_artifact(prepared: Prepared, place: Path) -> None:
 
 
 def _artifact_files(artifact: Artifact) -> tuple[str, ...]:
-    entries = (*artifact.files, *artifact.golden.inputs, *artifact.golden.references)
+    entries = (*artifact.files, *artifact.golden_files())
     return (ARTIFACT_FILE, *(entry.path for entry in entries))
 
 
@@ -191,7 +191,7 @@ def _ready(folder: Path, item: BundledRun) -> Ready:
     if not place.resolve().is_relative_to(folder.resolve()):
         raise ConfigError("a path that leaves the bundle", where=str(folder / BUNDLE_FILE), seen=item.run.folder)
     artifact = read_artifact(place)
-    for entry in (*artifact.files, *artifact.golden.inputs, *artifact.golden.references):
+    for entry in (*artifact.files, *artifact.golden_files()):
         _check(place, place / entry.path, entry.sha256)
     runner = item.runner
     if runner is not None:

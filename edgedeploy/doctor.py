@@ -147,7 +147,7 @@ def _check(need: Need) -> Check:
 
 def _declared_lanes() -> tuple[list[LaneNeeds], list[Check]]:
     """Every exporter's lanes, and a failed check for each exporter that cannot be loaded."""
-    here = set(read_target(shipped("targets") / "this-machine.toml").lanes)
+    here = {(offer.exporter, offer.backend) for offer in read_target(shipped("targets") / "this-machine.toml").lanes}
     lanes, broken = [], []
     for name in registry.names("exporters"):
         try:
@@ -165,7 +165,7 @@ def _declared_lanes() -> tuple[list[LaneNeeds], list[Check]]:
             continue
         install = f"pip install 'edgedeploy[{exporter.extra}]'"
         lanes += [
-            LaneNeeds(lane=lane, packages=exporter.toolchain(), install=install, runs_here=lane in here)
+            LaneNeeds(lane=lane, packages=exporter.toolchain(), install=install, runs_here=(lane.exporter, lane.backend) in here)
             for lane in exporter.lanes()
         ]
     return lanes, broken

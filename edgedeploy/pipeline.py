@@ -28,8 +28,8 @@ from edgedeploy.places import state_folder
 from edgedeploy.results.location import default_url
 from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered
 from edgedeploy.stages.devices import select
-from edgedeploy.stages.export import cached_export, export
-from edgedeploy.stages.plan import PlannedRun, plan, require_sdks
+from edgedeploy.stages.export import Prepared, cached_export, export
+from edgedeploy.stages.plan import PlannedRun, plan, require_sdks, worker_groups
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.runner_choice import portable_runner, runtimes_for
 from edgedeploy.stages.verify import verify
@@ -187,20 +187,30 @@ class Pipeline:
     def _prepare(
         self, runs: Sequence[PlannedRun], target: Target, jobs: int, sink: Sink
     ) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
-        """Export and verify each run, ``jobs`` at once; those that fail come back as results."""
+        """Export and verify all runs, ``jobs`` worker processes at once; those that fail come back as results."""
         require_sdks(runs)
         workers = Workers()
 
-        def prepare(run: PlannedRun) -> Ready | RunResult:
-            try:
-                prepared = export(run, target, self.project_file, self.cache, workers, sink)
-                return Ready(prepared=prepared, host=verify(prepared, self.cache, sink))
-            except EdgedeployError as error:
-                return failed_run(run, self.project.name, target.name, "", error)
+        def prepare(group: Sequence[PlannedRun]) -> dict[str, Ready | RunResult]:
+            return {
+                run.folder: self._verified(run, outcome, target, sink)
+                for run, outcome in export(group, target, self.project_file, self.cache, workers, sink)
+            }
 
-        done = at_once([partial(prepare, run) for run in runs], limit=jobs, stop=workers.stop)
-        ready = tuple(item for item in done if isinstance(item, Ready))
-        return ready, tuple(item for item in done if isinstance(item, RunResult))
+        groups = worker_groups(runs, jobs)
+        done = at_once([partial(prepare, group) for group in groups], limit=jobs, stop=workers.stop)
+        by_folder = {folder: item for part in done for folder, item in part.items()}
+        items = [by_folder[run.folder] for run in runs]
+        ready = tuple(item for item in items if isinstance(item, Ready))
+        return ready, tuple(item for item in items if isinstance(item, RunResult))
+
+    def _verified(self, run: PlannedRun, outcome: Prepared | EdgedeployError, target: Target, sink: Sink) -> Ready | RunResult:
+        try:
+            if isinstance(outcome, EdgedeployError):
+                raise outcome
+            return Ready(prepared=outcome, host=verify(outcome, self.cache, sink))
+        except EdgedeployError as error:
+            return failed_run(run, self.project.name, target.name, "", error)
 
     def _report(self, target: str, runs: tuple[RunResult, ...]) -> PushReport:
         return PushReport(edgedeploy=__version__, project=self.project.name, target=target, runs=runs)

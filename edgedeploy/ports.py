@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from edgedeploy.domain.artifact import Artifact, Format, TensorSpec
+from edgedeploy.domain.artifact import Artifact, Format, Operator, TensorSpec
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.domain.target import Abi, Lane, MeasurePolicy, Os
+from edgedeploy.domain.target import Abi, ComputeUnits, Lane, MeasurePolicy, Os
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
@@ -27,19 +27,40 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     lane: Lane
     os: Os
     min_os: str
+    compute_units: ComputeUnits = "all"
+    runtime_versions: dict[str, str] = {}
     folder: str
 
 
-class Exported(msgspec.Struct, frozen=True, kw_only=True):
-    """What an exporter wrote into its folder: ``entry`` (a file, or the folder of a package) and its signature.
+class ExportedMethod(msgspec.Struct, frozen=True, kw_only=True):
+    """One method of an export; ``entry`` is what the artifact calls it.
 
     ``inputs`` and ``outputs`` are as the artifact declares them, in the order in which the runner takes and gives them.
     """
 
+    name: str = "forward"
     entry: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+
+class Exported(msgspec.Struct, frozen=True, kw_only=True):
+    """What an exporter wrote into its folder: ``entry`` (a file, or the folder of a package), its methods and operators.
+
+    ``methods`` are those of the model, in its order.
+    """
+
+    entry: str
+    methods: tuple[ExportedMethod, ...]
+    operators: tuple[Operator, ...] = ()
     inspection: dict[str, str]
+
+
+class Lacking(msgspec.Struct, frozen=True, kw_only=True):
+    """An SDK or a program that a lane needs and that is not installed: ``what`` it is, and ``how`` to get it."""
+
+    what: str
+    how: str
 
 
 class Exporter(Protocol):
@@ -55,6 +76,9 @@ class Exporter(Protocol):
 
     def toolchain(self) -> tuple[str, ...]:
         """Names of the distributions whose versions decide the result; part of the cache key."""
+
+    def lacking(self, lane: Lane) -> Lacking | None:
+        """What else a lane needs besides :meth:`toolchain` and is not here; None when it is complete. Imports no SDK."""
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``.
@@ -138,9 +162,13 @@ class Transport(Protocol):
 
 
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
-    """What one start of a runner is about; paths are the device's."""
+    """What one start of a runner is about; paths are the device's.
+
+    ``inputs`` have the shapes of the files given. ``method`` is what the artifact calls it (:class:`Method`'s ``entry``).
+    """
 
     model: str
+    method: str
     inputs: tuple[TensorSpec, ...]
     input_files: tuple[str, ...]
     output_dir: str

@@ -53,7 +53,8 @@ class MagnitudePruner:
         self.check(settings)
         sparsity = _sparsity(settings)
         emit("copying the model")
-        module = copy.deepcopy(model.module)
+        # All at once: layers that methods share stay shared in the copies.
+        modules = copy.deepcopy([method.module for method in model.methods])
         kinds = (
             nn.Linear,
             nn.Conv1d,
@@ -63,7 +64,8 @@ class MagnitudePruner:
             nn.ConvTranspose2d,
             nn.ConvTranspose3d,
         )
-        pruned = [(layer, "weight") for layer in module.modules() if isinstance(layer, kinds)]
+        layers = {id(layer): layer for module in modules for layer in module.modules() if isinstance(layer, kinds)}
+        pruned = [(layer, "weight") for layer in layers.values()]
         if not pruned:
             raise CompressError(
                 "the model has no weights that magnitude could prune",
@@ -75,7 +77,8 @@ class MagnitudePruner:
         prune.global_unstructured(pruned, pruning_method=prune.L1Unstructured, amount=sparsity)
         for layer, parameter in pruned:
             prune.remove(layer, parameter)  # type: ignore[no-untyped-call]  # torch has no type hints here
-        return dataclasses.replace(model, module=module)
+        methods = tuple(dataclasses.replace(method, module=module) for method, module in zip(model.methods, modules, strict=True))
+        return dataclasses.replace(model, methods=methods, shared={})
 
 
 def _sparsity(settings: Mapping[str, float | int | str | bool]) -> float:

@@ -52,8 +52,9 @@ def problems(target: Target) -> Iterator[tuple[str, str]]:
     for fact in facts:
         if fact not in target.sources:
             yield fact, f'a fact without a source: add "{fact}" under [sources]'
-    if len(set(target.lanes)) != len(target.lanes):
-        yield "lanes", "a lane is listed twice"
+    backends = [(offer.exporter, offer.backend) for offer in target.lanes]
+    if len(set(backends)) != len(backends):
+        yield "lanes", "a backend is listed twice"
     cores = sum(group.count for group in target.soc.cores)
     if cores and any(cpu >= cores for cpu in target.measure.cpus):
         yield "measure.cpus", f"names a processor beyond the {cores} that soc.cores lists"

@@ -9,7 +9,7 @@ import msgspec
 from edgedeploy.domain.release import FileEntry
 from edgedeploy.domain.target import Lane
 
-ARTIFACT_SCHEMA = "edgedeploy.artifact/1"
+ARTIFACT_SCHEMA = "edgedeploy.artifact/2"
 ARTIFACT_FILE = "artifact.json"
 
 Format = str
@@ -17,24 +17,70 @@ Format = str
 DType = Literal["float32", "float16", "float64", "int64", "int32", "int16", "int8", "uint8", "bool"]
 
 
+class DynamicDim(msgspec.Struct, frozen=True, kw_only=True):
+    """A dimension that may take any size from ``low`` to ``high``; None: the artifact names no bound."""
+
+    dim: int
+    low: int = 1
+    high: int | None = None
+
+
 class TensorSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """One input or output as the *artifact* declares it (TFLite turns int64 inputs into int32, for example)."""
+    """One input or output as the *artifact* declares it (TFLite turns int64 inputs into int32, for example).
+
+    ``shape`` is that of the example inputs; ``dynamic`` names the dimensions that may differ from it.
+    """
 
     name: str
     dtype: DType
     shape: tuple[int, ...]
+    dynamic: tuple[DynamicDim, ...] = ()
 
 
 class Golden(msgspec.Struct, frozen=True, kw_only=True):
-    """Inputs with PyTorch's own answers.
+    """Inputs of one shape with PyTorch's own answers.
 
     One file per tensor, raw little-endian in C order, ``cases`` of them back to back, in the dtype of the artifact's
-    tensor. Paths are relative to the artifact's folder.
+    tensor. Paths are relative to the artifact's folder; shapes are those of one case.
     """
 
     cases: int
+    input_shapes: tuple[tuple[int, ...], ...]
+    output_shapes: tuple[tuple[int, ...], ...]
     inputs: tuple[FileEntry, ...]
     references: tuple[FileEntry, ...]
+
+
+class Method(msgspec.Struct, frozen=True, kw_only=True):
+    """A way to call the artifact: ``forward``, or one of several that share its weights.
+
+    ``entry`` is what the artifact itself calls it (a TFLite signature, a Core ML function). ``golden`` has one entry per
+    shape of golden inputs, the example inputs' first; it is never empty.
+    """
+
+    name: str = "forward"
+    entry: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    golden: tuple[Golden, ...]
+
+
+class Operator(msgspec.Struct, frozen=True, kw_only=True):
+    """One operator of an artifact, in the order of execution.
+
+    ``operator`` is the name in the format's own words, ``name`` that of its node or output. ``delegate`` is what computes
+    it (``XnnpackBackend``, ``CoreML``); None is a fallback to the runtime's plain kernels. ``macs`` counts
+    multiply-accumulates for one call at the example shapes. ``source`` is the line of the user's Python it comes from,
+    ``module`` the path of the nn.Module around it; both empty where they are not known.
+    """
+
+    operator: str
+    name: str = ""
+    delegate: str | None = None
+    macs: int = 0
+    source: str = ""
+    module: str = ""
+    method: str = "forward"
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,7 +88,8 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
     ``sha256`` identifies the content: for one file it is the file's own, for a folder the digest described in
     docs/runner-protocol.md. ``files`` are relative to the artifact's folder; ``entry`` is what a runner is given.
-    ``inspection`` holds facts read back from the file (operators, delegates, deployment target), for reports.
+    ``operators`` say what runs where; ``inspection`` holds further facts read back from the file, for reports.
+    ``load_seconds`` were spent once for all lanes of one worker, ``export_seconds`` on this one.
     """
 
     schema: str = ARTIFACT_SCHEMA
@@ -54,11 +101,23 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     sha256: str
     size_bytes: int
     files: tuple[FileEntry, ...]
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    golden: Golden
+    methods: tuple[Method, ...]
+    operators: tuple[Operator, ...] = ()
     parameters: int
     toolchain: dict[str, str]
     inspection: dict[str, str] = {}
+    load_seconds: float = 0.0
     export_seconds: float = 0.0
     peak_export_rss_bytes: int = 0
+
+    def calls(self) -> tuple[tuple[Method, Golden], ...]:
+        """Every method with each of its golden inputs; what is measured comes first."""
+        return tuple((method, golden) for method in self.methods for golden in method.golden)
+
+    def golden_files(self) -> tuple[FileEntry, ...]:
+        """Every golden input and reference of every method."""
+        return tuple(entry for _, golden in self.calls() for entry in (*golden.inputs, *golden.references))
+
+    def input_files(self) -> tuple[FileEntry, ...]:
+        """Every golden input of every method: what a device needs."""
+        return tuple(entry for _, golden in self.calls() for entry in golden.inputs)

@@ -16,20 +16,36 @@ class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
     rss_before_load_bytes: int
 
 
-class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """How close outputs are to PyTorch's, over all outputs and cases.
+class OutputAgreement(msgspec.Struct, frozen=True, kw_only=True):
+    """How close one output is to PyTorch's, over all cases.
 
-    ``max_abs_error`` is the largest absolute difference; ``cosine`` the smallest cosine similarity of any output;
-    ``sqnr_db`` the smallest signal-to-quantization-noise ratio, 10·log10(Σr²/Σ(r−o)²), of any output. A perfect match has
-    no finite SQNR: it is None then, and ``exact`` is true. ``finite`` is false when an output has NaN or infinity where
-    the reference has not: the other figures are None then.
+    ``max_abs_error`` is the largest absolute difference; ``cosine`` the cosine similarity; ``sqnr_db`` the
+    signal-to-quantization-noise ratio, 10·log10(Σr²/Σ(r−o)²). A perfect match has no finite SQNR: it is None then, and
+    ``exact`` is true. ``finite`` is false when there is NaN or infinity where the reference has not: the other figures are
+    None then. ``top1`` is the share of rows with their largest value at the same place, for outputs of shape
+    ``[rows, classes]``; None for others.
     """
+
+    name: str
+    max_abs_error: float | None
+    cosine: float | None
+    sqnr_db: float | None
+    exact: bool
+    finite: bool = True
+    top1: float | None = None
+    cases: int = 1
+
+
+class Agreement(msgspec.Struct, frozen=True, kw_only=True):
+    """The worst of all outputs, figure by figure, as :class:`OutputAgreement` defines them; and each output's own."""
 
     max_abs_error: float | None
     cosine: float | None
     sqnr_db: float | None
     exact: bool
     finite: bool = True
+    top1: float | None = None
+    outputs: tuple[OutputAgreement, ...] = ()
 
 
 class Core(msgspec.Struct, frozen=True, kw_only=True):

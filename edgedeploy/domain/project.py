@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
+from edgedeploy.domain.precision import PRECISIONS
 from edgedeploy.domain.recipe import Budget, Recipe
 from edgedeploy.domain.target import (
     Cpu,
@@ -60,7 +61,8 @@ class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[[deploy]]``: this model, by these recipes, onto these targets.
 
-    Without ``exporters`` a recipe takes the target's first lane of its precision; with it, one lane per exporter named.
+    Without ``exporters`` a recipe takes the target's first lane of its precision; with it, one lane per exporter named
+    (``"executorch"``, or with its backend ``"executorch-vulkan"``).
     """
 
     model: Name
@@ -77,11 +79,11 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     url: str = ""
 
 
-BUILTIN_RECIPES = {"fp32": Recipe(precision="fp32"), "int8": Recipe(precision="int8")}
+BUILTIN_RECIPES = {name: Recipe(precision=name) for name in PRECISIONS}
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``edgedeploy.toml``. The recipes ``fp32`` and ``int8`` are there without being written."""
+    """``edgedeploy.toml``. Every precision is a recipe of its own name without being written."""
 
     name: Name
     models: dict[Name, Model]

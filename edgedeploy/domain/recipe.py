@@ -21,11 +21,17 @@ class CompressStep(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Floors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The least agreement with PyTorch that is accepted, on the host and on the device. None: not asked."""
+    """The least agreement with PyTorch that is accepted, on the host and on the device. None: not asked.
+
+    ``min_top1`` is the share of cases in which the largest value of a classifier's output is at the same place;
+    ``max_metric_drop`` how much worse the model source's own metric may become, in that metric's unit.
+    """
 
     min_sqnr_db: Decibel | None = None
     min_cosine: Annotated[float, Meta(ge=-1, le=1)] | None = None
     max_abs_error: Positive | None = None
+    min_top1: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_metric_drop: Annotated[float, Meta(ge=0, le=1e12)] | None = None
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -45,17 +51,3 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     load_ms: Positive | None = None
     peak_rss_mb: Positive | None = None
     size_mb: Positive | None = None
-
-
-# Exports of one model differ in rounding only at fp32: XNNPACK and LiteRT reach 120-130 dB on CNNs and transformers, a wrong
-# operator lands below 30. Eight-bit weights and activations leave 28-49 dB on models that still work and below 10 on ruined ones
-# (measured while this was written; docs/accuracy.md has the table).
-DEFAULT_FLOORS = {
-    "fp32": Floors(min_sqnr_db=60.0, min_cosine=0.9999),
-    "int8": Floors(min_sqnr_db=15.0, min_cosine=0.98),
-}
-
-
-def floors_of(recipe: Recipe) -> Floors:
-    """The recipe's own floors, or its precision's defaults where it says nothing at all."""
-    return DEFAULT_FLOORS.get(recipe.precision, Floors()) if recipe.accept == Floors() else recipe.accept

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 Os = Literal["android", "linux", "macos", "ios", "host"]
 Abi = Literal["android-arm64", "linux-aarch64", "linux-x86_64", "macos-arm64", "ios-arm64", "host"]
+ComputeUnits = Literal["all", "cpu-only", "cpu-and-gpu", "cpu-and-ne"]
 Name = Annotated[
     str, Meta(pattern=r"^(?![\s\S]*\n)[a-z0-9][a-z0-9._-]*$", description="lower case letters, digits, '.', '_', '-'")
 ]
@@ -34,6 +35,14 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     def id(self) -> str:
         """``executorch-xnnpack-fp32``: used in paths, reports and history."""
         return f"{self.exporter}-{self.backend}-{self.precision}"
+
+
+class LaneOffer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An exporter's backend that a target runs, in every precision the exporter has for it, or in those named here."""
+
+    exporter: Name
+    backend: Name
+    precisions: tuple[Name, ...] = ()
 
 
 class CoreGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -80,7 +89,9 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """A kind of device, as read from one file of ``targets/``.
 
     ``lanes`` and ``runtimes`` are ordered: the first that fits is taken. ``match`` tells how a unit found over ADB is
-    recognised: every Android property named there has to have one of the values given.
+    recognised: every Android property named there has to have one of the values given. ``runtime_versions`` names engines of the
+    device that are not the newest (``{"tflite-runtime" = "2.14.0"}``): what they cannot read is not sent. ``compute_units``
+    is what Core ML may use.
     """
 
     name: Name
@@ -89,8 +100,10 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     abi: Abi
     transports: Annotated[tuple[Name, ...], Meta(min_length=1)]
     workdir: Annotated[str, Meta(min_length=1)]
-    lanes: Annotated[tuple[Lane, ...], Meta(min_length=1)]
+    lanes: Annotated[tuple[LaneOffer, ...], Meta(min_length=1)]
     runtimes: tuple[Name, ...] = ()
+    runtime_versions: dict[str, str] = {}
+    compute_units: ComputeUnits = "all"
     min_os: str = ""
     match: dict[str, tuple[str, ...]] = {}
     soc: Soc = Soc()

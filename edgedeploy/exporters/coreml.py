@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.quiet import quiet_sdks
-from edgedeploy.ports import Emit, Exported, ExportRequest
+from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
@@ -36,6 +36,10 @@ class CoremlExporter:
         """Distributions whose versions decide the bytes of the package."""
         return ("torch", "coremltools")
 
+    def lacking(self, lane: Lane) -> Lacking | None:  # noqa: ARG002 - one SDK does all
+        """Nothing else is needed."""
+        return None
+
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model`` for ``request.os`` from ``request.min_os`` on. Cost: seconds of CPU.
 
@@ -50,7 +54,7 @@ class CoremlExporter:
 
         weights_only_int8 = request.lane.precision == "int8"
         emit("tracing with torch.export")
-        traced = trace(model, _SDK)
+        (traced,) = trace(model, _SDK)
         package = Path(request.folder, _ENTRY)
         with explained(_SDK, model.user_root, traced.program):
             emit("converting to Core ML")
@@ -70,4 +74,4 @@ class CoremlExporter:
         facts = mlpackage.inspection(package)
         facts["compute precision"] = "float16" if weights_only_int8 else "float32"
         facts["quantization"] = "int8 weights, float activations" if weights_only_int8 else "none"
-        return Exported(entry=_ENTRY, inputs=inputs, outputs=outputs, inspection=facts)
+        return Exported(entry=_ENTRY, methods=(ExportedMethod(entry="main", inputs=inputs, outputs=outputs),), inspection=facts)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.quiet import quiet_sdks
-from edgedeploy.ports import Emit, Exported, ExportRequest
+from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
@@ -37,6 +37,10 @@ class ExecutorchExporter:
         """Distributions whose versions decide the bytes of the file."""
         return ("torch", "executorch", "torchao")
 
+    def lacking(self, lane: Lane) -> Lacking | None:  # noqa: ARG002 - XNNPACK is in the wheel
+        """Nothing else is needed."""
+        return None
+
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``. Cost: seconds of CPU, growing with the number of operators.
 
@@ -52,14 +56,14 @@ class ExecutorchExporter:
         from edgedeploy.exporters.xnnpack_int8 import quantize
 
         emit("tracing with torch.export")
-        traced = trace(model, _SDK)
+        (traced,) = trace(model, _SDK)
         with explained(_SDK, model.user_root, traced.program):
             program, quantization = traced.program, "none"
             if request.lane.precision == "int8":
                 everything = activations_fit_int8(traced.program)
                 quantization = "int8 static" if everything else "int8 convolutions static, linear layers dynamic"
-                emit(f"calibrating int8 on {len(model.calibration)} inputs")
-                program = quantize(traced.program, model.example_inputs, model.calibration, everything=everything)
+                emit(f"calibrating int8 on {len(traced.calibration)} inputs")
+                program = quantize(traced.program, traced.example_inputs, traced.calibration, everything=everything)
             emit("lowering to XNNPACK")
             lowered = lowering.lower(program)
         emit("checking that every operator has a kernel")
@@ -68,7 +72,12 @@ class ExecutorchExporter:
         Path(request.folder, _ENTRY).write_bytes(lowered.buffer)
         return Exported(
             entry=_ENTRY,
-            inputs=lowering.declared_inputs(lowered, traced.inputs),
-            outputs=lowering.declared_outputs(lowered, traced.outputs),
+            methods=(
+                ExportedMethod(
+                    entry="forward",
+                    inputs=lowering.declared_inputs(lowered, traced.inputs),
+                    outputs=lowering.declared_outputs(lowered, traced.outputs),
+                ),
+            ),
             inspection=lowering.inspection(lowered) | {"quantization": quantization},
         )

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, cast, get_args
 
-from edgedeploy.domain.artifact import DType, TensorSpec
+from edgedeploy.domain.artifact import DType, DynamicDim, TensorSpec
 from edgedeploy.errors import ModelError
 
 if TYPE_CHECKING:
@@ -47,13 +47,14 @@ def input_names(module: nn.Module, count: int) -> tuple[str, ...]:
     return _distinct([_identifier(name) for name in names])
 
 
-def tensor_spec(name: str, tensor: Tensor) -> TensorSpec:
+def tensor_spec(name: str, tensor: Tensor, *, dynamic: tuple[DynamicDim, ...] = ()) -> TensorSpec:
     """The dtype and shape of a tensor under a name.
 
     Raises:
         ModelError: a dtype that no runner takes (bfloat16, complex).
     """
-    return TensorSpec(name=name, dtype=dtype_name(tensor.dtype, name), shape=tuple(int(d) for d in tensor.shape))
+    shape = tuple(int(extent) for extent in tensor.shape)
+    return TensorSpec(name=name, dtype=dtype_name(tensor.dtype, name), shape=shape, dynamic=dynamic)
 
 
 def dtype_name(dtype: torch.dtype | str, tensor_name: str) -> DType:

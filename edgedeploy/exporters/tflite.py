@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.quiet import quiet_sdks
-from edgedeploy.ports import Emit, Exported, ExportRequest
+from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
@@ -39,6 +39,10 @@ class TfliteExporter:
         """Distributions whose versions decide the bytes of the file."""
         return ("torch", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer")
 
+    def lacking(self, lane: Lane) -> Lacking | None:  # noqa: ARG002 - the same SDKs do all
+        """Nothing else is needed."""
+        return None
+
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``. Cost: about ten seconds of CPU and 0.8 GB of memory for small models.
 
@@ -53,22 +57,21 @@ class TfliteExporter:
         from edgedeploy.exporters.tracing import trace
 
         emit("tracing with torch.export")
-        traced = trace(model, _SDK)
+        (traced,) = trace(model, _SDK)
         with explained(_SDK, model.user_root, traced.program):
             emit("converting to TFLite")
-            content = tflite_file.convert(traced.module, model.example_inputs)
+            content = tflite_file.convert(traced.module, traced.example_inputs)
             quantization = "none"
             if request.lane.precision == "int8":
                 everything = activations_fit_int8(traced.program)
                 quantization = "int8 static" if everything else "int8 static in layers with weights"
-                emit(f"calibrating int8 on {len(model.calibration)} inputs")
-                content = tflite_file.quantize(content, model.calibration, everything=everything)
+                emit(f"calibrating int8 on {len(traced.calibration)} inputs")
+                content = tflite_file.quantize(content, traced.calibration, everything=everything)
         emit("reading the file back")
         Path(request.folder, _ENTRY).write_bytes(content)
         inputs, outputs = tflite_file.signature(content)
         return Exported(
             entry=_ENTRY,
-            inputs=inputs,
-            outputs=outputs,
+            methods=(ExportedMethod(entry="serving_default", inputs=inputs, outputs=outputs),),
             inspection=tflite_file.inspection(content) | {"quantization": quantization},
         )

@@ -35,7 +35,7 @@ from edgedeploy.errors import DeviceError, DeviceLostError, DeviceUnavailableErr
 from edgedeploy.fanout import at_once
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection, Probe
-from edgedeploy.stages.execute import Placed, references_of
+from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.judge import judge
 from edgedeploy.stages.measure import facts_of, measure
@@ -249,13 +249,13 @@ class _Session:
                     python=self._python,
                     device=self._device.name,
                 )
-                references = references_of(artifact, Path(item.prepared.folder))
+                folder = Path(item.prepared.folder)
                 try:
-                    found = measure(self._connection, placed, run.policy, references, self._probe, self._sink)
+                    found = measure(self._connection, placed, run.policy, folder, self._probe, self._sink)
                 except RunnerError:
                     if not self._healed(payload, store):
                         raise
-                    found = measure(self._connection, placed, run.policy, references, self._probe, self._sink)
+                    found = measure(self._connection, placed, run.policy, folder, self._probe, self._sink)
         except DeviceError:
             raise
         except EdgedeployError as error:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
 from edgedeploy.agreement import Array, compare
-from edgedeploy.domain.artifact import Artifact
+from edgedeploy.domain.artifact import Artifact, Golden, Method
 from edgedeploy.domain.measurement import Agreement
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import MeasurePolicy
@@ -35,8 +36,8 @@ class Placed:
     device: str
 
 
-def execute(connection: Connection, placed: Placed, policy: MeasurePolicy) -> RunnerDocument:
-    """One fresh process of the runner; its outputs are left in ``placed.scratch``.
+def execute(connection: Connection, placed: Placed, method: Method, golden: Golden, policy: MeasurePolicy) -> RunnerDocument:
+    """One fresh process of the runner on these golden inputs; its outputs are left in ``placed.scratch``.
 
     Raises:
         RunnerError: it failed, crashed, printed nonsense, or ran another file than the one that was sent.
@@ -45,8 +46,11 @@ def execute(connection: Connection, placed: Placed, policy: MeasurePolicy) -> Ru
     artifact = placed.artifact
     launch = Launch(
         model=f"{placed.artifact_dir}/{artifact.entry}",
-        inputs=artifact.inputs,
-        input_files=tuple(f"{placed.artifact_dir}/{entry.path}" for entry in artifact.golden.inputs),
+        method=method.entry,
+        inputs=tuple(
+            msgspec.structs.replace(spec, shape=shape) for spec, shape in zip(method.inputs, golden.input_shapes, strict=True)
+        ),
+        input_files=tuple(f"{placed.artifact_dir}/{entry.path}" for entry in golden.inputs),
         output_dir=placed.scratch,
         policy=policy,
     )
@@ -72,15 +76,42 @@ def execute(connection: Connection, placed: Placed, policy: MeasurePolicy) -> Ru
     return document
 
 
-def agreement(connection: Connection, placed: Placed, document: RunnerDocument, references: Sequence[Array]) -> Agreement:
-    """Fetch the outputs of the last execution and compare them with PyTorch's.
+def once(
+    connection: Connection, placed: Placed, method: Method, golden: Golden, policy: MeasurePolicy, folder: Path
+) -> Agreement:
+    """Run a method on golden inputs in a process of its own, by the threads and processors of ``policy``, and compare.
+
+    Raises:
+        RunnerError: it cannot be run, or gives other outputs than the artifact declares.
+        DeviceLostError: the device went away.
+    """
+    shortest = msgspec.structs.replace(policy, warmup_iterations=0, iterations=1, max_seconds=0.001)
+    document = execute(connection, placed, method, golden, shortest)
+    return agreement(connection, placed, method, golden, document, folder)
+
+
+def agreement(
+    connection: Connection, placed: Placed, method: Method, golden: Golden, document: RunnerDocument, folder: Path
+) -> Agreement:
+    """Fetch the outputs of the last execution and compare them with PyTorch's answers, which lie in ``folder``.
 
     Raises:
         RunnerError: another number, dtype or size of outputs than the artifact declares.
     """
-    artifact = placed.artifact
-    where = f"{placed.device}: {artifact.model} {artifact.lane.id}"
-    declared = [spec.dtype for spec in artifact.outputs]
+    outputs = _outputs(connection, placed, method, golden, document)
+    references = [
+        np.fromfile(folder / entry.path, dtype=spec.dtype).reshape((golden.cases, *shape))
+        for spec, shape, entry in zip(method.outputs, golden.output_shapes, golden.references, strict=True)
+    ]
+    several = len(placed.artifact.methods) > 1
+    names = [f"{method.name}.{spec.name}" if several else spec.name for spec in method.outputs]
+    return compare(outputs, references, names)
+
+
+def _outputs(connection: Connection, placed: Placed, method: Method, golden: Golden, document: RunnerDocument) -> list[Array]:
+    """One array of shape ``(cases, *shape)`` per output."""
+    where = f"{placed.device}: {placed.artifact.model} {placed.artifact.lane.id}"
+    declared = [spec.dtype for spec in method.outputs]
     if [output.dtype for output in document.outputs] != declared:
         raise RunnerError(
             "the outputs are not those the artifact declares",
@@ -89,23 +120,16 @@ def agreement(connection: Connection, placed: Placed, document: RunnerDocument, 
         )
     outputs = []
     with tempfile.TemporaryDirectory(prefix="edgedeploy-") as folder:
-        for output, reference in zip(document.outputs, references, strict=True):
+        for output, shape in zip(document.outputs, golden.output_shapes, strict=True):
             file = Path(folder) / "output.bin"
             connection.fetch(f"{placed.scratch}/{output.file}", file)
             array = np.fromfile(file, dtype=output.dtype)
-            if array.size != reference.size:
+            expected = golden.cases * math.prod(shape)
+            if array.size != expected:
                 raise RunnerError(
                     f"{output.file} has another size than PyTorch's answer",
                     where=where,
-                    seen=f"{array.size} values, expected {reference.size}",
+                    seen=f"{array.size} values, expected {expected}",
                 )
-            outputs.append(array.reshape(reference.shape))
-    return compare(outputs, references)
-
-
-def references_of(artifact: Artifact, folder: Path) -> tuple[Array, ...]:
-    """PyTorch's answers, one array of shape ``(cases, *shape)`` per output."""
-    return tuple(
-        np.fromfile(folder / entry.path, dtype=spec.dtype).reshape((artifact.golden.cases, *spec.shape))
-        for spec, entry in zip(artifact.outputs, artifact.golden.references, strict=True)
-    )
+            outputs.append(array.reshape((golden.cases, *shape)))
+    return outputs

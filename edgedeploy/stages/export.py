@@ -1,8 +1,9 @@
-"""Export: from a planned run to an artifact in the cache. The same inputs give the same key, and then nothing is done."""
+"""Export: from planned runs to artifacts in the cache. The same inputs give the same key, and then nothing is done."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -13,13 +14,13 @@ from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.events import Finished, Sink, Started
 from edgedeploy.domain.target import Target
-from edgedeploy.errors import ConfigError
+from edgedeploy.errors import ConfigError, EdgedeployError
 from edgedeploy.stages.plan import PlannedRun, toolchain_versions
 from edgedeploy.stages.progress import emitter
 from edgedeploy.worker.client import Workers
-from edgedeploy.worker.job import Dependencies, ExportJob
+from edgedeploy.worker.job import ALL_ORDERS, Dependencies, ExportJob, Order
 
-STAGE_VERSION = 1
+STAGE_VERSION = 2
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,28 +32,36 @@ class Prepared(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool
 
 
-def export(run: PlannedRun, target: Target, project_file: Path, cache: Cache, workers: Workers, sink: Sink) -> Prepared:
-    """The artifact of ``run``, from the cache or made in a worker process.
+def export(
+    runs: Sequence[PlannedRun], target: Target, project_file: Path, cache: Cache, workers: Workers, sink: Sink
+) -> Iterator[tuple[PlannedRun, Prepared | EdgedeployError]]:
+    """Artifacts of ``runs``, which are of one model by the same compress steps; each as soon as it is there.
 
-    Raises:
-        ModelError: the user's code raises.
-        CompressError: a compress step fails.
-        ExportError: the SDK refuses, with the operator and its source line.
-        ConfigError: the source names something that is not there.
+    What is in the cache is taken from there; the rest is made in one worker process, which loads the model once. A run that
+    fails comes back with its error: of kinds Model, Compress, Export (the SDK refuses, with the operator and its source
+    line), Config (the source names something that is not there).
     """
-    sink(Started(stage="export", subject=run.label))
-    prepared = cached_export(run, target, project_file, cache)
-    if prepared is None:
-        prepared = _export_now(run, target, project_file, cache, workers, sink)
-    sink(
-        Finished(
-            stage="export",
-            subject=run.label,
-            cached=prepared.cached,
-            text=f"{prepared.artifact.size_bytes / 1e6:.2f} MB in {prepared.artifact.export_seconds:.0f} s",
-        )
-    )
-    return prepared
+    missing = []
+    for run in runs:
+        sink(Started(stage="export", subject=run.label))
+        prepared = cached_export(run, target, project_file, cache)
+        if prepared is None:
+            missing.append(run)
+        else:
+            _tell(prepared, sink)
+            yield run, prepared
+    if not missing:
+        return
+    for run, outcome in _export_now(missing, target, project_file, cache, workers, sink):
+        if isinstance(outcome, Prepared):
+            _tell(outcome, sink)
+        yield run, outcome
+
+
+def _tell(prepared: Prepared, sink: Sink) -> None:
+    artifact = prepared.artifact
+    text = f"{artifact.size_bytes / 1e6:.2f} MB in {artifact.export_seconds:.0f} s"
+    sink(Finished(stage="export", subject=prepared.run.label, cached=prepared.cached, text=text))
 
 
 def cached_export(run: PlannedRun, target: Target, project_file: Path, cache: Cache) -> Prepared | None:
@@ -83,35 +92,52 @@ def read_artifact(folder: Path) -> Artifact:
         raise ConfigError("not an exported artifact", where=str(file), seen=str(error), next_step="export it again") from None
 
 
-def _export_now(run: PlannedRun, target: Target, project_file: Path, cache: Cache, workers: Workers, sink: Sink) -> Prepared:
+def _export_now(
+    runs: Sequence[PlannedRun], target: Target, project_file: Path, cache: Cache, workers: Workers, sink: Sink
+) -> Iterator[tuple[PlannedRun, Prepared | EdgedeployError]]:
     with cache.scratch() as scratch:
-        folder = scratch / "artifact"
-        folder.mkdir()
+        folders = [scratch / str(number) for number in range(len(runs))]
+        for folder in folders:
+            folder.mkdir()
+        first = runs[0]
         job = ExportJob(
             project_root=str(project_file.parent),
             project_file=str(project_file),
-            model_name=run.model_name,
-            model=run.model,
-            recipe=run.recipe_name,
-            compress=run.recipe.compress,
-            lane=run.lane,
+            model_name=first.model_name,
+            model=first.model,
+            compress=first.recipe.compress,
             os=target.os,
             min_os=target.min_os,
-            folder=str(folder),
+            compute_units=target.compute_units,
+            runtime_versions=target.runtime_versions,
+            orders=tuple(
+                Order(lane=run.lane, recipe=run.recipe_name, folder=str(folder))
+                for run, folder in zip(runs, folders, strict=True)
+            ),
         )
         place = key_of(str(project_file.parent.resolve()), target.name)[:8]
-        log = cache.log(f"{place}-{run.model_name}-{run.recipe_name}-{run.lane.id}")
-        done = workers.run(job, log=log, emit=emitter(sink, "export", run.label))
-        kept = cache.keep(folder, "exports", _export_key(run, target, project_file, done.dependencies))
-        cache.write("sources", _source_key(run, project_file), msgspec.json.encode(done.dependencies))
-    return Prepared(run=run, artifact=read_artifact(kept), folder=str(kept), cached=False)
+        log = cache.log(f"{place}-{first.model_name}-{first.recipe_name}-{first.lane.id}")
+        emits = [emitter(sink, "export", run.label) for run in runs]
+
+        def tell(order: int, text: str) -> None:
+            for emit in emits if order == ALL_ORDERS else emits[order : order + 1]:
+                emit(text)
+
+        for number, outcome in workers.run(job, log=log, tell=tell):
+            run = runs[number]
+            if isinstance(outcome, EdgedeployError):
+                yield run, outcome
+                continue
+            kept = cache.keep(folders[number], "exports", _export_key(run, target, project_file, outcome.dependencies))
+            cache.write("sources", _source_key(run, project_file), msgspec.json.encode(outcome.dependencies))
+            yield run, Prepared(run=run, artifact=read_artifact(kept), folder=str(kept), cached=False)
 
 
 def _whole(folder: Path) -> Artifact | None:
     """The artifact, if everything it names is there: sizes for all, digests for what is compared with."""
     try:
         artifact = read_artifact(folder)
-        golden = (*artifact.golden.inputs, *artifact.golden.references)
+        golden = artifact.golden_files()
         sized = all((folder / entry.path).stat().st_size == entry.size_bytes for entry in (*artifact.files, *golden))
         return artifact if sized and all(file_sha256(folder / entry.path) == entry.sha256 for entry in golden) else None
     except (ConfigError, OSError):
@@ -143,7 +169,7 @@ def _export_key(run: PlannedRun, target: Target, project_file: Path, dependencie
         run.recipe_name,
         compressors,
         (run.lane, registry.origin("exporters", run.lane.exporter)),
-        (target.os, target.min_os),
+        (target.os, target.min_os, target.compute_units, target.runtime_versions),
         toolchain_versions(run.lane.exporter),
         # By name and digest: two files that were swapped are not the same files.
         {name.removeprefix(root): sha256 for name, sha256 in dependencies.files.items()},

@@ -5,7 +5,8 @@ from __future__ import annotations
 from edgedeploy.agreement import complaints
 from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.measurement import Measurement
-from edgedeploy.domain.recipe import Budget, floors_of
+from edgedeploy.domain.precision import floors_of
+from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.verdict import Verdict
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stats import quantile, quantile_interval

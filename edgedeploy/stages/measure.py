@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import platform
 import time
+from pathlib import Path
 
-from edgedeploy.agreement import Array
+from edgedeploy.agreement import merged
 from edgedeploy.domain.events import Finished, Progress, Sink, Started
 from edgedeploy.domain.measurement import DeviceFacts, Environment, Measurement, ProcessSamples
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.runners.document import RunnerDocument
-from edgedeploy.stages.execute import Placed, agreement, execute
+from edgedeploy.stages.execute import Placed, agreement, execute, once
 from edgedeploy.stats import quantile
 
 _PROBE_LIMIT_S = 30.0
@@ -21,11 +22,14 @@ def measure(
     connection: Connection,
     placed: Placed,
     policy: MeasurePolicy,
-    references: tuple[Array, ...],
+    folder: Path,
     probe: Probe,
     sink: Sink,
 ) -> Measurement:
     """Every sample of every process, the outputs' agreement with PyTorch, and what the device said about itself.
+
+    Latency is that of the main method at the shapes of its first golden inputs; every method is compared with PyTorch, whose
+    answers lie in ``folder``.
 
     Raises:
         RunnerError: a process failed; nothing of the run is kept.
@@ -35,18 +39,17 @@ def measure(
     sink(Started(stage="measure", subject=subject))
     before = facts_of(connection, probe, placed.scratch)
     processes: list[ProcessSamples] = []
-    found = None
+    calls = placed.artifact.calls()
+    method, golden = calls[0]
     for number in range(policy.processes):
         if number and policy.cooldown_s:
             time.sleep(policy.cooldown_s)
         sink(Progress(stage="measure", subject=subject, done=number, total=policy.processes, text="process"))
-        document = execute(connection, placed, policy)
-        processes.append(_samples(document))
-        if found is None:
-            found = agreement(connection, placed, document, references)
+        document = execute(connection, placed, method, golden, policy)
+        processes.append(document.samples)
+    agreed = agreement(connection, placed, method, golden, document, folder)
     after = facts_of(connection, probe, placed.scratch)
-    if found is None:
-        raise AssertionError("a policy has at least one process")
+    found = [agreed, *(once(connection, placed, other, golden, policy, folder) for other, golden in calls[1:])]
     everything = [sample for process in processes for sample in process.latency_ns]
     sink(
         Finished(
@@ -60,7 +63,7 @@ def measure(
         processes=tuple(processes),
         device_sha256=document.model.sha256,
         environment=_environment(document, before, after),
-        agreement=found,
+        agreement=merged(found),
     )
 
 
@@ -68,17 +71,6 @@ def facts_of(connection: Connection, probe: Probe, workdir: str) -> DeviceFacts:
     """What the device says about itself now. A probe's script never fails: what is missing is None."""
     done = connection.run(["sh", "-c", probe.script(workdir)], timeout_s=_PROBE_LIMIT_S)
     return probe.parse(done.stdout.decode(errors="replace"))
-
-
-def _samples(document: RunnerDocument) -> ProcessSamples:
-    return ProcessSamples(
-        load_ns=document.load_ns,
-        first_inference_ns=document.first_inference_ns,
-        warmup_ns=document.warmup_ns,
-        latency_ns=document.latency_ns,
-        peak_rss_bytes=document.peak_rss_bytes,
-        rss_before_load_bytes=document.rss_before_load_bytes,
-    )
 
 
 def _environment(document: RunnerDocument, before: DeviceFacts, after: DeviceFacts) -> Environment:

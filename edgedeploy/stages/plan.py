@@ -85,6 +85,37 @@ def plan(project: Project, project_file: Path, target: Target, models: Sequence[
     return tuple(runs.values())
 
 
+def worker_groups(runs: Sequence[PlannedRun], jobs: int) -> list[list[PlannedRun]]:
+    """Runs that one worker process does, one after the other: those of one model by the same compress steps.
+
+    Where that leaves some of ``jobs`` idle, a model's runs are also parted by exporter: SDKs share nothing but the model.
+    """
+
+    def grouped(*, by_exporter: bool) -> list[list[PlannedRun]]:
+        groups: dict[tuple[object, ...], list[PlannedRun]] = {}
+        for run in runs:
+            key = (run.model_name, msgspec.json.encode(run.recipe.compress), run.lane.exporter if by_exporter else "")
+            groups.setdefault(key, []).append(run)
+        return list(groups.values())
+
+    groups = grouped(by_exporter=False)
+    return groups if len(groups) >= jobs else grouped(by_exporter=True)
+
+
+def lanes_of(target: Target) -> tuple[Lane, ...]:
+    """Every lane a target offers, its preferred backend first.
+
+    Raises:
+        UsageError: it names an exporter that is not there.
+    """
+    return tuple(
+        lane
+        for offer in target.lanes
+        for lane in registry.exporter(offer.exporter).lanes()
+        if lane.backend == offer.backend and (not offer.precisions or lane.precision in offer.precisions)
+    )
+
+
 def require_sdks(runs: Sequence[PlannedRun]) -> None:
     """Check that every exporter's SDK is installed, without importing it.
 
@@ -138,23 +169,24 @@ def _check_source(model: Model, project_file: Path, name: str) -> None:
 
 
 def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str) -> list[Lane]:
-    fitting = [lane for lane in target.lanes if lane.precision == recipe.precision]
+    offered = lanes_of(target)
+    fitting = [lane for lane in offered if lane.precision == recipe.precision]
     if not deploy.exporters:
         if not fitting:
             raise ConfigError(
                 f"{target.name} has no lane of precision {recipe.precision!r}",
                 where=f"{where}.recipes",
-                next_step=did_you_mean(recipe.precision, {lane.precision for lane in target.lanes}),
+                next_step=did_you_mean(recipe.precision, {lane.precision for lane in offered}),
             )
         return fitting[:1]
     chosen = []
     for exporter in deploy.exporters:
-        lane = next((lane for lane in fitting if lane.exporter == exporter), None)
+        lane = next((lane for lane in fitting if exporter in {lane.exporter, f"{lane.exporter}-{lane.backend}"}), None)
         if lane is None:
             raise ConfigError(
                 f"{target.name} has no lane {exporter!r} of precision {recipe.precision!r}",
                 where=f"{where}.exporters",
-                next_step=f"its lanes: {', '.join(lane.id for lane in target.lanes)}",
+                next_step=f"its lanes: {', '.join(lane.id for lane in offered)}",
             )
         chosen.append(lane)
     return chosen

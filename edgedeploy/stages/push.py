@@ -38,7 +38,7 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
         artifact, folder = self.prepared.artifact, Path(self.prepared.folder)
         own = [
             LocalFile(local=str(folder / entry.path), entry=_under(self.artifact_dir, entry))
-            for entry in (*artifact.files, *artifact.golden.inputs)
+            for entry in (*artifact.files, *artifact.input_files())
         ]
         runner = [LocalFile(local=file.local, entry=_under(self.runner_dir, file.entry)) for file in self.bundle.files]
         return (*own, *runner)

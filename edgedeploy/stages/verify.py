@@ -9,24 +9,24 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy import registry
-from edgedeploy.agreement import complaints
+from edgedeploy.agreement import complaints, merged
 from edgedeploy.cache import Cache, key_of
+from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Finished, Sink, Started
 from edgedeploy.domain.measurement import Agreement
-from edgedeploy.domain.recipe import floors_of
+from edgedeploy.domain.precision import floors_of
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import MissingToolError, VerifyError
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection
-from edgedeploy.stages.execute import Placed, agreement, execute, references_of
+from edgedeploy.stages.execute import Placed, once
 from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.runner_choice import choose, python_facts_of
 
 _RUNTIMES = ("executorch-native", "litert-native", "executorch-python", "litert-python", "coreml-python")
-_ONCE = MeasurePolicy(processes=1, warmup_iterations=0, iterations=1, max_seconds=0.001)
 
 
 class HostVerification(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +50,7 @@ def verify(prepared: Prepared, cache: Cache, sink: Sink) -> HostVerification:
         raise VerifyError(
             "the export does not compute what PyTorch computes: " + "; ".join(short),
             where=f"{run.model_name} as {run.lane.id}",
-            seen=f"{artifact.golden.cases} golden inputs on this machine",
+            seen=f"{_cases(artifact)} golden inputs on this machine",
             next_step=_way_out(run.recipe.precision, run.recipe_name),
         )
     sink(Finished(stage="verify", subject=run.label, cached=cached, text=_say(found)))
@@ -75,7 +75,7 @@ def _verification(prepared: Prepared, cache: Cache, sink: Sink) -> tuple[HostVer
     except MissingToolError as error:
         return HostVerification(agreement=None, note=f"not run on this machine: {error.seen or error.what}"), False
     engines = python_facts_of(connection, sys.executable) if "{python}" in bundle.start else {}
-    key = key_of("verify", 2, artifact.sha256, artifact.golden, [file.entry for file in bundle.files], engines)
+    key = key_of("verify", 3, artifact.sha256, artifact.methods, [file.entry for file in bundle.files], engines)
     found = cache.read("verifications", key, HostVerification)
     if found is not None:
         return found, True
@@ -100,8 +100,8 @@ def _verify_now(prepared: Prepared, bundle: RunnerBundle, connection: Connection
             python=sys.executable,
             device="this-machine",
         )
-        document = execute(connection, placed, _ONCE)
-        return HostVerification(agreement=agreement(connection, placed, document, references_of(artifact, folder)))
+        found = [once(connection, placed, method, golden, MeasurePolicy(), folder) for method, golden in artifact.calls()]
+        return HostVerification(agreement=merged(found))
 
 
 def _lay_out(bundle: RunnerBundle, folder: Path) -> None:
@@ -109,6 +109,10 @@ def _lay_out(bundle: RunnerBundle, folder: Path) -> None:
         target = folder / file.entry.path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.symlink_to(file.local)
+
+
+def _cases(artifact: Artifact) -> int:
+    return sum(golden.cases for _, golden in artifact.calls())
 
 
 def _say(found: HostVerification) -> str:

@@ -6,7 +6,10 @@ import os
 import sys
 import threading
 from contextlib import suppress
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:
+    from edgedeploy.worker.job import ExportJob, Failed
 
 
 def main() -> None:
@@ -34,62 +37,66 @@ def _end_with_parent(parent: int) -> None:
     os._exit(1)
 
 
-def _log(error: BaseException) -> None:
-    import traceback
-
-    with suppress(OSError):  # the log's own disk may be the one that is full
-        traceback.print_exception(error)
-
-
 def _work(line: bytes, channel: BinaryIO) -> None:
-    import errno
-
     import msgspec
 
-    from edgedeploy.errors import EdgedeployError
-    from edgedeploy.worker.exporting import export
-    from edgedeploy.worker.job import ExportJob, Failed, Message, Step
+    from edgedeploy.worker.exporting import Loaded
+    from edgedeploy.worker.job import ALL_ORDERS, ExportJob, Message, Step
 
     def say(message: Message) -> None:
         channel.write(msgspec.json.encode(message) + b"\n")
 
     job = msgspec.json.decode(line, type=ExportJob)
     try:
-        say(export(job, lambda text: say(Step(text=text))))
-    except EdgedeployError as error:
-        _log(error)
-        say(
-            Failed(
-                # A plug-in may raise a kind of its own: the nearest that the other side knows.
-                kind=next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "edgedeploy.errors"),
-                what=error.what,
-                where=error.where,
-                seen=error.seen,
-                next_step=error.next_step,
-            )
+        loaded = Loaded(job, lambda text: say(Step(order=ALL_ORDERS, text=text)))
+    except BaseException as error:  # noqa: BLE001 - the whole traceback is in the log
+        say(_failed(error, job, ALL_ORDERS))
+        return
+    for number in range(len(job.orders)):
+        try:
+            say(loaded.export(number, lambda text, number=number: say(Step(order=number, text=text))))  # type: ignore[misc]
+        except BaseException as error:  # noqa: BLE001 - the other orders go on; the whole traceback is in the log
+            say(_failed(error, job, number))
+
+
+def _failed(error: BaseException, job: ExportJob, number: int) -> Failed:
+    """What the other side is told; the traceback goes to the log."""
+    import errno
+    import traceback
+
+    from edgedeploy.errors import EdgedeployError
+    from edgedeploy.worker.job import ALL_ORDERS, Failed
+
+    with suppress(OSError):  # the log's own disk may be the one that is full
+        traceback.print_exception(error)
+    if isinstance(error, EdgedeployError):
+        return Failed(
+            order=number,
+            # A plug-in may raise a kind of its own: the nearest that the other side knows.
+            kind=next(kind.__name__ for kind in type(error).__mro__ if kind.__module__ == "edgedeploy.errors"),
+            what=error.what,
+            where=error.where,
+            seen=error.seen,
+            next_step=error.next_step,
         )
-    except BaseException as error:  # noqa: BLE001 - the process ends here; the whole traceback is in the log
-        _log(error)
-        if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            say(
-                Failed(
-                    kind="UsageError",
-                    what="no space left on this machine",
-                    where=job.folder,
-                    seen=str(error),
-                    next_step="free some space, or set XDG_CACHE_HOME to a larger file system",
-                )
-            )
-            return
-        say(
-            Failed(
-                kind="ExportError",
-                what=f"the export of {job.model_name} as {job.lane.id} failed in a way edgedeploy does not know",
-                where=job.lane.exporter,
-                seen=f"{type(error).__name__}: {error}"[:500],
-                next_step=f"the whole traceback is in {sys.argv[1]}; please report it",
-            )
+    if isinstance(error, OSError) and error.errno in {errno.ENOSPC, errno.EDQUOT}:
+        return Failed(
+            order=number,
+            kind="UsageError",
+            what="no space left on this machine",
+            where=job.orders[max(number, 0)].folder,
+            seen=str(error),
+            next_step="free some space, or set XDG_CACHE_HOME to a larger file system",
         )
+    subject = job.model_name if number == ALL_ORDERS else f"{job.model_name} as {job.orders[number].lane.id}"
+    return Failed(
+        order=number,
+        kind="ExportError",
+        what=f"the export of {subject} failed in a way edgedeploy does not know",
+        where=job.project_file if number == ALL_ORDERS else job.orders[number].lane.exporter,
+        seen=f"{type(error).__name__}: {error}"[:500],
+        next_step=f"the whole traceback is in {sys.argv[1]}; please report it",
+    )
 
 
 if __name__ == "__main__":

@@ -7,14 +7,18 @@ import signal
 import subprocess
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
 
 from edgedeploy import errors
-from edgedeploy.ports import Emit
-from edgedeploy.worker.job import Done, ExportJob, Failed, Message, Step
+from edgedeploy.worker.job import ALL_ORDERS, Done, ExportJob, Failed, Message, Step
+
+Tell = Callable[[int, str], None]
+"""Gets the number of an order, or ALL_ORDERS, and what is being done for it."""
+Outcome = Done | errors.EdgedeployError
 
 
 class Workers:
@@ -25,12 +29,36 @@ class Workers:
         self._running: set[subprocess.Popen[bytes]] = set()
         self._stopped = False
 
-    def run(self, job: ExportJob, *, log: Path, emit: Emit) -> Done:
-        """Run ``job`` and wait. What the SDKs print goes to ``log``. On any way out the worker is gone.
+    def run(self, job: ExportJob, *, log: Path, tell: Tell) -> Iterator[tuple[int, Outcome]]:
+        """Run ``job``; yields each order's number with its outcome as soon as it is known. On any way out the worker is gone.
 
-        Raises:
-            EdgedeployError: what the worker reports; ExportError when it dies.
+        What the SDKs print goes to ``log``. A worker that dies takes the order it was at with it; another does the rest.
         """
+        waiting = list(range(len(job.orders)))
+        while waiting:
+            part = msgspec.structs.replace(job, orders=tuple(job.orders[number] for number in waiting))
+            finished = 0
+            for outcome in self._one_process(
+                part, log, lambda at: tell(at.order if at.order < 0 else waiting[at.order], at.text)
+            ):
+                yield waiting[finished], outcome
+                finished += 1
+            del waiting[:finished]
+
+    def stop(self) -> None:
+        """Kill all, and any that would start."""
+        with self._lock:
+            self._stopped = True
+            for process in self._running:
+                _kill(process)
+
+    def _one_process(self, job: ExportJob, log: Path, tell: Callable[[Step], None]) -> Iterator[Outcome]:
+        """Outcomes of the first orders, at least one; of all, unless the process died."""
+        with self._process(log) as process:
+            yield from _converse(process, job, log, tell)
+
+    @contextmanager
+    def _process(self, log: Path) -> Iterator[subprocess.Popen[bytes]]:
         command = [sys.executable, "-P", "-m", "edgedeploy.worker", str(log)]
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         with subprocess.Popen(
@@ -41,8 +69,8 @@ class Workers:
                 stopped = self._stopped
             try:
                 if stopped:
-                    raise errors.ExportError("stopped", where=job.model_name)
-                return _converse(process, job, log, emit)
+                    raise errors.ExportError("stopped")
+                yield process
             finally:
                 with self._lock:
                     self._running.discard(process)
@@ -51,20 +79,13 @@ class Workers:
                     if process.stdin is not None:
                         process.stdin.close()
 
-    def stop(self) -> None:
-        """Kill all, and any that would start."""
-        with self._lock:
-            self._stopped = True
-            for process in self._running:
-                _kill(process)
-
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
     with suppress(ProcessLookupError, PermissionError):  # macOS answers the latter for one that has ended
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, emit: Emit) -> Done:
+def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, tell: Callable[[Step], None]) -> Iterator[Outcome]:
     # stdin stays open for as long as we live: the worker ends itself when it closes.
     if process.stdin is None or process.stdout is None:
         raise errors.InternalError("a worker without pipes")
@@ -72,23 +93,37 @@ def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, emit:
         process.stdin.write(msgspec.json.encode(job) + b"\n")
         process.stdin.flush()
     decoder = msgspec.json.Decoder(Message)
+    finished, loading = 0, True
     for line in process.stdout:
         try:
             message = decoder.decode(line)
         except msgspec.DecodeError:  # half a line: the worker was killed while it spoke
             break
+        loading = loading and message.order == ALL_ORDERS
         match message:
             case Step():
-                emit(message.text)
-            case Done():
-                return message
+                tell(message)
+            case Failed(order=number) if number == ALL_ORDERS:
+                yield from [_error(message)] * len(job.orders)
+                return
             case Failed():
-                kind: type[errors.EdgedeployError] = getattr(errors, message.kind, errors.InternalError)
-                raise kind(message.what, where=message.where, seen=message.seen, next_step=message.next_step)
-    raise _death(process.wait(), job, log)
+                yield _error(message)
+                finished += 1
+            case Done():
+                yield message
+                finished += 1
+        if finished == len(job.orders):
+            return
+    death = _death(process.wait(), job, None if loading else finished, log)
+    yield from [death] * (len(job.orders) if loading else 1)  # what dies while it loads dies for every lane
 
 
-def _death(code: int, job: ExportJob, log: Path) -> errors.ExportError:
+def _error(message: Failed) -> errors.EdgedeployError:
+    kind: type[errors.EdgedeployError] = getattr(errors, message.kind, errors.InternalError)
+    return kind(message.what, where=message.where, seen=message.seen, next_step=message.next_step)
+
+
+def _death(code: int, job: ExportJob, order: int | None, log: Path) -> errors.ExportError:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     tail = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
     advice = "the SDK or the model's own code ended it; try another lane, or the fp32 recipe, to see which step does it"
@@ -96,7 +131,7 @@ def _death(code: int, job: ExportJob, log: Path) -> errors.ExportError:
         advice = "if nobody killed it, memory ran out: close other programs, give --jobs 1, or export on a larger machine"
     return errors.ExportError(
         f"the process that exports {job.model_name} {how}",
-        where=job.lane.id,
+        where=", ".join(each.lane.id for each in job.orders) if order is None else job.orders[order].lane.id,
         seen=" | ".join(tail)[-400:],
         next_step=advice,
     )

@@ -7,22 +7,33 @@ import msgspec
 from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.project import Model
 from edgedeploy.domain.recipe import CompressStep
-from edgedeploy.domain.target import Lane, Os
+from edgedeploy.domain.target import ComputeUnits, Lane, Os
+
+ALL_ORDERS = -1
+"""In place of an order's number: what is done once for all of them."""
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One lane of the job, for the recipe of that name; what it makes goes into ``folder``, which is empty."""
+
+    lane: Lane
+    recipe: str
+    folder: str
 
 
 class ExportJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Load a model, compress it, export it into ``folder``. ``project_file`` is only named in complaints."""
+    """Load a model, compress it, and export it by each order in turn. ``project_file`` is only named in complaints."""
 
     project_root: str
     project_file: str
     model_name: str
     model: Model
-    recipe: str
     compress: tuple[CompressStep, ...]
-    lane: Lane
     os: Os
     min_os: str
-    folder: str
+    compute_units: ComputeUnits
+    runtime_versions: dict[str, str]
+    orders: tuple[Order, ...]
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,21 +47,24 @@ class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True, tag="step"):
-    """A slow step begins."""
+    """A slow step of an order begins."""
 
+    order: int
     text: str
 
 
 class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
-    """The job is done; ``artifact.json`` is in the folder."""
+    """An order is done; ``artifact.json`` is in its folder."""
 
+    order: int
     artifact: Artifact
     dependencies: Dependencies
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
-    """The job failed with an error of :mod:`edgedeploy.errors`, named by its class."""
+    """An order, or all of them, failed with an error of :mod:`edgedeploy.errors`, named by its class."""
 
+    order: int
     kind: str
     what: str
     where: str

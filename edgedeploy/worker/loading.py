@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from edgedeploy.domain.project import InputConfig
 from edgedeploy.errors import ConfigError, EdgedeployError, ModelError
-from edgedeploy.source import LoadedModel, ModelSource
+from edgedeploy.source import LoadedMethod, LoadedModel, MethodSource, ModelSource
 from edgedeploy.suggest import did_you_mean
 from edgedeploy.worker.job import ExportJob
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
+
+MAIN_METHOD = "forward"
 
 
 def load(job: ExportJob) -> LoadedModel:
@@ -44,29 +46,61 @@ def load(job: ExportJob) -> LoadedModel:
     torch.manual_seed(0)
     key = f"{job.project_file}: models.{job.model_name}.source"
     source = _source(job, key)
+    for name in source.methods:
+        if not name.isidentifier() or name == MAIN_METHOD:
+            raise ModelError("not a name for a method", where=key, seen=repr(name), next_step="call it like a Python function")
+    return LoadedModel(
+        name=job.model_name,
+        methods=(_method(MAIN_METHOD, source, job, key), *(_method(name, m, job, key) for name, m in source.methods.items())),
+        evaluation=source.evaluation,
+        user_root=job.project_root,
+    )
+
+
+def _method(name: str, source: ModelSource | MethodSource, job: ExportJob, key: str) -> LoadedMethod:
+    """One method in eval mode; its inputs fit each other, and its weights are numbers."""
+    import torch
+
     module = source.module
     if not isinstance(module, torch.nn.Module):
         raise ModelError("`module` of the model source is not a torch.nn.Module", where=key, seen=type(module).__name__)
     if not job.model.source.endswith(".pt2"):  # an exported program is in eval mode for good, and says so by raising
         module.eval()
+    for parameter, value in module.named_parameters():
+        if not bool(value.isfinite().all()):
+            raise ModelError(
+                f"the weight {parameter} has NaN or infinite values",
+                where=key,
+                seen=f"{int((~value.isfinite()).sum())} of {value.numel()} values",
+                next_step="the training diverged, or the checkpoint is damaged: load another one",
+            )
     example = _inputs(source.example_inputs, "example_inputs", key)
     golden = _cases(source.golden_inputs, "golden_inputs", job, key) or (example,)
     calibration = _cases(source.calibration, "calibration", job, key) or golden
-    for item in golden:
-        if [(t.shape, t.dtype) for t in item] != [(t.shape, t.dtype) for t in example]:
-            raise ModelError(
-                "golden inputs differ in shape or dtype from the example inputs",
-                where=key,
-                seen=f"{[_describe(t) for t in item]} against {[_describe(t) for t in example]}",
-            )
-    return LoadedModel(
-        name=job.model_name,
+    fixed = source.dynamic_shapes is None
+    for field, cases in (("golden_inputs", golden), ("calibration", calibration)):
+        for item in cases:
+            if [_kind(t, fixed=fixed) for t in item] != [_kind(t, fixed=fixed) for t in example]:
+                raise ModelError(
+                    f"{field} differ in shape or dtype from the example inputs",
+                    where=key,
+                    seen=f"{[_describe(t) for t in item]} against {[_describe(t) for t in example]}",
+                    next_step="give them the same shapes, or say which dimensions vary (dynamic_shapes)" if fixed else "",
+                )
+    # Latency is measured on the first case, and belongs to the example's shapes.
+    first_fits = all(t.shape == e.shape for t, e in zip(golden[0], example, strict=True))
+    return LoadedMethod(
+        name=name,
         module=module,
         example_inputs=example,
-        golden_inputs=golden,
+        golden_inputs=golden if first_fits else (example, *golden),
         calibration=calibration,
-        user_root=job.project_root,
+        dynamic_shapes=source.dynamic_shapes,
     )
+
+
+def _kind(tensor: Tensor, *, fixed: bool) -> tuple[object, ...]:
+    return (tensor.dtype, tensor.shape if fixed else tensor.dim())
 
 
 def user_frame(error: BaseException, root: str) -> str:

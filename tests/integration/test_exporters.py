@@ -21,7 +21,7 @@ from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.exporters.signature import flatten_outputs
 from edgedeploy.exporters.tflite import TfliteExporter
 from edgedeploy.ports import Exported, Exporter, ExportRequest
-from edgedeploy.source import LoadedModel
+from edgedeploy.source import LoadedMethod, LoadedModel
 
 quiet_sdks()
 torch = pytest.importorskip("torch")
@@ -79,10 +79,15 @@ def _loaded(module, batches: Sequence[tuple[object, ...]], user_root: Path = Pat
     inputs = cast("tuple[tuple[torch.Tensor, ...], ...]", tuple(batches))
     return LoadedModel(
         name="tiny",
-        module=module.eval(),
-        example_inputs=inputs[0],
-        golden_inputs=inputs[:3],
-        calibration=inputs,
+        methods=(
+            LoadedMethod(
+                name="forward",
+                module=module.eval(),
+                example_inputs=inputs[0],
+                golden_inputs=inputs[:3],
+                calibration=inputs,
+            ),
+        ),
         user_root=str(user_root),
     )
 
@@ -125,9 +130,9 @@ def _run_tflite(path: Path, exported: Exported, batches: Sequence[tuple[torch.Te
     runner = Interpreter(str(path), num_threads=1).get_signature_runner()
     results = []
     for batch in batches:
-        named = {s.name: t.numpy().astype(s.dtype) for s, t in zip(exported.inputs, batch, strict=True)}
+        named = {s.name: t.numpy().astype(s.dtype) for s, t in zip(exported.methods[0].inputs, batch, strict=True)}
         outputs = runner(**named)
-        results.append([outputs[spec.name].copy() for spec in exported.outputs])
+        results.append([outputs[spec.name].copy() for spec in exported.methods[0].outputs])
     return results
 
 
@@ -136,10 +141,10 @@ _RUN = {"executorch": _run_pte, "tflite": _run_tflite}
 
 def _compare(exporter: str, precision: str, model: LoadedModel, folder: Path) -> Exported:
     exported = _export(exporter, precision, model, folder)
-    results = _RUN[exporter](folder / exported.entry, exported, model.golden_inputs)
+    results = _RUN[exporter](folder / exported.entry, exported, model.main.golden_inputs)
     with torch.no_grad():
-        references = [[t.numpy() for t in flatten_outputs(model.module(*batch))] for batch in model.golden_inputs]
-    for index, spec in enumerate(exported.outputs):
+        references = [[t.numpy() for t in flatten_outputs(model.main.module(*batch))] for batch in model.main.golden_inputs]
+    for index, spec in enumerate(exported.methods[0].outputs):
         reference = np.stack([case[index] for case in references]).astype(np.float64)
         result = np.stack([case[index] for case in results]).astype(np.float64)
         assert spec.shape == references[0][index].shape
@@ -156,7 +161,7 @@ def _compare(exporter: str, precision: str, model: LoadedModel, folder: Path) ->
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_cnn_in_executorch_computes_what_pytorch_does(cnn: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _compare("executorch", precision, cnn, tmp_path)
-    assert exported.inputs == (TensorSpec(name="image", dtype="float32", shape=(1, 3, 32, 32)),)
+    assert exported.methods[0].inputs == (TensorSpec(name="image", dtype="float32", shape=(1, 3, 32, 32)),)
     assert exported.inspection["backends"] == "XnnpackBackend"
     assert int(exported.inspection["delegated operators"]) > 5
 
@@ -164,23 +169,23 @@ def test_cnn_in_executorch_computes_what_pytorch_does(cnn: LoadedModel, precisio
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_transformer_in_executorch_computes_what_pytorch_does(transformer: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _compare("executorch", precision, transformer, tmp_path)
-    assert exported.inputs == (TensorSpec(name="tokens", dtype="int64", shape=(1, 16)),)
-    assert [spec.name for spec in exported.outputs] == ["logits", "hidden"]
+    assert exported.methods[0].inputs == (TensorSpec(name="tokens", dtype="int64", shape=(1, 16)),)
+    assert [spec.name for spec in exported.methods[0].outputs] == ["logits", "hidden"]
     assert "native_layer_norm" in exported.inspection["undelegated"]
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_cnn_in_tflite_computes_what_pytorch_does(cnn: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _compare("tflite", precision, cnn, tmp_path)
-    assert exported.inputs == (TensorSpec(name="args_0", dtype="float32", shape=(1, 3, 32, 32)),)
+    assert exported.methods[0].inputs == (TensorSpec(name="args_0", dtype="float32", shape=(1, 3, 32, 32)),)
     assert (exported.inspection["quantized tensors"] == "0") == (precision == "fp32")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_transformer_in_tflite_computes_what_pytorch_does(transformer: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _compare("tflite", precision, transformer, tmp_path)
-    assert exported.inputs == (TensorSpec(name="args_0", dtype="int32", shape=(1, 16)),)
-    assert [spec.name for spec in exported.outputs] == ["output_0", "output_1"]
+    assert exported.methods[0].inputs == (TensorSpec(name="args_0", dtype="int32", shape=(1, 16)),)
+    assert [spec.name for spec in exported.methods[0].outputs] == ["output_0", "output_1"]
     assert "FULLY_CONNECTED" in exported.inspection["operator kinds"]
 
 
@@ -188,8 +193,8 @@ def test_transformer_in_tflite_computes_what_pytorch_does(transformer: LoadedMod
 def test_core_ml_package_says_what_it_should(transformer: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _export("coreml", precision, transformer, tmp_path)
     assert exported.entry == "model.mlpackage"
-    assert exported.inputs == (TensorSpec(name="tokens", dtype="int32", shape=(1, 16)),)
-    assert exported.outputs == (
+    assert exported.methods[0].inputs == (TensorSpec(name="tokens", dtype="int32", shape=(1, 16)),)
+    assert exported.methods[0].outputs == (
         TensorSpec(name="logits", dtype="float32", shape=(1, 5)),
         TensorSpec(name="hidden", dtype="float32", shape=(1, 16, 32)),
     )
@@ -308,14 +313,14 @@ def test_leaving_pytorch_is_named_with_its_line(tmp_path: Path) -> None:
 
 
 def test_magnitude_zeroes_the_share_and_leaves_the_model_alone(cnn: LoadedModel) -> None:
-    weights = [name for name, module in cnn.module.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
+    weights = [name for name, module in cnn.main.module.named_modules() if isinstance(module, (nn.Conv2d, nn.Linear))]
 
     def zeros(module) -> float:
         values = torch.cat([module.get_submodule(name).weight.flatten() for name in weights])
         return float((values == 0).float().mean())
 
     pruned = MagnitudePruner().compress(cnn, {"sparsity": 0.75}, lambda _text: None)
-    assert zeros(cnn.module) == 0
-    assert zeros(pruned.module) == pytest.approx(0.75, abs=0.01)
-    assert set(pruned.module.state_dict()) == set(cnn.module.state_dict()), "no masks are left behind"
-    assert pruned.calibration is cnn.calibration
+    assert zeros(cnn.main.module) == 0
+    assert zeros(pruned.main.module) == pytest.approx(0.75, abs=0.01)
+    assert set(pruned.main.module.state_dict()) == set(cnn.main.module.state_dict()), "no masks are left behind"
+    assert pruned.main.calibration is cnn.main.calibration

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgedeploy.agreement import compare, complaints
+from edgedeploy.agreement import compare, complaints, merged
 from edgedeploy.domain.recipe import Floors
 
 floats = hnp.arrays(np.float32, 7, elements=st.floats(-100, 100, width=32))
@@ -44,7 +44,7 @@ def test_the_worst_output_counts() -> None:
 def test_nan_and_infinity_are_never_a_good_number(odd: float) -> None:
     found = compare([np.array([1.0, odd])], [np.array([1.0, 2.0])])
     assert not found.finite
-    assert complaints(found, Floors()) == ("an output is NaN or infinite where PyTorch's is not",)
+    assert complaints(found, Floors()) == ("the output is NaN or infinite where PyTorch's is not",)
 
 
 def test_infinity_where_pytorch_has_infinity_is_right() -> None:
@@ -67,3 +67,39 @@ def test_floors() -> None:
     assert complaints(found, Floors(min_sqnr_db=20.0, min_cosine=0.9, max_abs_error=0.2)) == ()
     short = complaints(found, Floors(min_sqnr_db=60.0, min_cosine=0.99999, max_abs_error=0.01))
     assert [text.split()[0] for text in short] == ["SQNR", "cosine", "largest"]
+
+
+def test_each_output_has_its_own_figures_and_its_complaints_its_name() -> None:
+    good, bad = np.array([1.0, 2.0]), np.array([-1.0, 2.0])
+    found = compare([good, bad], [good, good], ["boxes", "scores"])
+    assert [(output.name, output.exact) for output in found.outputs] == [("boxes", True), ("scores", False)]
+    assert complaints(found, Floors(min_cosine=0.9)) == ("scores: cosine 0.60000 is below 0.9",)
+
+
+def test_top1_counts_rows_of_a_classifier_and_nothing_else() -> None:
+    reference = np.array([[[1.0, 2.0, 0.0]], [[3.0, 2.0, 0.0]], [[1.0, 2.0, 9.0]], [[1.0, 0.0, 0.0]]])
+    output = reference.copy()
+    output[3] = [[0.9, 1.0, 0.0]]
+    found = compare([output], [reference], ["logits"])
+    assert found.top1 == 0.75
+    assert complaints(found, Floors(min_top1=0.8)) == ("top-1 agreement 0.750 is below 0.8",)
+    assert complaints(found, Floors(min_top1=0.75)) == ()
+    assert compare([output.astype(np.int64)], [reference.astype(np.int64)]).top1 is None
+    assert compare([np.zeros((2, 1, 1))], [np.zeros((2, 1, 1))]).top1 is None
+    assert compare([np.zeros((2, 3, 4, 5))], [np.zeros((2, 3, 4, 5))]).top1 is None
+
+
+def test_parts_become_one_by_the_worst_and_top1_by_the_number_of_cases() -> None:
+    right = np.array([[[0.0, 1.0]]] * 3)
+    wrong = np.array([[[1.0, 0.0]]])
+    found = merged([compare([right], [right], ["y"]), compare([wrong], [right[:1]], ["y"])])
+    (output,) = found.outputs
+    assert (output.name, output.cases, output.top1) == ("y", 4, 0.75)
+    assert not found.exact
+    assert found.max_abs_error == 1.0
+    assert merged([compare([right], [right], ["y"])]).exact
+
+
+def test_one_part_that_is_not_finite_spoils_the_whole() -> None:
+    fine, odd = np.array([[1.0]]), np.array([[np.nan]])
+    assert not merged([compare([fine], [fine], ["y"]), compare([odd], [fine], ["y"])]).finite

@@ -12,6 +12,7 @@ import pytest
 
 from edgedeploy.config.targets import problems
 from edgedeploy.domain.target import Soc, Source, Target
+from edgedeploy.stages.plan import lanes_of
 
 FOLDER = Path(__file__).resolve().parents[2] / "targets"
 FILES = sorted(FOLDER.glob("*.toml"))
@@ -96,8 +97,9 @@ def test_nothing_claims_a_check_that_has_not_happened_yet(target: Target) -> Non
     assert [key for key, source in target.sources.items() if source.verified and source.verified > today] == []
 
 
-def test_lanes_are_unique(target: Target) -> None:
-    ids = [lane.id for lane in target.lanes]
+def test_lanes_are_unique_and_exist(target: Target) -> None:
+    ids = [lane.id for lane in lanes_of(target)]
+    assert ids
     assert len(set(ids)) == len(ids)
 
 

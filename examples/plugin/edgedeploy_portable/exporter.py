@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedeploy.domain.target import Lane
-from edgedeploy.ports import Emit, Exported, ExportRequest
+from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
@@ -27,6 +27,10 @@ class PortableExporter:
         """Distributions whose versions decide the result: they are part of the cache key."""
         return ("torch", "executorch")
 
+    def lacking(self, lane: Lane) -> Lacking | None:
+        """What else has to be installed; nothing."""
+        return None
+
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Runs in a worker process; heavy imports belong in here."""
         import torch
@@ -35,13 +39,19 @@ class PortableExporter:
         from edgedeploy.exporters.signature import flatten_outputs, tensor_spec
 
         emit("lowering to portable operators")
-        program = to_edge(torch.export.export(model.module, model.example_inputs)).to_executorch()
+        method = model.main
+        program = to_edge(torch.export.export(method.module, method.example_inputs)).to_executorch()
         Path(request.folder, "model.pte").write_bytes(program.buffer)
         with torch.no_grad():
-            outputs = flatten_outputs(model.module(*model.example_inputs))
+            outputs = flatten_outputs(method.module(*method.example_inputs))
         return Exported(
             entry="model.pte",
-            inputs=tuple(tensor_spec(f"input_{i}", tensor) for i, tensor in enumerate(model.example_inputs)),
-            outputs=tuple(tensor_spec(f"output_{i}", tensor) for i, tensor in enumerate(outputs)),
+            methods=(
+                ExportedMethod(
+                    entry="forward",
+                    inputs=tuple(tensor_spec(f"input_{i}", tensor) for i, tensor in enumerate(method.example_inputs)),
+                    outputs=tuple(tensor_spec(f"output_{i}", tensor) for i, tensor in enumerate(outputs)),
+                ),
+            ),
             inspection={"operators": str(len(program.executorch_program.execution_plan[0].operators))},
         )

@@ -41,7 +41,7 @@ os = "linux"
 abi = "linux-aarch64"
 transports = ["ssh"]
 workdir = "~/edgedeploy"
-lanes = [{ exporter = "tflite", backend = "xnnpack", precision = "fp32" }]
+lanes = [{ exporter = "tflite", backend = "xnnpack" }]
 """
 
 

@@ -40,7 +40,7 @@ os = "linux"
 abi = "linux-aarch64"
 transports = ["ssh"]
 workdir = "~/x"
-lanes = [{{ exporter = "tflite", backend = "xnnpack", precision = "fp32" }}]
+lanes = [{{ exporter = "tflite", backend = "xnnpack" }}]
 """
 
 

@@ -26,7 +26,7 @@ os = "linux"
 abi = "linux-aarch64"
 transports = ["ssh", "adb", "local"]
 workdir = "~/x"
-lanes = [{{ exporter = "tflite", backend = "xnnpack", precision = "fp32" }}]
+lanes = [{{ exporter = "tflite", backend = "xnnpack" }}]
 """
 
 
@@ -39,7 +39,7 @@ def project(tmp_path: Path) -> Path:
 
 
 def board() -> Target:
-    lane = {"exporter": "tflite", "backend": "xnnpack", "precision": "fp32"}
+    lane = {"exporter": "tflite", "backend": "xnnpack"}
     facts = {"name": "board", "title": "A board", "os": "linux", "abi": "linux-aarch64", "workdir": "~/x", "lanes": [lane]}
     return msgspec.convert(facts | {"transports": ["ssh", "adb", "local"]}, Target)
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.deploy.digest import entries_of
-from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact, Golden, TensorSpec
+from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact, Golden, Method, TensorSpec
 from edgedeploy.domain.events import Event
 from edgedeploy.domain.project import Model
 from edgedeploy.domain.recipe import Budget, Floors, Recipe
 from edgedeploy.domain.release import FileEntry, LocalFile, RunnerBundle
-from edgedeploy.domain.target import Lane, MeasurePolicy, Target
+from edgedeploy.domain.target import Lane, LaneOffer, MeasurePolicy, Target
 from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.plan import PlannedRun
 
@@ -32,7 +32,10 @@ def target(name: str = "bench", **changes: object) -> Target:
         abi="linux-x86_64",
         transports=("fake",),
         workdir="~/store",
-        lanes=(FP32, INT8, TFLITE),
+        lanes=(
+            LaneOffer(exporter="executorch", backend="xnnpack"),
+            LaneOffer(exporter="tflite", backend="xnnpack", precisions=("fp32",)),
+        ),
         runtimes=("executorch-native", "executorch-python"),
     )
     return msgspec.structs.replace(made, **changes)
@@ -78,12 +81,21 @@ def artifact(folder: Path, run: PlannedRun, *, content: bytes = b"program", size
         sha256=file.sha256,
         size_bytes=file.size_bytes if size_bytes is None else size_bytes,
         files=(file,),
-        inputs=(SPEC,),
-        outputs=(SPEC,),
-        golden=Golden(
-            cases=1,
-            inputs=(_entry(folder, "golden/input_0.bin", bytes(8)),),
-            references=(_entry(folder, "golden/reference_0.bin", bytes([0, 0, 128, 63, 0, 0, 0, 64])),),  # 1.0, 2.0
+        methods=(
+            Method(
+                entry="forward",
+                inputs=(SPEC,),
+                outputs=(SPEC,),
+                golden=(
+                    Golden(
+                        cases=1,
+                        input_shapes=(SPEC.shape,),
+                        output_shapes=(SPEC.shape,),
+                        inputs=(_entry(folder, "golden/input_0.bin", bytes(8)),),
+                        references=(_entry(folder, "golden/reference_0.bin", bytes([0, 0, 128, 63, 0, 0, 0, 64])),),  # 1.0, 2.0
+                    ),
+                ),
+            ),
         ),
         parameters=1,
         toolchain={},

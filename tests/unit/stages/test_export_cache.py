@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import pytest
-from unit.stages.planned import INT8, Heard, artifact, planned, target
+from unit.stages.planned import FP32, INT8, TFLITE, Heard, artifact, planned, target
 
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.digest import file_sha256
@@ -16,13 +16,12 @@ from edgedeploy.domain.events import Finished
 from edgedeploy.domain.project import InputConfig, Model
 from edgedeploy.domain.recipe import Budget, CompressStep, Floors, Recipe
 from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.errors import ConfigError, ModelError
-from edgedeploy.ports import Emit
+from edgedeploy.errors import ConfigError, EdgedeployError, ModelError
 from edgedeploy.stages import export as stage
 from edgedeploy.stages.export import Prepared, cached_export, export, read_artifact
 from edgedeploy.stages.plan import PlannedRun
-from edgedeploy.worker.client import Workers
-from edgedeploy.worker.job import Dependencies, Done, ExportJob
+from edgedeploy.worker.client import Outcome, Tell, Workers
+from edgedeploy.worker.job import ALL_ORDERS, Dependencies, Done, ExportJob
 
 
 class Desk(Workers):
@@ -39,26 +38,37 @@ class Desk(Workers):
         self.heard = Heard()
         self.jobs: list[ExportJob] = []
         self.more: list[Path] = []
-        self.fails: Exception | None = None
+        self.fails: EdgedeployError | None = None
         self.toolchain = {"torch": "2.13.0"}
         self.distributions = {"pytest": importlib.metadata.version("pytest")}
         monkeypatch.setattr(stage, "toolchain_versions", lambda _name: dict(self.toolchain))
 
-    def run(self, job: ExportJob, *, log: Path, emit: Emit) -> Done:
+    def run(self, job: ExportJob, *, log: Path, tell: Tell) -> Iterator[tuple[int, Outcome]]:
         self.jobs.append(job)
-        assert Path(job.folder).is_dir()
-        assert list(Path(job.folder).iterdir()) == []
         log.write_text("what the SDK printed")
-        emit("converting")
-        if self.fails:
-            Path(job.folder, "half").write_text("")
-            raise self.fails
-        made = artifact(Path(job.folder), planned(job.model_name, lane=job.lane), content=self.source.read_bytes())
+        tell(ALL_ORDERS, "loading")
         files = {str(file.resolve()): file_sha256(file) for file in (self.source, *self.more)}
-        return Done(artifact=made, dependencies=Dependencies(files=files, distributions=self.distributions))
+        dependencies = Dependencies(files=files, distributions=self.distributions)
+        for number, order in enumerate(job.orders):
+            assert list(Path(order.folder).iterdir()) == []
+            tell(number, "converting")
+            if self.fails:
+                Path(order.folder, "half").write_text("")
+                yield number, self.fails
+                continue
+            made = artifact(Path(order.folder), planned(job.model_name, lane=order.lane), content=self.source.read_bytes())
+            yield number, Done(order=number, artifact=made, dependencies=dependencies)
 
     def export(self, run: PlannedRun | None = None, **target_changes: object) -> Prepared:
-        return export(run or planned(), target(**target_changes), self.file, self.cache, self, self.heard)
+        ((_, outcome),) = self.export_all([run or planned()], **target_changes)
+        if isinstance(outcome, EdgedeployError):
+            raise outcome
+        return outcome
+
+    def export_all(
+        self, runs: Sequence[PlannedRun], **target_changes: object
+    ) -> list[tuple[PlannedRun, Prepared | EdgedeployError]]:
+        return list(export(runs, target(**target_changes), self.file, self.cache, self, self.heard))
 
     def cached(self, run: PlannedRun | None = None) -> Prepared | None:
         return cached_export(run or planned(), target(), self.file, self.cache)
@@ -86,7 +96,8 @@ def test_the_second_export_finds_the_first(desk: Desk) -> None:
 def test_the_job_carries_what_the_run_asks_for(desk: Desk) -> None:
     desk.export(planned(lane=INT8), os="ios", min_os="17")
     (job,) = desk.jobs
-    assert (job.model_name, job.recipe, job.lane, job.os, job.min_os) == ("net", "int8", INT8, "ios", "17")
+    (order,) = job.orders
+    assert (job.model_name, order.recipe, order.lane, job.os, job.min_os) == ("net", "int8", INT8, "ios", "17")
     assert (job.project_root, job.project_file) == (str(desk.root), str(desk.file))
 
 
@@ -248,3 +259,16 @@ def test_an_entry_that_was_cut_short_is_made_again(desk: Desk, name: str) -> Non
     assert not second.cached
     assert Path(second.folder, "model.pte").read_bytes() == b"one"
     assert read_artifact(Path(second.folder)) == second.artifact
+
+
+def test_lanes_of_one_model_are_one_job_and_what_is_cached_is_not_in_it(desk: Desk) -> None:
+    desk.export()
+    outcomes = desk.export_all([planned(), planned(lane=INT8), planned(lane=TFLITE)])
+    assert [run.lane for run, _ in outcomes] == [FP32, INT8, TFLITE]
+    assert [isinstance(outcome, Prepared) and outcome.cached for _, outcome in outcomes] == [True, False, False]
+    assert [[order.lane for order in job.orders] for job in desk.jobs] == [[FP32], [INT8, TFLITE]]
+
+
+@pytest.mark.parametrize("change", [{"compute_units": "cpu-only"}, {"runtime_versions": {"tflite-runtime": "2.14.0"}}])
+def test_what_a_target_says_of_its_runtimes_is_another_export(desk: Desk, change: dict[str, object]) -> None:
+    assert desk.export().folder != desk.export(**change).folder

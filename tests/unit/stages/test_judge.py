@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from unit.stages.planned import INT8, artifact, planned
 
 from edgedeploy.agreement import compare
-from edgedeploy.domain.measurement import Agreement, DeviceFacts, Environment, Measurement, ProcessSamples
+from edgedeploy.domain.measurement import Agreement, DeviceFacts, Environment, Measurement, OutputAgreement, ProcessSamples
 from edgedeploy.domain.recipe import Budget, Floors
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import Verdict
@@ -134,8 +133,13 @@ def test_a_megabyte_is_a_million_bytes(tmp_path: Path) -> None:
     assert verdict(tmp_path, measured(steady(1)), size_bytes=1_000_001, size_mb=1).status == "fail"
 
 
+def agreed(*, max_abs_error: float, cosine: float, sqnr_db: float) -> Agreement:
+    output = OutputAgreement(name="y", max_abs_error=max_abs_error, cosine=cosine, sqnr_db=sqnr_db, exact=False)
+    return Agreement(max_abs_error=max_abs_error, cosine=cosine, sqnr_db=sqnr_db, exact=False, outputs=(output,))
+
+
 def test_the_device_is_held_to_the_floors_of_the_recipe(tmp_path: Path) -> None:
-    far = Agreement(max_abs_error=0.5, cosine=0.9, sqnr_db=12.0, exact=False)
+    far = agreed(max_abs_error=0.5, cosine=0.9, sqnr_db=12.0)
     found = verdict(tmp_path, measured(steady(1), agreement=far))
     assert found.status == "fail"
     assert found.reasons == (
@@ -147,7 +151,7 @@ def test_the_device_is_held_to_the_floors_of_the_recipe(tmp_path: Path) -> None:
     assert verdict(tmp_path, measured(steady(1), agreement=far), strict).reasons == (
         "on the device: largest error 0.5 is above 0.4",
     )
-    rough = msgspec.structs.replace(far, sqnr_db=16.0, cosine=0.99)
+    rough = agreed(max_abs_error=0.5, cosine=0.99, sqnr_db=16.0)
     assert verdict(tmp_path, measured(steady(1), agreement=rough), planned(lane=INT8)).status == "pass"
     assert verdict(tmp_path, measured(steady(1), agreement=rough)).status == "fail"
 
@@ -157,7 +161,7 @@ def test_nan_on_the_device_fails_whatever_the_floors_say(tmp_path: Path, odd: fl
     agreement = compare([np.array([1.0, odd])], [np.array([1.0, 2.0])])
     unknown = planned(lane=Lane(exporter="e", backend="b", precision="fp4"))  # a precision without floors of its own
     found = verdict(tmp_path, measured(steady(1), agreement=agreement), unknown)
-    assert found == Verdict(status="fail", reasons=("on the device: an output is NaN or infinite where PyTorch's is not",))
+    assert found == Verdict(status="fail", reasons=("on the device: the output is NaN or infinite where PyTorch's is not",))
 
 
 def test_nan_where_pytorch_has_nan_too_is_agreement(tmp_path: Path) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 from unit.stages.planned import FP32, INT8, TFLITE, planned, target
 
 from edgedeploy.domain.project import Deploy, MeasureOverride, Model, Project
 from edgedeploy.domain.recipe import Budget, Recipe
-from edgedeploy.domain.target import Lane, MeasurePolicy
+from edgedeploy.domain.target import Lane, LaneOffer, MeasurePolicy
 from edgedeploy.errors import ConfigError, MissingToolError, UsageError
 from edgedeploy.stages import plan as stage
 from edgedeploy.stages.plan import plan, require_sdks
@@ -24,6 +25,9 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "edgedeploy.toml"
 
 
+TFLITE_OFFER = LaneOffer(exporter="tflite", backend="xnnpack")
+
+
 def project(*deploy: Deploy, recipes: dict[str, Recipe] | None = None, **models: Model) -> Project:
     return Project(name="demo", models=models or {"net": NET}, deploy=deploy, recipes=recipes or {})
 
@@ -36,7 +40,7 @@ def test_each_recipe_takes_the_first_lane_of_its_precision(file: Path) -> None:
     runs = plan(project(deploy(recipes=("int8", "fp32"))), file, target(), ())
     assert [run.lane for run in runs] == [INT8, FP32]
     assert [run.folder for run in runs] == ["net/int8/executorch-xnnpack-int8", "net/fp32/executorch-xnnpack-fp32"]
-    other_order = target(lanes=(TFLITE, FP32))
+    other_order = target(lanes=(TFLITE_OFFER, msgspec.structs.replace(TFLITE_OFFER, exporter="executorch")))
     assert [run.lane for run in plan(project(deploy()), file, other_order, ())] == [TFLITE]
 
 
