@@ -1,4 +1,4 @@
-"""PyTorch to ExecuTorch's ``.pte`` for its XNNPACK backend (Arm and x86 CPUs)."""
+"""PyTorch to ExecuTorch's ``.pte``: for XNNPACK (Arm and x86 CPUs), Core ML, Vulkan, and plain kernels."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.target import Lane
+from edgedeploy.exporters import executorch_delegates as delegates
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
@@ -18,11 +19,10 @@ _SDK = "ExecuTorch"
 
 
 class ExecutorchExporter:
-    """Writes ``model.pte``.
+    """Writes ``model.pte``. Inputs and outputs keep PyTorch's dtypes in every precision.
 
-    ``int8`` is PT2E quantization with symmetric weights per channel. Activations are static, per tensor, with ranges
-    observed on ``model.calibration``. In models with attention or run-time normalisation that holds for convolutions
-    only; linear layers choose their ranges per token while they run; the rest, embeddings too, stays in float32.
+    What a precision does is in :mod:`edgedeploy.exporters.executorch_precision`, what a backend takes in
+    :mod:`edgedeploy.exporters.executorch_delegates`.
     """
 
     name: str = "executorch"
@@ -30,54 +30,57 @@ class ExecutorchExporter:
     extra: str = "executorch"
 
     def lanes(self) -> tuple[Lane, ...]:
-        """XNNPACK in fp32 and int8."""
-        return tuple(Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in ("fp32", "int8"))
+        """Every backend in every precision it has."""
+        return tuple(
+            Lane(exporter=self.name, backend=backend, precision=precision)
+            for backend, precisions in delegates.PRECISIONS.items()
+            for precision in precisions
+        )
 
     def toolchain(self) -> tuple[str, ...]:
         """Distributions whose versions decide the bytes of the file."""
         return ("torch", "executorch", "torchao")
 
-    def lacking(self, lane: Lane) -> Lacking | None:  # noqa: ARG002 - XNNPACK is in the wheel
-        """Nothing else is needed."""
-        return None
+    def lacking(self, lane: Lane) -> Lacking | None:
+        """The vendor's SDK, for a backend whose compiler is not in ExecuTorch's wheel."""
+        return delegates.lacking(lane.backend)
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``. Cost: seconds of CPU, growing with the number of operators.
 
         Raises:
-            ExportError: an operator ExecuTorch cannot lower, or has no kernel for.
+            ExportError: an operator ExecuTorch cannot lower, or has no kernel for; a precision that would change nothing.
             ModelError: outputs that are no tensors.
         """
         quiet_sdks()
         from edgedeploy.exporters import executorch_lowering as lowering
         from edgedeploy.exporters.diagnosis import explained
-        from edgedeploy.exporters.int8_scope import activations_fit_int8
+        from edgedeploy.exporters.executorch_precision import in_precision
         from edgedeploy.exporters.tracing import trace
-        from edgedeploy.exporters.xnnpack_int8 import quantize
 
         emit("tracing with torch.export")
-        (traced,) = trace(model, _SDK)
-        with explained(_SDK, model.user_root, traced.program):
-            program, quantization = traced.program, "none"
-            if request.lane.precision == "int8":
-                everything = activations_fit_int8(traced.program)
-                quantization = "int8 static" if everything else "int8 convolutions static, linear layers dynamic"
-                emit(f"calibrating int8 on {len(traced.calibration)} inputs")
-                program = quantize(traced.program, traced.example_inputs, traced.calibration, everything=everything)
-            emit("lowering to XNNPACK")
-            lowered = lowering.lower(program)
+        traces = trace(model, _SDK)
+        with explained(_SDK, model.user_root, traces[0].program):
+            reduced = [in_precision(traced, request.lane, emit) for traced in traces]
+            emit(f"lowering to {delegates.TITLES[request.lane.backend]}")
+            partitioner = delegates.partitioner(request)
+            programs = {traced.name: one.program for traced, one in zip(traces, reduced, strict=True)}
+            lowered = lowering.lower(programs, partitioner)
         emit("checking that every operator has a kernel")
-        lowering.require_kernels(lowered, traced.program, model.user_root)
+        for traced in traces:
+            lowering.require_kernels(lowered, traced, model.user_root)
         emit("writing the program")
         Path(request.folder, _ENTRY).write_bytes(lowered.buffer)
         return Exported(
             entry=_ENTRY,
-            methods=(
+            methods=tuple(
                 ExportedMethod(
-                    entry="forward",
-                    inputs=lowering.declared_inputs(lowered, traced.inputs),
-                    outputs=lowering.declared_outputs(lowered, traced.outputs),
-                ),
+                    name=traced.name,
+                    entry=traced.name,
+                    inputs=lowering.declared_inputs(lowered, traced),
+                    outputs=lowering.declared_outputs(lowered, traced),
+                )
+                for traced in traces
             ),
-            inspection=lowering.inspection(lowered) | {"quantization": quantization},
+            inspection=lowering.inspection(lowered) | {"quantization": reduced[0].quantization},
         )

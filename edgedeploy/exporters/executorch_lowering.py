@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import executorch.kernels.quantized  # noqa: F401 - registers its kernels
+import msgspec
 import torch
-from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 from executorch.exir import to_edge_transform_and_lower
+from executorch.exir.backend.partitioner import Partitioner
 from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.exir.schema import ExecutionPlan, KernelCall, Tensor
 from executorch.runtime import Runtime
@@ -19,31 +21,32 @@ from edgedeploy.errors import ExportError, InternalError
 from edgedeploy.exporters.diagnosis import find_line, unsupported_next_step
 from edgedeploy.exporters.operator_counts import bounded
 from edgedeploy.exporters.signature import dtype_name
+from edgedeploy.exporters.tracing import Traced
 
 
 @dataclass(frozen=True, kw_only=True)
 class Lowered:
-    """The bytes of a ``.pte``, its execution plan, and how many operators went into delegates."""
+    """The bytes of a ``.pte``, the execution plan of each method, and how many operators went into delegates."""
 
     buffer: bytes
-    plan: ExecutionPlan
+    plans: Mapping[str, ExecutionPlan]
     delegated_operators: int
 
 
-def lower(program: ExportedProgram) -> Lowered:
-    """Lower a program; what XNNPACK takes goes there, the rest to ExecuTorch's own kernels."""
-    edge = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()])
-    delegated = _delegated_operators(edge.exported_program().graph_module)
+def lower(programs: dict[str, ExportedProgram], partitioner: list[Partitioner]) -> Lowered:
+    """Lower methods into one program; what the partitioner takes goes to its backend, the rest to ExecuTorch's own kernels."""
+    edge = to_edge_transform_and_lower(programs, partitioner=partitioner)
+    delegated = sum(_delegated_operators(edge.exported_program(name).graph_module) for name in programs)
     executorch = edge.to_executorch()
     return Lowered(
         buffer=executorch.buffer,
-        plan=executorch.executorch_program.execution_plan[0],
+        plans={plan.name: plan for plan in executorch.executorch_program.execution_plan},
         delegated_operators=delegated,
     )
 
 
-def require_kernels(lowered: Lowered, program: ExportedProgram, user_root: str) -> None:
-    """Refuse a program that calls an operator for which ExecuTorch's kernel libraries have nothing.
+def require_kernels(lowered: Lowered, traced: Traced, user_root: str) -> None:
+    """Refuse a method that calls an operator for which ExecuTorch's kernel libraries have nothing.
 
     The SDK writes such a program without a word, and it fails when it is loaded on the device.
 
@@ -51,11 +54,11 @@ def require_kernels(lowered: Lowered, program: ExportedProgram, user_root: str) 
         ExportError: naming the operator and the user's line.
     """
     registered = Runtime.get().operator_registry.operator_names
-    for operator in lowered.plan.operators:
+    for operator in lowered.plans[traced.name].operators:
         full_name = operator.name + (f".{operator.overload}" if operator.overload else "")
         if full_name not in registered:
             plain_name = operator.name.replace("::", ".")
-            line = find_line(plain_name, program, user_root)
+            line = find_line(plain_name, traced.program, user_root)
             raise ExportError(
                 f"ExecuTorch cannot export operator {plain_name}",
                 where=str(line or ""),
@@ -64,27 +67,31 @@ def require_kernels(lowered: Lowered, program: ExportedProgram, user_root: str) 
             )
 
 
-def declared_inputs(lowered: Lowered, traced: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """The inputs that the program declares, under the names of forward's parameters (a ``.pte`` has no names)."""
-    return _declared(lowered.plan, lowered.plan.inputs, traced)
+def declared_inputs(lowered: Lowered, traced: Traced) -> tuple[TensorSpec, ...]:
+    """The inputs that a method declares, under the names of forward's parameters (a ``.pte`` has no names)."""
+    plan = lowered.plans[traced.name]
+    return _declared(plan, plan.inputs, traced.inputs)
 
 
-def declared_outputs(lowered: Lowered, traced: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    """The outputs that the program declares, under the names that the traced model gave them."""
-    return _declared(lowered.plan, lowered.plan.outputs, traced)
+def declared_outputs(lowered: Lowered, traced: Traced) -> tuple[TensorSpec, ...]:
+    """The outputs that a method declares, under the names that the traced model gave them."""
+    plan = lowered.plans[traced.name]
+    return _declared(plan, plan.outputs, traced.outputs)
 
 
 def inspection(lowered: Lowered) -> dict[str, str]:
-    """Facts read back from the program: what the delegate took, and what is left to slower kernels."""
+    """Facts read back from the program: what the delegates took, and what is left to slower kernels."""
+    plans = lowered.plans.values()
     calls = Counter(
-        lowered.plan.operators[instruction.instr_args.op_index].name.removeprefix("aten::")
-        for chain in lowered.plan.chains
+        plan.operators[instruction.instr_args.op_index].name.removeprefix("aten::")
+        for plan in plans
+        for chain in plan.chains
         for instruction in chain.instructions
         if isinstance(instruction.instr_args, KernelCall)
     )
     return {
-        "backends": ", ".join(sorted({delegate.id for delegate in lowered.plan.delegates})) or "none",
-        "delegates": str(len(lowered.plan.delegates)),
+        "backends": ", ".join(sorted({delegate.id for plan in plans for delegate in plan.delegates})) or "none",
+        "delegates": str(sum(len(plan.delegates) for plan in plans)),
         "delegated operators": str(lowered.delegated_operators),
         "undelegated operators": str(calls.total()),
         "undelegated": bounded(calls) or "none",
@@ -99,12 +106,15 @@ def _declared(plan: ExecutionPlan, indices: Sequence[int], traced: Sequence[Tens
             seen=f"{len(values)} values in the program, {len(traced)} in the model",
             next_step="report it with the model",
         )
-    return tuple(_spec(spec.name, value) for spec, value in zip(traced, values, strict=True) if isinstance(value, Tensor))
+    return tuple(_spec(spec, value) for spec, value in zip(traced, values, strict=True) if isinstance(value, Tensor))
 
 
-def _spec(name: str, value: Tensor) -> TensorSpec:
+def _spec(traced: TensorSpec, value: Tensor) -> TensorSpec:
     # ScalarType numbers its members as ATen does, under ATen's names (FLOAT, LONG, …).
-    return TensorSpec(name=name, dtype=dtype_name(_TORCH_DTYPES[value.scalar_type.name], name), shape=tuple(value.sizes))
+    dtype = dtype_name(_TORCH_DTYPES[value.scalar_type.name], traced.name)
+    # Of a dynamic dimension the program knows the upper bound; the shape is that of the example.
+    shape = traced.shape if traced.dynamic else tuple(value.sizes)
+    return msgspec.structs.replace(traced, dtype=dtype, shape=shape)
 
 
 _TORCH_DTYPES = {

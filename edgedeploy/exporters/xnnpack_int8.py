@@ -1,8 +1,8 @@
-"""Int8 quantization for XNNPACK. Imports torch and executorch: load it when it is needed."""
+"""Int8 weights and activations for XNNPACK, by PT2E. Imports torch and executorch: load it when it is needed."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Literal
 
 import torch
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
@@ -17,30 +17,33 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from edgedeploy.exporters.tracing import export_program
+from edgedeploy.exporters.embeddings import quantize_embeddings
+from edgedeploy.exporters.tracing import Traced, export_program
+
+Scheme = Literal["static", "dynamic", "mixed"]
+"""All activations calibrated; ranges chosen at run time; or convolutions static, linear layers dynamic, the rest float32."""
 
 _SCALAR_MATH = (torch.ops.aten.add.Tensor, torch.ops.aten.mul.Tensor)
 
 
 class FloatOnlyQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # the SDK has no type hints
-    """XNNPACK's quantizer, kept away from integer arithmetic.
+    """XNNPACK's quantizer with weights per channel, kept away from integer arithmetic.
 
     The stock one turns the number in an integer ``x + 0`` (BERT's position ids, for one) into a float tensor; the sum
     becomes float, and the embedding that it indexes fails.
     """
 
-    def __init__(self, *, everything: bool) -> None:
-        """Everything in static int8, or else convolutions static, linears dynamic, the rest in float32."""
+    def __init__(self, scheme: Scheme) -> None:
         super().__init__()
         static = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=False)
-        if everything:
-            self.set_global(static)
-        else:
-            dynamic = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
+        dynamic = get_symmetric_quantization_config(is_per_channel=True, is_dynamic=True)
+        if scheme == "mixed":
             for operator in LINEAR_TARGETS:
                 self.set_operator_type(operator, dynamic)
             for operator in CONV_TARGETS | CONV_TRANSPOSE_TARGETS:
                 self.set_operator_type(operator, static)
+        else:
+            self.set_global(static if scheme == "static" else dynamic)
         self.set_filter_function(_computes_float)
 
     def transform_for_annotation(self, model: GraphModule) -> GraphModule:
@@ -56,18 +59,15 @@ class FloatOnlyQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # the SDK has
         return model
 
 
-def quantize(
-    program: ExportedProgram, inputs: tuple[Tensor, ...], calibration: Sequence[tuple[Tensor, ...]], *, everything: bool
-) -> ExportedProgram:
-    """The program in int8, with static activation ranges observed on ``calibration``.
-
-    ``everything``: all static. Else convolutions static, linear layers dynamic, the rest in float32.
-    """
+def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
+    """The method in int8, with static activation ranges observed on its calibration inputs; embeddings too."""
+    module = traced.program.module()
+    quantize_embeddings(module)
     with torch.no_grad():
-        observed = prepare_pt2e(program.module(), FloatOnlyQuantizer(everything=everything))
-        for batch in calibration:
+        observed = prepare_pt2e(module, FloatOnlyQuantizer(scheme))
+        for batch in traced.calibration:
             observed(*batch)
-        return export_program(convert_pt2e(observed), inputs)
+        return export_program(convert_pt2e(observed), traced.example_inputs, traced.dynamic_shapes)
 
 
 def _computes_float(node: Node) -> bool:

@@ -84,7 +84,7 @@ def net():
 
     artifact = Path(swapped.document["runs"][0]["artifact"]["folder"])
     assert artifact.is_relative_to(cache_home)
-    (artifact / "golden/reference_0.bin").write_bytes(bytes(24))
+    (artifact / "golden/forward-0-reference_0.bin").write_bytes(bytes(24))
     assert not is_cached(run, folder)
     again = run("push", "--target", "this-machine", "--json", cwd=folder)
     assert again.exit_code == 0, again.stderr

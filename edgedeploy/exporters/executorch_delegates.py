@@ -1,0 +1,140 @@
+"""ExecuTorch's backends: which precisions each has here, what its compiler needs, and how a graph is parted for it."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING, NamedTuple
+
+from edgedeploy.ports import ExportRequest, Lacking
+
+if TYPE_CHECKING:
+    from executorch.exir.backend.partitioner import Partitioner
+
+_FLOAT = ("fp32", "fp16")
+_XNNPACK = (*_FLOAT, "int8", "int8-static", "int8-dynamic", "int8-weights", "int4-weights", "8da4w")
+_COREML = (*_FLOAT, "int8-weights", "int4-weights")
+
+# A vendor's compiler that is not here has one lane, whose answer is what is missing.
+PRECISIONS: dict[str, tuple[str, ...]] = {
+    "xnnpack": _XNNPACK,
+    "portable": ("fp32",),
+    "coreml": _COREML,
+    "vulkan": _FLOAT,
+    "qnn": ("fp16",),
+    "mediatek": ("fp16",),
+    "samsung": ("fp16",),
+    "ethos-u": ("int8-static",),
+    "openvino": ("fp16",),
+    "cuda": ("fp32",),
+}
+TITLES = {
+    "xnnpack": "XNNPACK",
+    "portable": "ExecuTorch's portable kernels",
+    "coreml": "Core ML",
+    "vulkan": "Vulkan",
+    "qnn": "Qualcomm's AI Engine Direct (QNN)",
+    "mediatek": "MediaTek's NeuroPilot",
+    "samsung": "Samsung's Exynos AI LiteCore",
+    "ethos-u": "Arm's Ethos-U",
+    "openvino": "Intel's OpenVINO",
+    "cuda": "CUDA",
+}
+
+
+class _Sdk(NamedTuple):
+    """What a vendor's compiler is recognised by, and how it is got (as ExecuTorch 1.5's documentation has it)."""
+
+    present: Callable[[], bool]
+    what: str
+    how: str
+
+
+def _module(name: str) -> Callable[[], bool]:
+    def present() -> bool:
+        try:
+            return importlib.util.find_spec(name) is not None
+        except ModuleNotFoundError:  # of its parent
+            return False
+
+    return present
+
+
+def _cuda() -> bool:
+    return _module("triton")() and os.path.exists("/dev/nvidiactl")  # noqa: PTH110 - a device, not a path of ours
+
+
+_SDKS = {
+    "qnn": _Sdk(
+        lambda: bool(os.environ.get("QNN_SDK_ROOT")),
+        "Qualcomm AI Engine Direct SDK (QNN_SDK_ROOT is not set)",
+        "download it from Qualcomm's developer site, unpack it, and set QNN_SDK_ROOT to its folder",
+    ),
+    "mediatek": _Sdk(
+        _module("mtk_converter"),
+        "MediaTek NeuroPilot SDK (the Python packages mtk_converter and mtk_neuron)",
+        "download NeuroPilot Express from MediaTek's site and pip install the two wheels in it (Linux, Python 3.10)",
+    ),
+    "samsung": _Sdk(
+        _module("executorch.backends.samsung.python"),
+        "Samsung Exynos AI LiteCore (executorch.backends.samsung.python is not built)",
+        "download AI LiteCore from Samsung's developer site and build ExecuTorch's Samsung backend from source with it",
+    ),
+    "ethos-u": _Sdk(
+        _module("tosa_serializer"),
+        "Arm's Vela compiler and TOSA tools (the Python packages ethos-u-vela and tosa-tools)",
+        "pip install 'executorch[ethos-u]==1.5.1'",
+    ),
+    "openvino": _Sdk(
+        _module("openvino"),
+        "OpenVINO (the Python packages openvino and nncf)",
+        "pip install 'executorch[openvino]==1.5.1' nncf",
+    ),
+    "cuda": _Sdk(
+        _cuda,
+        "a CUDA build of PyTorch with Triton, and an NVIDIA GPU to compile on",
+        "export on the Jetson itself, or on a machine with an NVIDIA GPU, with PyTorch's CUDA build",
+    ),
+}
+
+
+def lacking(backend: str) -> Lacking | None:
+    """What a backend's compiler needs and is not here."""
+    sdk = _SDKS.get(backend)
+    return None if sdk is None or sdk.present() else Lacking(what=sdk.what, how=sdk.how)
+
+
+def partitioner(request: ExportRequest) -> list[Partitioner]:
+    """What chooses the parts of a graph that the lane's backend computes. Empty for plain kernels. Imports the SDK."""
+    return _PARTITIONERS[request.lane.backend](request)
+
+
+def _xnnpack(request: ExportRequest) -> list[Partitioner]:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+
+    if request.lane.precision in {"int8-weights", "int4-weights"}:
+        from edgedeploy.exporters.xnnpack_weights import weight_only_configs
+
+        return [XnnpackPartitioner(configs=weight_only_configs())]
+    return [XnnpackPartitioner()]
+
+
+def _coreml(request: ExportRequest) -> list[Partitioner]:
+    from edgedeploy.exporters.executorch_coreml import coreml_partitioner
+
+    return [coreml_partitioner(request)]
+
+
+def _vulkan(request: ExportRequest) -> list[Partitioner]:
+    from executorch.backends.vulkan.partitioner.vulkan_partitioner import VulkanPartitioner
+
+    return [VulkanPartitioner({"force_fp16": request.lane.precision == "fp16"})]
+
+
+_PARTITIONERS: dict[str, Callable[[ExportRequest], list[Partitioner]]] = {
+    "xnnpack": _xnnpack,
+    "portable": lambda _request: [],
+    "coreml": _coreml,
+    "vulkan": _vulkan,
+}

@@ -1,0 +1,86 @@
+"""What a precision does to a traced method before ExecuTorch lowers it. Imports the SDK: load it when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch.export import ExportedProgram
+
+from edgedeploy.domain.target import Lane
+from edgedeploy.exporters.half import in_half
+from edgedeploy.exporters.int8_scope import activations_fit_int8
+from edgedeploy.exporters.tracing import Traced
+from edgedeploy.exporters.xnnpack_groups import in_groups
+from edgedeploy.exporters.xnnpack_int8 import Scheme, in_int8
+from edgedeploy.exporters.xnnpack_weights import with_small_weights
+from edgedeploy.ports import Emit
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reduced:
+    """A method in the precision of its lane; ``quantization`` says in words what was done."""
+
+    program: ExportedProgram
+    quantization: str
+
+
+def in_precision(traced: Traced, lane: Lane, emit: Emit) -> Reduced:
+    """The method as XNNPACK is to compute it. Other backends take the float program and reduce it themselves.
+
+    Raises:
+        ExportError: the precision would change nothing in this model.
+    """
+    if lane.backend != "xnnpack":
+        return Reduced(program=traced.program, quantization="by the backend" if lane.precision != "fp32" else "none")
+    return _WAYS[lane.precision](traced, emit)
+
+
+def _fp32(traced: Traced, _emit: Emit) -> Reduced:
+    return Reduced(program=traced.program, quantization="none")
+
+
+def _fp16(traced: Traced, emit: Emit) -> Reduced:
+    emit("converting to 16-bit floats")
+    return Reduced(program=in_half(traced), quantization="fp16, run-time normalisation in fp32")
+
+
+def _int8(traced: Traced, emit: Emit) -> Reduced:
+    everything = activations_fit_int8(traced.program)
+    return _calibrated(traced, "static" if everything else "mixed", emit)
+
+
+def _calibrated(traced: Traced, scheme: Scheme, emit: Emit) -> Reduced:
+    if scheme != "dynamic":
+        emit(f"calibrating int8 on {len(traced.calibration)} inputs")
+    words = {
+        "static": "int8 static",
+        "mixed": "int8 convolutions static, linear layers dynamic",
+        "dynamic": "int8 dynamic",
+    }
+    return Reduced(program=in_int8(traced, scheme), quantization=words[scheme])
+
+
+def _small_weights(bits: int) -> Callable[[Traced, Emit], Reduced]:
+    def reduce(traced: Traced, emit: Emit) -> Reduced:
+        emit(f"quantizing weights to int{bits}")
+        return Reduced(program=with_small_weights(traced, bits), quantization=f"int{bits} weights per channel, float activations")
+
+    return reduce
+
+
+def _groups(traced: Traced, emit: Emit) -> Reduced:
+    emit("quantizing weights to int4 in groups of 32")
+    return Reduced(program=in_groups(traced), quantization="int4 weights in groups of 32, int8 activations dynamic")
+
+
+_WAYS: dict[str, Callable[[Traced, Emit], Reduced]] = {
+    "fp32": _fp32,
+    "fp16": _fp16,
+    "int8": _int8,
+    "int8-static": lambda traced, emit: _calibrated(traced, "static", emit),
+    "int8-dynamic": lambda traced, emit: _calibrated(traced, "dynamic", emit),
+    "int8-weights": _small_weights(8),
+    "int4-weights": _small_weights(4),
+    "8da4w": _groups,
+}
