@@ -27,6 +27,7 @@ typedef struct {
   bool version;
   const char *model;
   const char *output_dir;
+  const char *method; /* NULL: the engine's own choice */
   input_argument *inputs;
   size_t input_count;
   int64_t warmup;

@@ -17,8 +17,9 @@ typedef struct {
   const char *engine_version;
   /* Makes the engine itself ready, with this many threads (0: its own choice). Not part of the load time. */
   bool (*prepare)(int threads, failure *why);
-  /* Everything from opening the model to being ready to invoke; this is what `load_ns` spans. */
-  bool (*load)(const char *model, failure *why);
+  /* Everything from opening the model to being ready to invoke `method` (NULL: the protocol's default); this is what
+   * `load_ns` spans. */
+  bool (*load)(const char *model, const char *method, failure *why);
   /* Compares the inputs with what the model declares, and sizes what is dynamic. */
   bool (*bind_inputs)(const tensor_spec *inputs, size_t count, failure *why);
   bool (*set_input)(size_t index, const void *bytes, failure *why);

@@ -177,13 +177,17 @@ int threads() {
   return static_cast<int>(executorch::extension::threadpool::get_threadpool()->get_thread_count());
 }
 
-// `forward` where there is one, else the only method.
-const char* choose_method(const Program& program, failure* why) {
+// `wanted`; without a wish `forward` where there is one, else the only method. The name returned lives in the program.
+const char* choose_method(const Program& program, const char* wanted, failure* why) {
+  const bool only = wanted == nullptr && program.num_methods() == 1;
+  std::string names;
   for (size_t i = 0; i < program.num_methods(); ++i) {
     auto name = program.get_method_name(i);
-    if (name.ok() && (program.num_methods() == 1 || std::strcmp(*name, "forward") == 0)) return *name;
+    if (!name.ok()) continue;
+    if (only || std::strcmp(*name, wanted == nullptr ? "forward" : wanted) == 0) return *name;
+    names += (names.empty() ? "" : ", ") + std::string(*name);
   }
-  fail(why, "the program has %zu methods, none of them named forward", program.num_methods());
+  fail(why, "the program has no method '%s'; it has: %s", wanted == nullptr ? "forward" : wanted, names.c_str());
   return nullptr;
 }
 
@@ -219,7 +223,7 @@ bool provide_outputs(const MethodMeta& meta, failure* why) {
   return true;
 }
 
-bool load(const char* model, failure* why) {
+bool load(const char* model, const char* method_name, failure* why) {
   loaded = new Loaded();
   auto loader = MmapDataLoader::from(model, MmapDataLoader::MlockConfig::NoMlock);
   if (!loader.ok()) return fail_with_log(why, "cannot open the program", loader.error());
@@ -227,7 +231,7 @@ bool load(const char* model, failure* why) {
   auto program = Program::load(&*loaded->loader, Program::Verification::InternalConsistency);
   if (!program.ok()) return fail_with_log(why, "not a usable ExecuTorch program", program.error());
   loaded->program.emplace(std::move(*program));
-  const char* name = choose_method(*loaded->program, why);
+  const char* name = choose_method(*loaded->program, method_name, why);
   if (name == nullptr) return false;
   auto meta = loaded->program->method_meta(name);
   if (!meta.ok()) return fail_with_log(why, "the method cannot be read", meta.error());

@@ -123,25 +123,30 @@ static bool make_options(litert_options **options, failure *why) {
          succeeded(api.add_opaque_options(*options, xnnpack), "cannot set the threads", why);
 }
 
-/* `serving_default` where there is one, else the first; LiteRT makes one up for a model without signatures. */
-static bool choose_signature(litert_signature **chosen, failure *why) {
+/* `wanted`; without a wish `serving_default` where there is one, else the first. LiteRT makes one up for a model without
+ * signatures. */
+static bool choose_signature(const char *wanted, litert_signature **chosen, failure *why) {
   size_t count = 0;
   if (!succeeded(api.signature_count(model, &count), "cannot read the signatures", why)) return false;
   if (count == 0) return fail(why, "the model has no signature");
-  for (size_t i = count; i-- > 0;) {
+  char names[512] = "";
+  size_t used = 0;
+  for (size_t i = 0; i < count; ++i) {
     litert_signature *signature;
     const char *key = NULL;
     if (!succeeded(api.signature(model, i, &signature), "cannot read a signature", why) ||
         !succeeded(api.signature_key(signature, &key), "cannot read a signature", why)) {
       return false;
     }
-    if (i == 0 || strcmp(key, "serving_default") == 0) {
+    const bool found = strcmp(key, wanted == NULL ? "serving_default" : wanted) == 0;
+    if (found || (wanted == NULL && i == 0)) {
       *chosen = signature;
       signature_at = i;
-      if (i != 0) return true;
     }
+    if (found) return true;
+    if (used < sizeof names) used += (size_t)snprintf(names + used, sizeof names - used, i > 0 ? ", %s" : "%s", key);
   }
-  return true;
+  return wanted == NULL || fail(why, "the model has no signature '%s'; it has: %s", wanted, names);
 }
 
 /* The number after `prefix`, or -1 when the name has another form: args_7 is 7. */
@@ -211,11 +216,11 @@ static bool order_ports(litert_signature *signature, size_t count, const char *p
   return true;
 }
 
-static bool read_signature(failure *why) {
+static bool read_signature(const char *wanted, failure *why) {
   litert_signature *signature = NULL;
   litert_subgraph *subgraph = NULL;
   size_t subgraph_inputs = 0, subgraph_outputs = 0;
-  return choose_signature(&signature, why) &&
+  return choose_signature(wanted, &signature, why) &&
          succeeded(api.input_count(signature, &input_total), "cannot read the inputs", why) &&
          succeeded(api.output_count(signature, &output_total), "cannot read the outputs", why) &&
          succeeded(api.signature_subgraph(signature, &subgraph), "cannot read the graph", why) &&
@@ -240,7 +245,7 @@ static bool map_model(const char *path, const void **bytes, size_t *size_bytes, 
   return *bytes != MAP_FAILED || fail(why, "cannot map %s: %s", path, strerror(reason));
 }
 
-static bool load(const char *path, failure *why) {
+static bool load(const char *path, const char *method, failure *why) {
   threads_before_load = thread_count();
   litert_options *options = NULL;
   const void *bytes = NULL;
@@ -249,7 +254,7 @@ static bool load(const char *path, failure *why) {
          succeeded(api.create_model(environment, bytes, size_bytes, &model), "not a usable TFLite model", why) &&
          make_options(&options, why) &&
          succeeded(api.create_compiled_model(environment, model, options, &compiled), "cannot compile the model", why) &&
-         read_signature(why);
+         read_signature(method, why);
 }
 
 /* A dynamic dimension takes any size; the others have to be equal. */

@@ -247,7 +247,7 @@ static bool run_session(session *run, failure *why) {
   if (!run->engine->prepare(arguments->threads, why)) return false;
   run->rss_before_load_bytes = resident_bytes();
   const int64_t began_ns = monotonic_now_ns();
-  if (!run->engine->load(arguments->model, why)) return false;
+  if (!run->engine->load(arguments->model, arguments->method, why)) return false;
   run->load_ns = monotonic_now_ns() - began_ns;
   run->stage = "input";
   tensor_spec *specs = calloc(arguments->input_count + 1, sizeof *specs);

@@ -24,6 +24,9 @@ static bool parse(const char *const *words) {
 int main(void) {
   CHECK(PARSE("--model", "m", "--output-dir", "o"));
   CHECK(parsed.warmup == 5 && parsed.iterations == 50 && parsed.threads == 1 && parsed.max_seconds == 30);
+  CHECK(parsed.method == NULL);
+  CHECK(WITH("--method", "encode") && strcmp(parsed.method, "encode") == 0);
+  CHECK(!WITH("--method", "") && !WITH("--method"));
   CHECK(PARSE("--version") && parsed.version);
 
   CHECK(WITH("--input", "float32:1,3,8,8:/a:b.bin", "--input", "int64::s.bin"));

@@ -187,6 +187,43 @@ def test_native_and_agent_agree_bit_for_bit(run_model: Callable[..., Ran], suffi
         assert (native.output_dir / output.file).read_bytes() == (agent.output_dir / output.file).read_bytes()
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("method", ["encode", "decode"])
+def test_any_method_of_an_artifact_can_be_run(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str, method: str
+) -> None:
+    suffix = format_of(runner)
+    arguments = ["--model", str(models / f"methods.{suffix}"), "--method", method, "--iterations", "2"]
+    ran = run(starts[runner], [*arguments, *input_arguments(models, method, suffix, tmp_path)], tmp_path / "o")
+    assert len(ran.document.latency_ns) == 2
+    references = [np.load(path) for path in sorted(models.glob(f"{method}.output*.npy"))]
+    assert len(ran.document.outputs) == len(references)
+    for index, reference in enumerate(references):
+        np.testing.assert_allclose(ran.output(index), reference, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_method_that_is_not_there(starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str) -> None:
+    suffix = format_of(runner)
+    arguments = ["--model", str(models / f"methods.{suffix}"), *input_arguments(models, "encode", suffix, tmp_path)]
+    failure = run(starts[runner], [*arguments, "--method", "decod"], tmp_path / "o").failure
+    assert failure["stage"] == "load"
+    assert "'decod'" in failure["message"]
+    assert {"encode", "decode"} <= set(failure["message"].replace(",", "").split())
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite"])
+def test_without_a_wish(starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str) -> None:
+    """A .pte with several has to have one called forward; a .tflite is run by its first signature."""
+    suffix = format_of(runner)
+    arguments = ["--model", str(models / f"methods.{suffix}"), "--iterations", "0"]
+    ran = run(starts[runner], [*arguments, *input_arguments(models, "encode", suffix, tmp_path)], tmp_path / "o")
+    if suffix == "pte":
+        assert "it has: decode, encode" in ran.failure["message"]
+    else:
+        assert ran.document.outputs[0].shape == (1, 5, 6)
+
+
 # ------------------------------------------------------------------------------------------------ the document
 
 
@@ -333,21 +370,45 @@ def test_inputs_whose_files_do_not_fit(starts: dict[str, list[str]], models: Pat
     assert missing["stage"] == "read"
 
 
-@pytest.mark.parametrize("runner", ["native-pte", "agent-pte"])
-def test_dynamic_dimensions_take_any_size_up_to_their_bound(
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_dynamic_batch_takes_any_size_up_to_its_bound(
     starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str
 ) -> None:
+    suffix = format_of(runner)
+    images, answers = np.load(models / "batch.images.npy"), np.load(models / "batch.answers.npy")
+
     def with_batch(size: int) -> Ran:
         file = tmp_path / f"batch{size}.bin"
-        np.ones((size, 3, 8, 8), "float32").tofile(file)
-        arguments = ["--model", str(models / "batch.pte"), "--iterations", "1"]
+        np.resize(images, (size, 3, 8, 8)).tofile(file)
+        arguments = ["--model", str(models / f"batch.{suffix}"), "--iterations", "2"]
         return run(starts[runner], [*arguments, "--input", f"float32:{size},3,8,8:{file}"], tmp_path / str(size))
 
-    for size in (1, 3, 4) if runner == "native-pte" else (3,):
+    for size in (3,) if runner == "agent-pte" else (1, 3, 4):
         ran = with_batch(size)
         assert ran.document.outputs[0].shape == (size, 10)
-        assert np.ptp(ran.output(0)[0], axis=0).max() < 1e-5, "equal images, equal answers"
-    assert with_batch(5).failure["stage"] == "input"
+        np.testing.assert_allclose(ran.output(0)[0], answers[:size], rtol=1e-4, atol=1e-5)
+    if suffix == "pte":
+        assert with_batch(5).failure["stage"] == "input"
+    else:
+        assert with_batch(5).document.outputs[0].shape == (5, 10), "a .tflite keeps no upper bound"
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "agent-pte"])
+def test_a_dynamic_sequence_of_two_inputs(starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str) -> None:
+    values, ids, answers = (np.load(models / f"sequence.{name}.npy") for name in ("values", "ids", "answers"))
+
+    def with_length(length: int) -> Ran:
+        files = [tmp_path / "values.bin", tmp_path / "ids.bin"]
+        values[:, :length].tofile(files[0])
+        ids[:, :length].tofile(files[1])
+        arguments = ["--model", str(models / "sequence.pte"), "--iterations", "2"]
+        inputs = ["--input", f"float32:1,{length},4:{files[0]}", "--input", f"int64:1,{length}:{files[1]}"]
+        return run(starts[runner], [*arguments, *inputs], tmp_path / str(length))
+
+    for length in (3,) if runner == "agent-pte" else (2, 3, 7):
+        ran = with_length(length)
+        assert [output.shape for output in ran.document.outputs] == [(1, length, 6), (1, length)]
+        np.testing.assert_allclose(ran.output(0)[0], answers[:, :length], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("runner", QUICK)
@@ -377,6 +438,7 @@ def test_an_output_folder_that_is_not_there(starts: dict[str, list[str]], models
         ["--cpus", "a"],
         ["--cpus", "1023"],
         ["--threads", "5000"],
+        ["--method", ""],
     ],
     ids=" ".join,
 )
