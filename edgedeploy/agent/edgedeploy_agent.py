@@ -59,6 +59,7 @@ EXIT_WRONG_ARGUMENTS = 64
 MAX_ITERATIONS = 10_000_000
 MAX_THREADS = 1024
 MAX_CPUS = 1024
+MAX_PROFILED = 100
 
 
 class RunnerFailure(Exception):
@@ -159,6 +160,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--iterations", type=_integer(MAX_ITERATIONS), default=50)
     parser.add_argument("--max-seconds", type=_seconds, default=30.0)
     parser.add_argument("--threads", type=_integer(MAX_THREADS), default=1)
+    parser.add_argument("--profile", type=_integer(MAX_PROFILED), default=0)
     parser.add_argument("--cpus", type=_cpus, default=None)
     return parser.parse_args(argv)
 
@@ -607,9 +609,10 @@ class CoreMl:
             self._model = open_package(model)
         else:
             functions = open_package(model, skip_model_load=True).get_spec().description.functions
-            if method not in [function.name for function in functions]:
-                refuse_method(method, [function.name for function in functions])
-            self._model = open_package(model, function_name=method)
+            names = [function.name for function in functions] or ["main"]
+            if method not in names:
+                refuse_method(method, names)
+            self._model = open_package(model, **({"function_name": method} if functions else {}))
         description = self._model.get_spec().description
         # A package with one function has its inputs in the description itself.
         functions = {function.name: function for function in getattr(description, "functions", ())}
@@ -671,6 +674,10 @@ class Session:
         """Do everything and return the document."""
         if arguments.cpus is not None:
             pin_to_cpus(arguments.cpus)
+        if arguments.profile:
+            # TFLite and Core ML have no such call in Python. ExecuTorch's writes an ETDump, which only its developer tools
+            # can read, and they are hundreds of megabytes that a device need not have.
+            raise RunnerFailure("load", "this runner cannot tell the time per operator: a native runner can")
         self.stage = "read"
         try:
             sha256, size_bytes = model_sha256(arguments.model)

@@ -99,6 +99,9 @@ static bool parse_option(const char *option, const char *value, runner_arguments
   if (strcmp(option, "--iterations") == 0) {
     return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->iterations, why);
   }
+  if (strcmp(option, "--profile") == 0) {
+    return parse_option_integer(option, value, MAX_PROFILED, &arguments->profile, why);
+  }
   if (strcmp(option, "--max-seconds") == 0) return parse_seconds(value, &arguments->max_seconds, why);
   if (strcmp(option, "--cpus") == 0) return parse_cpus(value, arguments, why);
   if (strcmp(option, "--threads") == 0) {

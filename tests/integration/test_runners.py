@@ -283,6 +283,66 @@ def test_version(starts: dict[str, list[str]], runner: str) -> None:
         assert document["runner"]["engine"] in {"executorch", "litert"}
 
 
+# ------------------------------------------------------------------------------------------------ profiles
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite"])
+def test_a_profile_tells_the_time_of_every_operator(run_model: Callable[..., Ran], runner: str) -> None:
+    document = run_model(runner, "wide", "--profile", "4", "--warmup", "1").document
+    assert (document.warmup_ns, document.latency_ns) == ((), ())
+    assert len(document.profiled_ns) == 4
+    steps = {operator.name.partition(" (")[0]: operator for operator in document.operators if operator.step is not None}
+    # The model is a convolution, a linear layer and a cumulative sum, which is no operator of XNNPACK.
+    assert {"Convolution", "Fully Connected"} <= set(steps)
+    assert {operator.delegate for operator in steps.values()} == {"XnnpackBackend" if runner == "native-pte" else "XNNPACK"}
+    own = {operator.name.partition(".")[0].lower(): operator for operator in document.operators if operator.delegate is None}
+    assert own["cumsum"].step is None
+    timed = [steps["Convolution"], steps["Fully Connected"], own["cumsum"]]
+    for invocation, whole_ns in enumerate(document.profiled_ns):
+        assert all(operator.ns[invocation] > 0 for operator in timed)
+        assert sum(operator.ns[invocation] for operator in (*steps.values(), *own.values())) <= whole_ns
+
+
+def test_calls_of_delegates_contain_their_steps(run_model: Callable[..., Ran]) -> None:
+    document = run_model("native-pte", "wide", "--profile", "3").document
+    calls = {o.call: o for o in document.operators if o.delegate is not None and o.step is None}
+    assert [call.name for call in calls.values()] == ["DELEGATE_CALL"] * 2
+    for call, whole in calls.items():
+        steps = [o for o in document.operators if o.call == call and o.step is not None]
+        assert [o.step for o in steps] == list(range(len(steps)))
+        assert all(sum(o.ns[i] for o in steps) <= whole.ns[i] for i in range(3))
+
+
+def test_a_profile_of_another_signature(starts: dict[str, list[str]], models: Path, tmp_path: Path) -> None:
+    arguments = ["--model", str(models / "methods.tflite"), "--method", "decode", "--profile", "2"]
+    inputs = input_arguments(models, "decode", "tflite", tmp_path)
+    operators = run(starts["native-tflite"], [*arguments, *inputs], tmp_path / "o").document.operators
+    assert {operator.sequence for operator in operators} == {1}
+    assert any(operator.name.startswith("Fully Connected") for operator in operators)
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite"])
+def test_outputs_are_those_of_a_measurement(run_model: Callable[..., Ran], runner: str) -> None:
+    watched = run_model(runner, "two", "--profile", "1", output="watched")
+    measured = run_model(runner, "two", "--iterations", "1", output="measured")
+    assert measured.document.operators == ()
+    for output in measured.document.outputs:
+        assert (watched.output_dir / output.file).read_bytes() == (measured.output_dir / output.file).read_bytes()
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite"])
+def test_a_profile_ends_in_time_and_never_before_one_invocation(run_model: Callable[..., Ran], runner: str) -> None:
+    document = run_model(runner, "wide", "--profile", "100", "--max-seconds", "0.000001").document
+    assert len(document.profiled_ns) == 1
+    assert all(len(operator.ns) == 1 for operator in document.operators)
+
+
+def test_the_agent_says_that_it_cannot_profile(run_model: Callable[..., Ran]) -> None:
+    failure = run_model("agent-tflite", "convolution", "--profile", "3").failure
+    assert failure["stage"] == "load"
+    assert "native runner" in failure["message"]
+
+
 # ------------------------------------------------------------------------------------------------ failures
 
 
@@ -439,6 +499,7 @@ def test_an_output_folder_that_is_not_there(starts: dict[str, list[str]], models
         ["--cpus", "1023"],
         ["--threads", "5000"],
         ["--method", ""],
+        ["--profile", "101"],
     ],
     ids=" ".join,
 )

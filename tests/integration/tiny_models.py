@@ -39,6 +39,19 @@ class Pooled(torch.nn.Module):
         return self.linear(torch.relu(self.convolution(image)).mean((2, 3)))
 
 
+class Wide(torch.nn.Module):
+    """Large enough for every layer to take microseconds; its cumulative sum is left to the engines' own kernels."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = torch.nn.Conv2d(3, 64, 3, padding=1)
+        self.linear = torch.nn.Linear(64, 128)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        rows = torch.relu(self.convolution(image)).flatten(2).transpose(1, 2)
+        return torch.cumsum(self.linear(rows), 1) * 0.5
+
+
 class TwoInTwoOut(torch.nn.Module):
     """Inputs and outputs of different shapes, so that no mix-up of their order can go unseen."""
 
@@ -148,6 +161,7 @@ def main(folder: Path) -> None:
     image = torch.channels_last
     models: dict[str, tuple[torch.nn.Module, list[tuple[torch.Tensor, ...]]]] = {
         "convolution": (Convolution().eval(), [(torch.randn(1, 3, 8, 8),) for _ in range(CASES)]),
+        "wide": (Wide().eval(), [(torch.randn(1, 3, 24, 24),)]),
         "two": (
             TwoInTwoOut().eval(),
             [(torch.randn(1, 5, 4), torch.randint(0, 20, (1, 5))) for _ in range(CASES)],
@@ -163,7 +177,7 @@ def main(folder: Path) -> None:
         export_pte(folder / f"{name}.pte", model, cases[0])
     export_dynamic(folder)
     export_methods(folder)
-    for name in ("convolution", "two", "many"):
+    for name in ("convolution", "wide", "two", "many"):
         export_tflite(folder / f"{name}.tflite", *((models[name][0], models[name][1][0])))
 
 
