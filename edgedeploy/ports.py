@@ -165,6 +165,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What one start of a runner is about; paths are the device's.
 
     ``inputs`` have the shapes of the files given. ``method`` is what the artifact calls it (:class:`Method`'s ``entry``).
+    ``profile``: time per operator instead of samples, which watching would colour.
     """
 
     model: str
@@ -173,6 +174,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     input_files: tuple[str, ...]
     output_dir: str
     policy: MeasurePolicy
+    profile: bool = False
 
 
 class Runtime(Protocol):

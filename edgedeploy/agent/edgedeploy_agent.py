@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import array
+import functools
 import gc
 import hashlib
 import importlib
@@ -58,6 +59,7 @@ EXIT_WRONG_ARGUMENTS = 64
 MAX_ITERATIONS = 10_000_000
 MAX_THREADS = 1024
 MAX_CPUS = 1024
+MAX_PROFILED = 100
 
 
 class RunnerFailure(Exception):
@@ -122,6 +124,12 @@ def _seconds(text: str) -> float:
     return value
 
 
+def _name(text: str) -> str:
+    if not text:
+        raise argparse.ArgumentTypeError("wants a name")
+    return text
+
+
 def _cpus(text: str) -> list[int]:
     return [_integer(MAX_CPUS - 1)(part) for part in text.split(",")]
 
@@ -147,10 +155,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--model", required=True)
     parser.add_argument("--input", dest="inputs", action="append", default=[], type=_input)
     parser.add_argument("--output-dir", required=True)
+    parser.add_argument("--method", type=_name, default=None)
     parser.add_argument("--warmup", type=_integer(MAX_ITERATIONS), default=5)
     parser.add_argument("--iterations", type=_integer(MAX_ITERATIONS), default=50)
     parser.add_argument("--max-seconds", type=_seconds, default=30.0)
     parser.add_argument("--threads", type=_integer(MAX_THREADS), default=1)
+    parser.add_argument("--profile", type=_integer(MAX_PROFILED), default=0)
     parser.add_argument("--cpus", type=_cpus, default=None)
     return parser.parse_args(argv)
 
@@ -279,6 +289,11 @@ def refuse_count(given: int, declared: int) -> NoReturn:
     raise RunnerFailure("input", f"{given} inputs are given, the model takes {declared}")
 
 
+def refuse_method(wanted: str, there_are: list[str]) -> NoReturn:
+    """Say that the model has no such method (``.tflite``: signature; Core ML: function)."""
+    raise RunnerFailure("load", f"the model has no method {wanted!r}; it has: {', '.join(there_are) or 'none by name'}")
+
+
 def numbered_order(names: list[str], prefix: str) -> list[str] | None:
     """Names by the number after ``prefix`` (args_2 before args_10); None when one of them has another form."""
     tails = [name[len(prefix) :] for name in names if name.startswith(prefix)]
@@ -352,6 +367,13 @@ def pte_dim_orders(model: str, method: str) -> list[tuple[int, ...]]:
         ]
 
 
+def tflite_places(model: str, graph: int, side: str) -> list[int]:
+    """Tensors that are a graph's inputs or outputs, in its order. Field numbers are those of TFLite's schema.fbs."""
+    with open(model, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        graphs = FlatTable(content, struct.unpack_from("<I", content)[0]).tables(2)
+        return graphs[graph].numbers(1 if side == "inputs" else 2, "i")
+
+
 class ExecuTorch:
     """ExecuTorch's Python runtime, which needs torch."""
 
@@ -394,13 +416,13 @@ class ExecuTorch:
             if file.read(8)[4:6] != b"ET":
                 raise RunnerFailure("load", "not an ExecuTorch program: it has another identifier")
 
-    def load(self, model: str) -> None:
+    def load(self, model: str, method: str | None) -> None:
         # Kept: the method points into the program.
         self._program = self._runtime._load_program(model, program_verification=self._runtime.Verification.InternalConsistency)
         names = [self._program.get_method_name(i) for i in range(self._program.num_methods())]
-        if len(names) != 1 and "forward" not in names:
-            raise RunnerFailure("load", f"the program has {len(names)} methods, none of them named forward")
-        self._name = names[0] if len(names) == 1 else "forward"
+        self._name = method or (names[0] if len(names) == 1 else "forward")
+        if self._name not in names:
+            refuse_method(self._name, names)
         self._method = self._program.load_method(self._name)
         self._model = model
         self.invoke = self._method.execute
@@ -481,33 +503,47 @@ class TfLite:
             return self._requested_threads
         return status_field("Threads") - self._threads_before_load + 1
 
-    def load(self, model: str) -> None:
+    def load(self, model: str, method: str | None) -> None:
         self._threads_before_load = status_field("Threads")
         self._interpreter = self._interpreter_type(model_path=model, num_threads=self._requested_threads or None)
-        self._interpreter.allocate_tensors()
-        self.invoke = self._interpreter.invoke
+        self._interpreter.allocate_tensors()  # also hands every graph to the delegates
+        self._signature = self._choose(method)
+        # A signature may be about another graph than the first, and the interpreter's own calls are about the first
+        # only. The signature's runner would size, allocate and copy in every call: that is not what is to be timed.
+        self._graph = 0 if self._signature is None else int(self._signature._subgraph_index)
+        self._calls = self._interpreter._interpreter
+        if self._graph:
+            self._calls.AllocateTensors(self._graph)
+        self._model = model
+        self.invoke = functools.partial(self._calls.Invoke, self._graph)
 
-    def _ordered(self, details: list[Any], side: str, prefix: str) -> list[Any]:
+    def _choose(self, method: str | None) -> Any:
+        """Return the runner of the signature; None for a model that has none, of which nothing was wished."""
+        names = list(self._interpreter.get_signature_list())
+        if method is None:
+            if not names:
+                return None
+            method = "serving_default" if "serving_default" in names else names[0]
+        if method not in names:
+            refuse_method(method, names)
+        return self._interpreter.get_signature_runner(method)
+
+    def _ordered(self, side: str, prefix: str) -> list[Any]:
         """Inputs or outputs in the protocol's order: by number where the signature numbers them, else the graph's."""
-        signatures = self._interpreter.get_signature_list()
-        if not signatures:
-            return details
-        key = "serving_default" if "serving_default" in signatures else next(iter(signatures))
-        runner = self._interpreter.get_signature_runner(key)
-        by_name = runner.get_input_details() if side == "inputs" else runner.get_output_details()
-        by_index = {detail["index"]: detail for detail in details}
-        if not all(detail["index"] in by_index for detail in by_name.values()):
-            raise RunnerFailure("load", f"the signature {key!r} is not about the model's first graph")
+        if self._signature is None:
+            interpreter = self._interpreter
+            return list(interpreter.get_input_details() if side == "inputs" else interpreter.get_output_details())
+        by_name = self._signature.get_input_details() if side == "inputs" else self._signature.get_output_details()
         names = numbered_order(list(by_name), prefix)
         if names is not None:
-            return [by_index[by_name[name]["index"]] for name in names]
-        wanted = {detail["index"] for detail in by_name.values()}
-        return [detail for detail in details if detail["index"] in wanted]
+            return [by_name[name] for name in names]
+        places = tflite_places(self._model, self._graph, side)
+        return sorted(by_name.values(), key=lambda detail: places.index(detail["index"]))
 
     def bind(self, inputs: list[Input]) -> None:
         import numpy as np
 
-        details = self._ordered(self._interpreter.get_input_details(), "inputs", "args_")
+        details = self._ordered("inputs", "args_")
         if len(details) != len(inputs):
             refuse_count(len(inputs), len(details))
         dynamic = False
@@ -521,26 +557,25 @@ class TfLite:
                 refuse(index, given, "{}[{}]".format(dtype, ",".join(map(str, declared))))
             if -1 in declared:
                 dynamic = True
-                self._interpreter.resize_tensor_input(detail["index"], list(given.shape))
+                self._calls.ResizeInputTensor(detail["index"], np.array(given.shape, np.int32), False, self._graph)
         if dynamic:
-            self._interpreter.allocate_tensors()
+            self._calls.AllocateTensors(self._graph)
         self._inputs = inputs
         self._places = [detail["index"] for detail in details]
-        outputs = self._ordered(self._interpreter.get_output_details(), "outputs", "output_")
-        self._output_places = [detail["index"] for detail in outputs]
+        self._output_places = [detail["index"] for detail in self._ordered("outputs", "output_")]
 
     def setter(self, case: list[bytes]) -> Callable[[], None]:
-        set_tensor = self._interpreter.set_tensor
+        set_tensor, graph = self._calls.SetTensor, self._graph
         pairs = [(place, to_array(spec, part)) for place, spec, part in zip(self._places, self._inputs, case)]
 
         def set_inputs() -> None:
             for place, value in pairs:
-                set_tensor(place, value)
+                set_tensor(place, value, graph)
 
         return set_inputs
 
     def outputs(self) -> list[Any]:
-        return [self._interpreter.get_tensor(place) for place in self._output_places]
+        return [self._calls.GetTensor(place, self._graph) for place in self._output_places]
 
 
 class CoreMl:
@@ -568,11 +603,23 @@ class CoreMl:
     def check(self, model: str) -> None:
         """Nothing: Core ML checks the package itself."""
 
-    def load(self, model: str) -> None:
-        self._model = self._coremltools.models.MLModel(model)
+    def load(self, model: str, method: str | None) -> None:
+        open_package = self._coremltools.models.MLModel
+        if method is None:
+            self._model = open_package(model)
+        else:
+            functions = open_package(model, skip_model_load=True).get_spec().description.functions
+            names = [function.name for function in functions] or ["main"]
+            if method not in names:
+                refuse_method(method, names)
+            self._model = open_package(model, **({"function_name": method} if functions else {}))
+        description = self._model.get_spec().description
+        # A package with one function has its inputs in the description itself.
+        functions = {function.name: function for function in getattr(description, "functions", ())}
+        self._description = functions.get(method or getattr(description, "defaultFunctionName", ""), description)
 
     def bind(self, inputs: list[Input]) -> None:
-        description = self._model.get_spec().description
+        description = self._description
         if len(description.input) != len(inputs):
             refuse_count(len(inputs), len(description.input))
         for index, (given, declared) in enumerate(zip(inputs, description.input)):
@@ -627,6 +674,10 @@ class Session:
         """Do everything and return the document."""
         if arguments.cpus is not None:
             pin_to_cpus(arguments.cpus)
+        if arguments.profile:
+            # TFLite and Core ML have no such call in Python. ExecuTorch's writes an ETDump, which only its developer tools
+            # can read, and they are hundreds of megabytes that a device need not have.
+            raise RunnerFailure("load", "this runner cannot tell the time per operator: a native runner can")
         self.stage = "read"
         try:
             sha256, size_bytes = model_sha256(arguments.model)
@@ -638,7 +689,7 @@ class Session:
         engine = self._prepare(arguments)
         rss_before_load_bytes = resident_bytes()
         began_ns = time.monotonic_ns()
-        engine.load(arguments.model)
+        engine.load(arguments.model, arguments.method)
         load_ns = time.monotonic_ns() - began_ns
         self.stage = "input"
         engine.bind(arguments.inputs)

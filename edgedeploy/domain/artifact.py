@@ -72,6 +72,10 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     it (``XnnpackBackend``, ``CoreML``); None is a fallback to the runtime's plain kernels. ``macs`` counts
     multiply-accumulates for one call at the example shapes. ``source`` is the line of the user's Python it comes from,
     ``module`` the path of the nn.Module around it; both empty where they are not known.
+
+    By ``call`` and ``steps`` a profile finds it again. ``call`` is the instruction of a ``.pte``, the place among the
+    subgraph's operators in a ``.tflite``; None where it cannot be told. ``steps`` are the nodes it became in a delegate
+    whose own graph is known (:class:`DelegateGraph`); empty elsewhere, and where the delegate fused it into another.
     """
 
     operator: str
@@ -81,6 +85,20 @@ class Operator(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
     module: str = ""
     method: str = "forward"
+    call: int | None = None
+    steps: tuple[int, ...] = ()
+
+
+class DelegateGraph(msgspec.Struct, frozen=True, kw_only=True):
+    """What one call of a delegate consists of: its nodes in order, in the delegate's own words.
+
+    There are more than operators: the delegate adds conversions of layout and type.
+    """
+
+    method: str = "forward"
+    call: int
+    delegate: str
+    nodes: tuple[str, ...]
 
 
 class Artifact(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +121,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     files: tuple[FileEntry, ...]
     methods: tuple[Method, ...]
     operators: tuple[Operator, ...] = ()
+    delegate_graphs: tuple[DelegateGraph, ...] = ()
     parameters: int
     toolchain: dict[str, str]
     inspection: dict[str, str] = {}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import msgspec
 
 
@@ -14,6 +16,22 @@ class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
     latency_ns: tuple[int, ...]
     peak_rss_bytes: int
     rss_before_load_bytes: int
+
+
+class ProfiledOperator(msgspec.Struct, frozen=True, kw_only=True):
+    """What an engine on a device calls an operator, and how long it took in each profiled invocation.
+
+    ``delegate`` is None for a kernel of the engine's own, and empty for a delegate whose name the engine does not tell.
+    ``sequence``, ``call`` and ``step`` say where in the program it was, as docs/runner-protocol.md defines them; without a
+    step it is a call as a whole, which for a delegate contains the steps that follow.
+    """
+
+    name: Annotated[str, msgspec.Meta(max_length=1000)]
+    delegate: Annotated[str, msgspec.Meta(max_length=100)] | None
+    sequence: Annotated[int, msgspec.Meta(ge=0)]
+    call: Annotated[int, msgspec.Meta(ge=0)]
+    step: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    ns: tuple[Annotated[int, msgspec.Meta(ge=0)], ...]
 
 
 class OutputAgreement(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
-from edgedeploy.domain.measurement import ProcessSamples
+from edgedeploy.domain.measurement import ProcessSamples, ProfiledOperator
 from edgedeploy.errors import RunnerError
 
 SCHEMA = "edgedeploy.runner/1"
@@ -20,6 +20,9 @@ DurationNs = Annotated[int, Meta(ge=0)]
 SizeBytes = Annotated[int, Meta(ge=0)]
 Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
+# A large language model has some ten thousand.
+_OPERATORS_MAX = 200_000
+_PROFILED_MAX = 100
 # Longer ones are quoted in part: a runner gone wild must not fill the terminal or the report.
 _QUOTE_MAX_CHARS = 600
 # Exit codes above this are 128 + the signal's number, by the convention of POSIX shells.
@@ -76,6 +79,16 @@ class RunnerDocument(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_bytes: SizeBytes
     cases: Annotated[int, Meta(ge=1)]
     outputs: tuple[OutputFile, ...]
+    profiled_ns: Annotated[tuple[DurationNs, ...], Meta(max_length=_PROFILED_MAX)] = ()
+    operators: Annotated[tuple[ProfiledOperator, ...], Meta(max_length=_OPERATORS_MAX)] = ()
+
+    def __post_init__(self) -> None:
+        """Every operator has one time per profiled invocation."""
+        for operator in self.operators:
+            if len(operator.ns) != len(self.profiled_ns):
+                raise ValueError(
+                    f"operator '{operator.name}' has {len(operator.ns)} times, there are {len(self.profiled_ns)} invocations"
+                )
 
     @property
     def samples(self) -> ProcessSamples:

@@ -5,18 +5,22 @@ from __future__ import annotations
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.ports import Launch
 
+# Enough for a median that one interruption does not move, and few enough for the document of a model with thousands of
+# operators to stay below a megabyte.
+PROFILED_INVOCATIONS = 10
+
 
 def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: str) -> tuple[str, ...]:
     """The argument list that starts a runner on a device.
 
     Args:
         bundle: the runner; its placeholders are filled in.
-        launch: the model, its inputs in order, the policy.
+        launch: the model, its method, the inputs in order, the policy, and what is wanted: samples or a profile.
         runner_dir: the folder of the bundle's files on the device.
         python: the device's interpreter, for runners that need one.
     """
     start = [word.replace("{dir}", runner_dir).replace("{python}", python) for word in bundle.start]
-    arguments = ["--model", launch.model, "--output-dir", launch.output_dir]
+    arguments = ["--model", launch.model, "--method", launch.method, "--output-dir", launch.output_dir]
     for spec, file in zip(launch.inputs, launch.input_files, strict=True):
         arguments += ["--input", f"{spec.dtype}:{','.join(map(str, spec.shape))}:{file}"]
     policy = launch.policy
@@ -24,4 +28,6 @@ def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: st
     arguments += ["--max-seconds", f"{policy.max_seconds:g}", "--threads", str(policy.threads)]
     if policy.cpus:
         arguments += ["--cpus", ",".join(map(str, policy.cpus))]
+    if launch.profile:
+        arguments += ["--profile", str(PROFILED_INVOCATIONS)]
     return (*start, *arguments)

@@ -88,12 +88,19 @@ static bool parse_option(const char *option, const char *value, runner_arguments
     arguments->output_dir = value;
     return true;
   }
+  if (strcmp(option, "--method") == 0) {
+    arguments->method = value;
+    return value[0] != '\0' || fail(why, "--method wants a name");
+  }
   if (strcmp(option, "--input") == 0) return parse_input(value, &arguments->inputs[arguments->input_count++], why);
   if (strcmp(option, "--warmup") == 0) {
     return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->warmup, why);
   }
   if (strcmp(option, "--iterations") == 0) {
     return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->iterations, why);
+  }
+  if (strcmp(option, "--profile") == 0) {
+    return parse_option_integer(option, value, MAX_PROFILED, &arguments->profile, why);
   }
   if (strcmp(option, "--max-seconds") == 0) return parse_seconds(value, &arguments->max_seconds, why);
   if (strcmp(option, "--cpus") == 0) return parse_cpus(value, arguments, why);

@@ -21,16 +21,20 @@ typedef struct {
 /* More iterations than this are taken for a typing error: the samples alone would need 80 MB. */
 #define MAX_ITERATIONS 10000000
 #define MAX_THREADS 1024
+/* Each operator brings one time per profiled invocation into the document. */
+#define MAX_PROFILED 100
 #define MAX_CPUS 1024
 
 typedef struct {
   bool version;
   const char *model;
   const char *output_dir;
+  const char *method; /* NULL: the engine's own choice */
   input_argument *inputs;
   size_t input_count;
   int64_t warmup;
   int64_t iterations;
+  int64_t profile; /* profiled invocations; 0: a measurement */
   double max_seconds;
   int threads;
   int *cpus;

@@ -5,6 +5,7 @@
 #define EDGEDEPLOY_ENGINE_H
 
 #include "failure.h"
+#include "operator_profile.h"
 #include "tensor_spec.h"
 
 #ifdef __cplusplus
@@ -17,12 +18,16 @@ typedef struct {
   const char *engine_version;
   /* Makes the engine itself ready, with this many threads (0: its own choice). Not part of the load time. */
   bool (*prepare)(int threads, failure *why);
-  /* Everything from opening the model to being ready to invoke; this is what `load_ns` spans. */
-  bool (*load)(const char *model, failure *why);
+  /* Everything from opening the model to being ready to invoke `method` (NULL: the protocol's default); this is what
+   * `load_ns` spans. Engines slow down when they watch their operators: `profiled` is true for a profile only. */
+  bool (*load)(const char *model, const char *method, bool profiled, failure *why);
   /* Compares the inputs with what the model declares, and sizes what is dynamic. */
   bool (*bind_inputs)(const tensor_spec *inputs, size_t count, failure *why);
   bool (*set_input)(size_t index, const void *bytes, failure *why);
   bool (*invoke)(failure *why);
+  /* Forgets what was profiled until now. The invoke that follows is the one whose operators are asked for next. */
+  bool (*begin_profile)(failure *why);
+  bool (*read_profile)(operator_profile *profile, failure *why);
   size_t (*output_count)(void);
   /* Valid after an invoke. */
   bool (*describe_output)(size_t index, tensor_spec *spec, failure *why);

@@ -20,6 +20,7 @@
 #include <executorch/runtime/platform/runtime.h>
 
 #include "engine.h"
+#include "executorch_tracer.h"
 
 // The SDK ships the thread pool's library without its header. Only non-virtual members are declared, and the object is
 // only ever reached by the pointer the library returns, so its layout does not matter here. Signatures as in
@@ -91,6 +92,8 @@ struct Loaded {
   MallocMemoryAllocator method_memory;
   MallocMemoryAllocator temporary_memory;
   std::optional<MemoryManager> memory;
+  OperatorTracer tracer;
+  const char* delegate = "";  // the name of the method's delegates where all are of one kind
   std::vector<std::vector<uint8_t>> unplanned_outputs;
   std::optional<Method> method;
   std::vector<Input> inputs;
@@ -177,13 +180,17 @@ int threads() {
   return static_cast<int>(executorch::extension::threadpool::get_threadpool()->get_thread_count());
 }
 
-// `forward` where there is one, else the only method.
-const char* choose_method(const Program& program, failure* why) {
+// `wanted`; without a wish `forward` where there is one, else the only method. The name returned lives in the program.
+const char* choose_method(const Program& program, const char* wanted, failure* why) {
+  const bool only = wanted == nullptr && program.num_methods() == 1;
+  std::string names;
   for (size_t i = 0; i < program.num_methods(); ++i) {
     auto name = program.get_method_name(i);
-    if (name.ok() && (program.num_methods() == 1 || std::strcmp(*name, "forward") == 0)) return *name;
+    if (!name.ok()) continue;
+    if (only || std::strcmp(*name, wanted == nullptr ? "forward" : wanted) == 0) return *name;
+    names += (names.empty() ? "" : ", ") + std::string(*name);
   }
-  fail(why, "the program has %zu methods, none of them named forward", program.num_methods());
+  fail(why, "the program has no method '%s'; it has: %s", wanted == nullptr ? "forward" : wanted, names.c_str());
   return nullptr;
 }
 
@@ -219,7 +226,18 @@ bool provide_outputs(const MethodMeta& meta, failure* why) {
   return true;
 }
 
-bool load(const char* model, failure* why) {
+// One entry per delegate of the method, not per kind: the tracer does not tell which of them is called.
+const char* delegate_of(const MethodMeta& meta) {
+  const char* only = "";
+  for (size_t i = 0; i < meta.num_backends(); ++i) {
+    auto name = meta.get_backend_name(i);
+    if (!name.ok() || (i > 0 && std::strcmp(*name, only) != 0)) return "";
+    only = *name;
+  }
+  return only;
+}
+
+bool load(const char* model, const char* method_name, bool profiled, failure* why) {
   loaded = new Loaded();
   auto loader = MmapDataLoader::from(model, MmapDataLoader::MlockConfig::NoMlock);
   if (!loader.ok()) return fail_with_log(why, "cannot open the program", loader.error());
@@ -227,12 +245,13 @@ bool load(const char* model, failure* why) {
   auto program = Program::load(&*loaded->loader, Program::Verification::InternalConsistency);
   if (!program.ok()) return fail_with_log(why, "not a usable ExecuTorch program", program.error());
   loaded->program.emplace(std::move(*program));
-  const char* name = choose_method(*loaded->program, why);
+  const char* name = choose_method(*loaded->program, method_name, why);
   if (name == nullptr) return false;
   auto meta = loaded->program->method_meta(name);
   if (!meta.ok()) return fail_with_log(why, "the method cannot be read", meta.error());
   if (!plan_memory(*meta, why)) return false;
-  auto method = loaded->program->load_method(name, &*loaded->memory);
+  loaded->delegate = delegate_of(*meta);
+  auto method = loaded->program->load_method(name, &*loaded->memory, profiled ? &loaded->tracer : nullptr);
   if (!method.ok()) return fail_with_log(why, "the method cannot be loaded", method.error());
   loaded->method.emplace(std::move(*method));
   return provide_outputs(*meta, why);
@@ -328,6 +347,15 @@ bool invoke(failure* why) {
   return error == Error::Ok || fail_with_log(why, "the model cannot be executed", error);
 }
 
+bool begin_profile(failure*) {
+  loaded->tracer.clear();
+  return true;
+}
+
+bool read_profile(operator_profile* profile, failure* why) {
+  return loaded->tracer.read(profile, loaded->delegate, why);
+}
+
 size_t output_count() { return loaded->method->outputs_size(); }
 
 bool describe_output(size_t index, tensor_spec* spec, failure* why) {
@@ -364,8 +392,8 @@ bool read_output(size_t index, void* bytes, size_t size_bytes, failure* why) {
 }
 
 const runner_engine engine = {
-    "executorch-native", "executorch", EDGEDEPLOY_ENGINE_VERSION, prepare,      load,        bind_inputs,
-    set_input,           invoke,       output_count,              describe_output, read_output, threads,
+    "executorch-native", "executorch",  EDGEDEPLOY_ENGINE_VERSION, prepare,         load,        bind_inputs, set_input,
+    invoke,              begin_profile, read_profile,              output_count,    describe_output, read_output, threads,
 };
 
 }  // namespace

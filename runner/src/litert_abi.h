@@ -20,6 +20,7 @@ typedef struct litert_subgraph litert_subgraph;
 typedef struct litert_tensor litert_tensor;
 typedef struct litert_buffer litert_buffer;
 typedef struct litert_requirements litert_requirements;
+typedef struct litert_profiler litert_profiler;
 
 typedef int litert_status; /* 0 is success */
 
@@ -55,6 +56,24 @@ enum {
 enum { LITERT_ACCELERATOR_CPU = 1 };
 enum { LITERT_LOCK_READ = 0, LITERT_LOCK_WRITE = 1 };
 
+/* What the profiler keeps of an event. */
+typedef struct {
+  const char *name;
+  int32_t kind;
+  uint64_t began_us;
+  uint64_t elapsed_us;
+  size_t memory_before_bytes[3], memory_after_bytes[3];
+  uint64_t node; /* of the graph; within a delegate, the position among its operators */
+  uint64_t graph;
+  int32_t source;
+} litert_event;
+
+static_assert(sizeof(litert_event) == 104, "ProfiledEventData of 2.3.0 has 104 bytes");
+
+/* A node of the graph, of the runtime's own kernels or a delegate as a whole; what ran within a delegate. The second
+ * kind is within a node that is an event too, the third within one that is not. */
+enum { LITERT_EVENT_NODE = 1 << 1, LITERT_EVENT_WITHIN_NODE = 1 << 2, LITERT_EVENT_WITHIN_DELEGATE = 1 << 3 };
+
 /* X(member, symbol, result, parameters) for every function used. */
 #define LITERT_FUNCTIONS(X)                                                                                           \
   X(create_environment, "LiteRtCreateEnvironment", litert_status, (int, const void *, litert_environment **))         \
@@ -83,6 +102,8 @@ enum { LITERT_LOCK_READ = 0, LITERT_LOCK_WRITE = 1 };
   X(subgraph_input, "LiteRtGetSubgraphInput", litert_status, (litert_subgraph *, size_t, litert_tensor **))           \
   X(subgraph_output_count, "LiteRtGetNumSubgraphOutputs", litert_status, (litert_subgraph *, size_t *))               \
   X(subgraph_output, "LiteRtGetSubgraphOutput", litert_status, (litert_subgraph *, size_t, litert_tensor **))         \
+  X(graph, "LiteRtGetModelSubgraph", litert_status, (litert_model *, size_t, litert_subgraph **))                      \
+  X(graph_operator_count, "LiteRtGetNumSubgraphOps", litert_status, (litert_subgraph *, size_t *))                    \
   X(tensor_type, "LiteRtGetRankedTensorType", litert_status, (litert_tensor *, litert_tensor_type *))                 \
   X(resize_input, "LiteRtCompiledModelResizeInputTensor", litert_status,                                              \
     (litert_compiled_model *, size_t, size_t, const int *, size_t))                                                   \
@@ -97,6 +118,11 @@ enum { LITERT_LOCK_READ = 0, LITERT_LOCK_WRITE = 1 };
   X(buffer_size, "LiteRtGetTensorBufferSize", litert_status, (litert_buffer *, size_t *))                             \
   X(lock_buffer, "LiteRtLockTensorBuffer", litert_status, (litert_buffer *, void **, int))                            \
   X(unlock_buffer, "LiteRtUnlockTensorBuffer", litert_status, (litert_buffer *))                                      \
+  X(profiler, "LiteRtCompiledModelGetProfiler", litert_status, (litert_compiled_model *, litert_profiler **))          \
+  X(start_profiler, "LiteRtStartProfiler", litert_status, (litert_profiler *))                                        \
+  X(stop_profiler, "LiteRtStopProfiler", litert_status, (litert_profiler *))                                          \
+  X(event_count, "LiteRtGetNumProfilerEvents", litert_status, (litert_profiler *, int *))                             \
+  X(events, "LiteRtGetProfilerEvents", litert_status, (litert_profiler *, int, litert_event *))                       \
   X(run, "LiteRtRunCompiledModel", litert_status,                                                                     \
     (litert_compiled_model *, size_t, size_t, litert_buffer **, size_t, litert_buffer **))
 

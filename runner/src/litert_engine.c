@@ -36,6 +36,7 @@ static litert_buffer **input_buffers, **output_buffers; /* in the signature's or
 static size_t *input_bytes;
 static int requested_threads;
 static int64_t threads_before_load;
+static litert_profiler *profiler; /* NULL unless the model was loaded for a profile */
 
 /* Names from litert/c/litert_common.h; the library exports no function that gives them. */
 static const char *status_name(litert_status status) {
@@ -110,38 +111,50 @@ static bool prepare(int threads, failure *why) {
   return succeeded(api.create_environment(0, NULL, &environment), "cannot create the environment", why);
 }
 
-/* CPU only. Options for XNNPACK travel as TOML text under its name. */
-static bool make_options(litert_options **options, failure *why) {
-  if (!succeeded(api.create_options(options), "cannot create options", why)) return false;
-  if (!succeeded(api.set_accelerators(*options, LITERT_ACCELERATOR_CPU), "cannot choose the CPU", why)) return false;
-  if (requested_threads == 0) return true;
-  char *toml = malloc(40);
+/* Options of a part of LiteRT travel as TOML text under its name. */
+static bool add_option(litert_options *options, const char *part, const char *key, const char *value, failure *why) {
+  char *toml = malloc(strlen(key) + strlen(value) + 5);
   if (toml == NULL) return fail(why, "out of memory");
-  snprintf(toml, 40, "num_threads = %d\n", requested_threads);
-  litert_opaque_options *xnnpack;
-  return succeeded(api.create_opaque_options("xnnpack", toml, free, &xnnpack), "cannot set the threads", why) &&
-         succeeded(api.add_opaque_options(*options, xnnpack), "cannot set the threads", why);
+  sprintf(toml, "%s = %s\n", key, value);
+  litert_opaque_options *opaque;
+  return succeeded(api.create_opaque_options(part, toml, free, &opaque), key, why) &&
+         succeeded(api.add_opaque_options(options, opaque), key, why);
 }
 
-/* `serving_default` where there is one, else the first; LiteRT makes one up for a model without signatures. */
-static bool choose_signature(litert_signature **chosen, failure *why) {
+/* CPU only. */
+static bool make_options(litert_options **options, bool profiled, failure *why) {
+  char threads[16];
+  snprintf(threads, sizeof threads, "%d", requested_threads);
+  return succeeded(api.create_options(options), "cannot create options", why) &&
+         succeeded(api.set_accelerators(*options, LITERT_ACCELERATOR_CPU), "cannot choose the CPU", why) &&
+         (requested_threads == 0 || add_option(*options, "xnnpack", "num_threads", threads, why)) &&
+         (!profiled || add_option(*options, "runtime_options_string", "enable_profiling", "true", why));
+}
+
+/* `wanted`; without a wish `serving_default` where there is one, else the first. LiteRT makes one up for a model without
+ * signatures. */
+static bool choose_signature(const char *wanted, litert_signature **chosen, failure *why) {
   size_t count = 0;
   if (!succeeded(api.signature_count(model, &count), "cannot read the signatures", why)) return false;
   if (count == 0) return fail(why, "the model has no signature");
-  for (size_t i = count; i-- > 0;) {
+  char names[512] = "";
+  size_t used = 0;
+  for (size_t i = 0; i < count; ++i) {
     litert_signature *signature;
     const char *key = NULL;
     if (!succeeded(api.signature(model, i, &signature), "cannot read a signature", why) ||
         !succeeded(api.signature_key(signature, &key), "cannot read a signature", why)) {
       return false;
     }
-    if (i == 0 || strcmp(key, "serving_default") == 0) {
+    const bool found = strcmp(key, wanted == NULL ? "serving_default" : wanted) == 0;
+    if (found || (wanted == NULL && i == 0)) {
       *chosen = signature;
       signature_at = i;
-      if (i != 0) return true;
     }
+    if (found) return true;
+    if (used < sizeof names) used += (size_t)snprintf(names + used, sizeof names - used, i > 0 ? ", %s" : "%s", key);
   }
-  return true;
+  return wanted == NULL || fail(why, "the model has no signature '%s'; it has: %s", wanted, names);
 }
 
 /* The number after `prefix`, or -1 when the name has another form: args_7 is 7. */
@@ -211,11 +224,11 @@ static bool order_ports(litert_signature *signature, size_t count, const char *p
   return true;
 }
 
-static bool read_signature(failure *why) {
+static bool read_signature(const char *wanted, failure *why) {
   litert_signature *signature = NULL;
   litert_subgraph *subgraph = NULL;
   size_t subgraph_inputs = 0, subgraph_outputs = 0;
-  return choose_signature(&signature, why) &&
+  return choose_signature(wanted, &signature, why) &&
          succeeded(api.input_count(signature, &input_total), "cannot read the inputs", why) &&
          succeeded(api.output_count(signature, &output_total), "cannot read the outputs", why) &&
          succeeded(api.signature_subgraph(signature, &subgraph), "cannot read the graph", why) &&
@@ -240,16 +253,17 @@ static bool map_model(const char *path, const void **bytes, size_t *size_bytes, 
   return *bytes != MAP_FAILED || fail(why, "cannot map %s: %s", path, strerror(reason));
 }
 
-static bool load(const char *path, failure *why) {
+static bool load(const char *path, const char *method, bool profiled, failure *why) {
   threads_before_load = thread_count();
   litert_options *options = NULL;
   const void *bytes = NULL;
   size_t size_bytes = 0;
   return map_model(path, &bytes, &size_bytes, why) &&
          succeeded(api.create_model(environment, bytes, size_bytes, &model), "not a usable TFLite model", why) &&
-         make_options(&options, why) &&
+         make_options(&options, profiled, why) &&
          succeeded(api.create_compiled_model(environment, model, options, &compiled), "cannot compile the model", why) &&
-         read_signature(why);
+         (!profiled || succeeded(api.profiler(compiled, &profiler), "cannot profile", why)) &&
+         (!profiled || profiler != NULL || fail(why, "LiteRT gives no profiler")) && read_signature(method, why);
 }
 
 /* A dynamic dimension takes any size; the others have to be equal. */
@@ -339,6 +353,51 @@ static bool invoke(failure *why) {
                    "the model cannot be executed", why);
 }
 
+/* Starting also empties the profiler. */
+static bool begin_profile(failure *why) { return succeeded(api.start_profiler(profiler), "cannot profile", why); }
+
+static bool operators_of_graph(uint64_t graph, size_t *count, failure *why) {
+  litert_subgraph *found = NULL;
+  return succeeded(api.graph(model, (size_t)graph, &found), "cannot read the graph", why) &&
+         succeeded(api.graph_operator_count(found, count), "cannot read the graph", why);
+}
+
+/* TFLite gives a call of a delegate the next free node number. It is no event of its own: its operators follow each
+ * other, numbered from 0. */
+static bool add_events(const litert_event *events, int count, operator_profile *profile, failure *why) {
+  int32_t calls_of_delegates = 0, call = 0;
+  for (int i = 0; i < count; ++i) {
+    const litert_event *event = &events[i];
+    const bool within_delegate = event->kind == LITERT_EVENT_WITHIN_DELEGATE;
+    if (!within_delegate && event->kind != LITERT_EVENT_NODE) continue;
+    size_t own_operators = 0;
+    if (!operators_of_graph(event->graph, &own_operators, why)) return false;
+    operator_place place = {.sequence = (int32_t)event->graph, .call = (int32_t)event->node, .step = WHOLE_CALL};
+    if (within_delegate) {
+      if (event->node == 0) call = (int32_t)own_operators + calls_of_delegates++;
+      place.call = call;
+      place.step = (int32_t)event->node;
+    }
+    const char *delegate = within_delegate ? "XNNPACK" : event->node < own_operators ? NULL : "";
+    if (!operator_profile_add(profile, place, event->name, delegate, (int64_t)event->elapsed_us * 1000, why)) return false;
+  }
+  return true;
+}
+
+static bool read_profile(operator_profile *profile, failure *why) {
+  int count = 0;
+  if (!succeeded(api.stop_profiler(profiler), "cannot profile", why) ||
+      !succeeded(api.event_count(profiler, &count), "cannot profile", why)) {
+    return false;
+  }
+  litert_event *events = calloc((size_t)count + 1, sizeof *events);
+  if (events == NULL) return fail(why, "no memory for %d events", count);
+  const bool done = (count == 0 || succeeded(api.events(profiler, count, events), "cannot profile", why)) &&
+                    add_events(events, count, profile, why);
+  free(events);
+  return done;
+}
+
 static size_t output_count(void) { return output_total; }
 
 static bool describe_output(size_t index, tensor_spec *spec, failure *why) {
@@ -374,6 +433,8 @@ static const runner_engine engine = {
     .bind_inputs = bind_inputs,
     .set_input = set_input,
     .invoke = invoke,
+    .begin_profile = begin_profile,
+    .read_profile = read_profile,
     .output_count = output_count,
     .describe_output = describe_output,
     .read_output = read_output,

@@ -46,6 +46,8 @@ typedef struct {
   int64_t *latency_ns;
   size_t warmup_count;
   size_t latency_count;
+  operator_profile profile;
+  int64_t *profiled_ns;
   int64_t rss_before_load_bytes;
 } session;
 
@@ -217,6 +219,24 @@ static bool measure(session *run, failure *why) {
   return true;
 }
 
+/* In place of the measurement: the same iterations, watched. Their times are reported apart, because watching costs. */
+static bool profile(session *run, failure *why) {
+  int64_t began_ns, ended_ns;
+  for (int64_t i = 0; i < run->arguments.warmup; ++i) {
+    if (!measure_once(run, &began_ns, &ended_ns, why)) return false;
+  }
+  const int64_t loop_began_ns = monotonic_now_ns();
+  while (run->profile.invocation < run->profile.invocations) {
+    if (!run->engine->begin_profile(why) || !measure_once(run, &began_ns, &ended_ns, why) ||
+        !run->engine->read_profile(&run->profile, why)) {
+      return false;
+    }
+    run->profiled_ns[run->profile.invocation++] = ended_ns - began_ns;
+    if ((double)(ended_ns - loop_began_ns) >= run->arguments.max_seconds * 1e9) break;
+  }
+  return true;
+}
+
 static bool run_cases(session *run, failure *why) {
   for (size_t which_case = 0; which_case < run->cases; ++which_case) {
     run->stage = "input";
@@ -241,13 +261,15 @@ static bool run_session(session *run, failure *why) {
   if (!hash_model(run, why)) return false;
   if (!allocate_samples(&run->warmup_ns, arguments->warmup, why)) return false;
   if (!allocate_samples(&run->latency_ns, arguments->iterations, why)) return false;
+  if (!allocate_samples(&run->profiled_ns, arguments->profile, why)) return false;
+  run->profile.invocations = (size_t)arguments->profile;
   run->stage = "input";
   if (!read_inputs(run, why)) return false;
   run->stage = "load";
   if (!run->engine->prepare(arguments->threads, why)) return false;
   run->rss_before_load_bytes = resident_bytes();
   const int64_t began_ns = monotonic_now_ns();
-  if (!run->engine->load(arguments->model, why)) return false;
+  if (!run->engine->load(arguments->model, arguments->method, arguments->profile > 0, why)) return false;
   run->load_ns = monotonic_now_ns() - began_ns;
   run->stage = "input";
   tensor_spec *specs = calloc(arguments->input_count + 1, sizeof *specs);
@@ -255,7 +277,7 @@ static bool run_session(session *run, failure *why) {
   for (size_t i = 0; i < arguments->input_count; ++i) specs[i] = arguments->inputs[i].spec;
   const bool bound = run->engine->bind_inputs(specs, arguments->input_count, why);
   free(specs);
-  return bound && run_cases(run, why) && measure(run, why);
+  return bound && run_cases(run, why) && (arguments->profile > 0 ? profile(run, why) : measure(run, why));
 }
 
 static void describe_runner(json_text *text, const runner_engine *engine) {
@@ -283,6 +305,30 @@ static void json_member(json_text *text, const char *name, int64_t value) {
   json_integer(text, value);
 }
 
+static void describe_profile(json_text *text, const session *run) {
+  json_raw(text, ", \"profiled_ns\": ");
+  json_integers(text, run->profiled_ns, run->profile.invocation);
+  json_raw(text, ", \"operators\": [");
+  for (size_t i = 0; i < run->profile.count; ++i) {
+    const profiled_operator *row = &run->profile.operators[i];
+    json_raw(text, i > 0 ? ", {\"name\": " : "{\"name\": ");
+    json_string(text, row->name);
+    json_raw(text, ", \"delegate\": ");
+    if (row->delegate == NULL) {
+      json_raw(text, "null");
+    } else {
+      json_string(text, row->delegate);
+    }
+    json_member(text, "sequence", row->place.sequence);
+    json_member(text, "call", row->place.call);
+    if (row->place.step != WHOLE_CALL) json_member(text, "step", row->place.step);
+    json_raw(text, ", \"ns\": ");
+    json_integers(text, row->ns, run->profile.invocation);
+    json_raw(text, "}");
+  }
+  json_raw(text, "]");
+}
+
 static void describe_run(json_text *text, const session *run) {
   int64_t cpus[MAX_CPUS];
   const size_t cpu_count = cpus_in_force(cpus, MAX_CPUS);
@@ -305,6 +351,7 @@ static void describe_run(json_text *text, const session *run) {
   json_integers(text, run->latency_ns, run->latency_count);
   json_member(text, "rss_before_load_bytes", run->rss_before_load_bytes);
   json_member(text, "peak_rss_bytes", peak_resident_bytes());
+  if (run->arguments.profile > 0) describe_profile(text, run);
   json_member(text, "cases", (int64_t)run->cases);
   json_raw(text, ", \"outputs\": [");
   for (size_t i = 0; i < run->output_count; ++i) {

@@ -24,6 +24,9 @@ static bool parse(const char *const *words) {
 int main(void) {
   CHECK(PARSE("--model", "m", "--output-dir", "o"));
   CHECK(parsed.warmup == 5 && parsed.iterations == 50 && parsed.threads == 1 && parsed.max_seconds == 30);
+  CHECK(parsed.method == NULL && parsed.profile == 0);
+  CHECK(WITH("--method", "encode") && strcmp(parsed.method, "encode") == 0);
+  CHECK(!WITH("--method", "") && !WITH("--method"));
   CHECK(PARSE("--version") && parsed.version);
 
   CHECK(WITH("--input", "float32:1,3,8,8:/a:b.bin", "--input", "int64::s.bin"));
@@ -45,6 +48,7 @@ int main(void) {
     CHECK(!WITH("--input", bad_inputs[i]));
   }
   CHECK(!WITH("--input", "float32:1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1:f"));
+  CHECK(WITH("--profile", "20") && parsed.profile == 20 && !WITH("--profile", "101") && !WITH("--profile", ""));
   CHECK(!WITH("--iterations", "-1") && !WITH("--iterations", "1e3") && !WITH("--iterations", ""));
   CHECK(!WITH("--iterations", "100000000") && !WITH("--warmup", "18446744073709551617"));
   CHECK(!WITH("--max-seconds", "0") && !WITH("--max-seconds", "nan") && !WITH("--max-seconds", "5s"));

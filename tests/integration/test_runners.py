@@ -187,6 +187,43 @@ def test_native_and_agent_agree_bit_for_bit(run_model: Callable[..., Ran], suffi
         assert (native.output_dir / output.file).read_bytes() == (agent.output_dir / output.file).read_bytes()
 
 
+@pytest.mark.parametrize("runner", RUNNERS)
+@pytest.mark.parametrize("method", ["encode", "decode"])
+def test_any_method_of_an_artifact_can_be_run(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str, method: str
+) -> None:
+    suffix = format_of(runner)
+    arguments = ["--model", str(models / f"methods.{suffix}"), "--method", method, "--iterations", "2"]
+    ran = run(starts[runner], [*arguments, *input_arguments(models, method, suffix, tmp_path)], tmp_path / "o")
+    assert len(ran.document.latency_ns) == 2
+    references = [np.load(path) for path in sorted(models.glob(f"{method}.output*.npy"))]
+    assert len(ran.document.outputs) == len(references)
+    for index, reference in enumerate(references):
+        np.testing.assert_allclose(ran.output(index), reference, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_method_that_is_not_there(starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str) -> None:
+    suffix = format_of(runner)
+    arguments = ["--model", str(models / f"methods.{suffix}"), *input_arguments(models, "encode", suffix, tmp_path)]
+    failure = run(starts[runner], [*arguments, "--method", "decod"], tmp_path / "o").failure
+    assert failure["stage"] == "load"
+    assert "'decod'" in failure["message"]
+    assert {"encode", "decode"} <= set(failure["message"].replace(",", "").split())
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite"])
+def test_without_a_wish(starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str) -> None:
+    """A .pte with several has to have one called forward; a .tflite is run by its first signature."""
+    suffix = format_of(runner)
+    arguments = ["--model", str(models / f"methods.{suffix}"), "--iterations", "0"]
+    ran = run(starts[runner], [*arguments, *input_arguments(models, "encode", suffix, tmp_path)], tmp_path / "o")
+    if suffix == "pte":
+        assert "it has: decode, encode" in ran.failure["message"]
+    else:
+        assert ran.document.outputs[0].shape == (1, 5, 6)
+
+
 # ------------------------------------------------------------------------------------------------ the document
 
 
@@ -244,6 +281,66 @@ def test_version(starts: dict[str, list[str]], runner: str) -> None:
         assert document["packages"]["numpy"] == np.__version__
     else:
         assert document["runner"]["engine"] in {"executorch", "litert"}
+
+
+# ------------------------------------------------------------------------------------------------ profiles
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite"])
+def test_a_profile_tells_the_time_of_every_operator(run_model: Callable[..., Ran], runner: str) -> None:
+    document = run_model(runner, "wide", "--profile", "4", "--warmup", "1").document
+    assert (document.warmup_ns, document.latency_ns) == ((), ())
+    assert len(document.profiled_ns) == 4
+    steps = {operator.name.partition(" (")[0]: operator for operator in document.operators if operator.step is not None}
+    # The model is a convolution, a linear layer and a cumulative sum, which is no operator of XNNPACK.
+    assert {"Convolution", "Fully Connected"} <= set(steps)
+    assert {operator.delegate for operator in steps.values()} == {"XnnpackBackend" if runner == "native-pte" else "XNNPACK"}
+    own = {operator.name.partition(".")[0].lower(): operator for operator in document.operators if operator.delegate is None}
+    assert own["cumsum"].step is None
+    timed = [steps["Convolution"], steps["Fully Connected"], own["cumsum"]]
+    for invocation, whole_ns in enumerate(document.profiled_ns):
+        assert all(operator.ns[invocation] > 0 for operator in timed)
+        assert sum(operator.ns[invocation] for operator in (*steps.values(), *own.values())) <= whole_ns
+
+
+def test_calls_of_delegates_contain_their_steps(run_model: Callable[..., Ran]) -> None:
+    document = run_model("native-pte", "wide", "--profile", "3").document
+    calls = {o.call: o for o in document.operators if o.delegate is not None and o.step is None}
+    assert [call.name for call in calls.values()] == ["DELEGATE_CALL"] * 2
+    for call, whole in calls.items():
+        steps = [o for o in document.operators if o.call == call and o.step is not None]
+        assert [o.step for o in steps] == list(range(len(steps)))
+        assert all(sum(o.ns[i] for o in steps) <= whole.ns[i] for i in range(3))
+
+
+def test_a_profile_of_another_signature(starts: dict[str, list[str]], models: Path, tmp_path: Path) -> None:
+    arguments = ["--model", str(models / "methods.tflite"), "--method", "decode", "--profile", "2"]
+    inputs = input_arguments(models, "decode", "tflite", tmp_path)
+    operators = run(starts["native-tflite"], [*arguments, *inputs], tmp_path / "o").document.operators
+    assert {operator.sequence for operator in operators} == {1}
+    assert any(operator.name.startswith("Fully Connected") for operator in operators)
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite"])
+def test_outputs_are_those_of_a_measurement(run_model: Callable[..., Ran], runner: str) -> None:
+    watched = run_model(runner, "two", "--profile", "1", output="watched")
+    measured = run_model(runner, "two", "--iterations", "1", output="measured")
+    assert measured.document.operators == ()
+    for output in measured.document.outputs:
+        assert (watched.output_dir / output.file).read_bytes() == (measured.output_dir / output.file).read_bytes()
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "native-tflite"])
+def test_a_profile_ends_in_time_and_never_before_one_invocation(run_model: Callable[..., Ran], runner: str) -> None:
+    document = run_model(runner, "wide", "--profile", "100", "--max-seconds", "0.000001").document
+    assert len(document.profiled_ns) == 1
+    assert all(len(operator.ns) == 1 for operator in document.operators)
+
+
+def test_the_agent_says_that_it_cannot_profile(run_model: Callable[..., Ran]) -> None:
+    failure = run_model("agent-tflite", "convolution", "--profile", "3").failure
+    assert failure["stage"] == "load"
+    assert "native runner" in failure["message"]
 
 
 # ------------------------------------------------------------------------------------------------ failures
@@ -333,21 +430,45 @@ def test_inputs_whose_files_do_not_fit(starts: dict[str, list[str]], models: Pat
     assert missing["stage"] == "read"
 
 
-@pytest.mark.parametrize("runner", ["native-pte", "agent-pte"])
-def test_dynamic_dimensions_take_any_size_up_to_their_bound(
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_dynamic_batch_takes_any_size_up_to_its_bound(
     starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str
 ) -> None:
+    suffix = format_of(runner)
+    images, answers = np.load(models / "batch.images.npy"), np.load(models / "batch.answers.npy")
+
     def with_batch(size: int) -> Ran:
         file = tmp_path / f"batch{size}.bin"
-        np.ones((size, 3, 8, 8), "float32").tofile(file)
-        arguments = ["--model", str(models / "batch.pte"), "--iterations", "1"]
+        np.resize(images, (size, 3, 8, 8)).tofile(file)
+        arguments = ["--model", str(models / f"batch.{suffix}"), "--iterations", "2"]
         return run(starts[runner], [*arguments, "--input", f"float32:{size},3,8,8:{file}"], tmp_path / str(size))
 
-    for size in (1, 3, 4) if runner == "native-pte" else (3,):
+    for size in (3,) if runner == "agent-pte" else (1, 3, 4):
         ran = with_batch(size)
         assert ran.document.outputs[0].shape == (size, 10)
-        assert np.ptp(ran.output(0)[0], axis=0).max() < 1e-5, "equal images, equal answers"
-    assert with_batch(5).failure["stage"] == "input"
+        np.testing.assert_allclose(ran.output(0)[0], answers[:size], rtol=1e-4, atol=1e-5)
+    if suffix == "pte":
+        assert with_batch(5).failure["stage"] == "input"
+    else:
+        assert with_batch(5).document.outputs[0].shape == (5, 10), "a .tflite keeps no upper bound"
+
+
+@pytest.mark.parametrize("runner", ["native-pte", "agent-pte"])
+def test_a_dynamic_sequence_of_two_inputs(starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str) -> None:
+    values, ids, answers = (np.load(models / f"sequence.{name}.npy") for name in ("values", "ids", "answers"))
+
+    def with_length(length: int) -> Ran:
+        files = [tmp_path / "values.bin", tmp_path / "ids.bin"]
+        values[:, :length].tofile(files[0])
+        ids[:, :length].tofile(files[1])
+        arguments = ["--model", str(models / "sequence.pte"), "--iterations", "2"]
+        inputs = ["--input", f"float32:1,{length},4:{files[0]}", "--input", f"int64:1,{length}:{files[1]}"]
+        return run(starts[runner], [*arguments, *inputs], tmp_path / str(length))
+
+    for length in (3,) if runner == "agent-pte" else (2, 3, 7):
+        ran = with_length(length)
+        assert [output.shape for output in ran.document.outputs] == [(1, length, 6), (1, length)]
+        np.testing.assert_allclose(ran.output(0)[0], answers[:, :length], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("runner", QUICK)
@@ -377,6 +498,8 @@ def test_an_output_folder_that_is_not_there(starts: dict[str, list[str]], models
         ["--cpus", "a"],
         ["--cpus", "1023"],
         ["--threads", "5000"],
+        ["--method", ""],
+        ["--profile", "101"],
     ],
     ids=" ".join,
 )

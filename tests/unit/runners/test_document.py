@@ -88,6 +88,58 @@ class TestGoodDocuments:
         assert document.outputs[0].shape == ()
 
 
+PROFILED: dict[str, Any] = {
+    "warmup_ns": [],
+    "latency_ns": [],
+    "profiled_ns": [205100, 204900],
+    "operators": [
+        {"name": "mul.out", "delegate": None, "sequence": 0, "call": 1, "ns": [90120, 0]},
+        {"name": "DELEGATE_CALL", "delegate": "XnnpackBackend", "sequence": 0, "call": 2, "ns": [92310, 92070]},
+        {"name": "Add (ND)", "delegate": "XnnpackBackend", "sequence": 0, "call": 2, "step": 0, "ns": [76000, 75000]},
+    ],
+}
+
+
+class TestProfiles:
+    def test_operators_arrive(self) -> None:
+        document = parse(encoded(PROFILED))
+        assert document.profiled_ns == (205100, 204900)
+        assert [operator.delegate for operator in document.operators] == [None, "XnnpackBackend", "XnnpackBackend"]
+        assert [operator.step for operator in document.operators] == [None, None, 0]
+        assert document.operators[0].ns == (90120, 0)
+
+    def test_a_measurement_has_none(self) -> None:
+        assert parse(encoded()).operators == ()
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            {"ns": [1]},
+            {"ns": [1, 2, 3]},
+            {"ns": [1, -2]},
+            {"ns": [1.5, 2]},
+            {"name": 7},
+            {"name": "n" * 1001},
+            {"delegate": 1},
+            {"call": -1},
+            {"step": -1},
+            {"sequence": None},
+        ],
+        ids=str,
+    )
+    def test_malformed_operators_are_refused(self, change: dict[str, Any]) -> None:
+        operators = [PROFILED["operators"][0] | change]
+        assert "breaks the protocol" in refused(encoded(PROFILED | {"operators": operators})).what
+
+    def test_operators_need_their_place(self) -> None:
+        for member in ("name", "delegate", "sequence", "call", "ns"):
+            operator = {key: value for key, value in PROFILED["operators"][0].items() if key != member}
+            assert member in refused(encoded(PROFILED | {"operators": [operator]})).what
+
+    def test_more_invocations_than_a_runner_takes_are_refused(self) -> None:
+        assert "breaks the protocol" in refused(encoded({"profiled_ns": [1] * 101})).what
+
+
 class TestFailuresTheRunnerReports:
     @pytest.mark.parametrize("stage", ["usage", "read", "load", "input", "execute", "output"])
     def test_stage_and_message_are_shown(self, stage: str) -> None:

@@ -1,0 +1,41 @@
+"""What a runner is started with."""
+
+from __future__ import annotations
+
+from edgedeploy.domain.artifact import TensorSpec
+from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.target import MeasurePolicy
+from edgedeploy.ports import Launch
+from edgedeploy.runtimes.launch import PROFILED_INVOCATIONS, command
+
+BUNDLE = RunnerBundle(name="agent", files=(), start=("{python}", "{dir}/agent.py"))
+
+
+def words(*, profile: bool) -> tuple[str, ...]:
+    launch = Launch(
+        model="/a/m.pte",
+        method="decode",
+        inputs=(TensorSpec(name="x", dtype="int64", shape=(1, 5)),),
+        input_files=("/a/golden:0.bin",),
+        output_dir="/s",
+        policy=MeasurePolicy(cpus=(4, 5)),
+        profile=profile,
+    )
+    return command(BUNDLE, launch, runner_dir="/r", python="python3")
+
+
+def after(option: str, argv: tuple[str, ...]) -> str:
+    return argv[argv.index(option) + 1]
+
+
+def test_every_option_has_its_value() -> None:
+    argv = words(profile=False)
+    assert argv[:2] == ("python3", "/r/agent.py")
+    assert after("--method", argv) == "decode"
+    assert after("--input", argv) == "int64:1,5:/a/golden:0.bin"
+    assert after("--cpus", argv) == "4,5"
+    assert "--profile" not in argv
+
+
+def test_a_profile_is_asked_for() -> None:
+    assert after("--profile", words(profile=True)) == str(PROFILED_INVOCATIONS)
