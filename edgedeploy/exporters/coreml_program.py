@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import coremltools as ct
 import coremltools.optimize.coreml as cto
 import numpy as np
-import torch
-from torch.export import ExportedProgram
 
 from edgedeploy.errors import ExportError
+from edgedeploy.exporters import coreml_operators_added as _added  # noqa: F401  importing it is its effect
+from edgedeploy.exporters.coreml_graph import prepared
 from edgedeploy.exporters.tracing import Traced
 
 if TYPE_CHECKING:
@@ -21,8 +21,6 @@ _PREFIXES = {"ios": "iOS", "macos": "macOS"}
 # The first systems that run ML programs (coremltools refuses older ones): iOS 15 and macOS 12.
 _OLDEST_MAJOR = {"ios": 15, "macos": 12}
 
-# Operators that coremltools lowers better whole than in pieces, or does not know the pieces of.
-_KEPT_WHOLE = frozenset({"scaled_dot_product_attention", "linear", "layer_norm", "silu", "matmul", "conv2d", "batch_norm"})
 # The types that Core ML has for inputs and outputs; PyTorch's others become the nearest of them.
 _IO_DTYPES = {
     "float16": np.float16,
@@ -68,11 +66,11 @@ def convert(traced: Traced, *, target_name: str, half_precision: bool) -> MLMode
     """Convert for the deployment target, computing in float16 or float32; inputs and outputs stay float32."""
     precision = ct.precision.FLOAT16 if half_precision else ct.precision.FLOAT32
     return ct.convert(
-        _prepared(traced.program),
+        prepared(traced.program),
         convert_to="mlprogram",
         minimum_deployment_target=ct.target[target_name],
         compute_precision=precision,
-        inputs=[ct.TensorType(name=spec.name, shape=spec.shape, dtype=_IO_DTYPES[spec.dtype]) for spec in traced.inputs],
+        inputs=[ct.TensorType(name=spec.name, shape=spec.shape or (1,), dtype=_IO_DTYPES[spec.dtype]) for spec in traced.inputs],
         # Without a dtype, an output would come out in the precision of the computation.
         outputs=[ct.TensorType(name=spec.name, dtype=_IO_DTYPES[spec.dtype]) for spec in traced.outputs],
     )
@@ -82,25 +80,3 @@ def quantize_weights(model: MLModel) -> MLModel:
     """The model with its weights in int8, one scale per channel."""
     config = cto.OptimizationConfig(global_config=cto.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8"))
     return cto.linear_quantize_weights(model, config=config)
-
-
-def _prepared(program: ExportedProgram) -> ExportedProgram:
-    """The program in the operators that coremltools knows, without assertions and aliases."""
-    table = torch.export.default_decompositions()
-    for operator in list(table):
-        if str(operator).split(".")[1] in _KEPT_WHOLE:
-            del table[operator]
-    prepared: ExportedProgram = program.run_decompositions(table)
-    graph = prepared.graph_module.graph
-    for node in reversed(list(graph.nodes)):
-        name = str(node.target)
-        if node.op != "call_function" or not name.startswith("aten."):
-            continue
-        if name.startswith("aten._assert") and not node.users:
-            graph.erase_node(node)
-        elif name.startswith("aten.alias."):
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
-    prepared.graph_module.recompile()
-    return prepared
