@@ -85,7 +85,7 @@ def _index_fill(x: Tensor, dimension: int, index: Tensor, value: Tensor | float)
 def _index_add(x: Tensor, dimension: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
     dimension %= x.ndim
     added = source if alpha == 1 else source * alpha
-    return torch.index_put(x, [*[None] * dimension, index.reshape(-1)], added, accumulate=True)
+    return aten.index_put(x, [*[None] * dimension, index.reshape(-1)], added, accumulate=True)
 
 
 def _index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:  # noqa: FBT001, FBT002  ATen's signature
@@ -105,7 +105,7 @@ def _index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accu
     front = x.permute(*range(first, last), *range(first), *range(last, x.ndim))
     rank = together[0].ndim
     moved = values.expand(shape).permute(*range(first, first + rank), *range(first), *range(first + rank, len(shape)))
-    put = torch.index_put(front, list(together), moved, accumulate=accumulate)
+    put = aten.index_put(front, list(together), moved, accumulate=accumulate)
     count = last - first
     return put.permute(*range(count, last), *range(count), *range(last, x.ndim))
 
@@ -169,8 +169,8 @@ def _var_mean(
 
 def _median(x: Tensor, dimension: int, keepdim: bool = False) -> tuple[Tensor, Tensor]:  # noqa: FBT001, FBT002  ATen's signature
     values, indices = x.sort(dimension)
-    middle = torch.tensor([(x.shape[dimension] - 1) // 2])
-    found = values.index_select(dimension, middle), indices.index_select(dimension, middle)
+    middle = (x.shape[dimension] - 1) // 2
+    found = values.narrow(dimension, middle, 1), indices.narrow(dimension, middle, 1)
     return found if keepdim else (found[0].squeeze(dimension), found[1].squeeze(dimension))
 
 

@@ -1,4 +1,4 @@
-"""A traced program in the operators that coremltools knows. Imports torch: load it when it is needed.
+"""A traced program in the operators that coremltools knows. Imports torch and coremltools: load it when it is needed.
 
 It stays in ATen, so that the rewritten program can be run in PyTorch and compared with the original.
 """
@@ -8,12 +8,15 @@ from __future__ import annotations
 from typing import cast
 
 import torch
+from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY as TRANSLATIONS
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Graph, Node
 
 from edgedeploy.errors import ExportError
+from edgedeploy.exporters import coreml_operators_added as _added  # noqa: F401  importing it is its effect
 from edgedeploy.exporters.coreml_decompositions import DECOMPOSITIONS
+from edgedeploy.exporters.diagnosis import find_line, innermost_line, unsupported_next_step
 
 aten = torch.ops.aten
 
@@ -48,7 +51,16 @@ _KEPT_WHOLE = frozenset(
         "upsample_nearest2d",
     }
 )
+_FROZEN = "b__frozen_param"
 _SAME_VALUE = ("aten.alias.", "aten.lift_fresh_copy.", "aten.detach.")
+
+# What to write instead of operators that people meet.
+_ADVICE = {
+    "_embedding_bag_forward_only": "write the bag as nn.Embedding followed by sum or mean over the bag's dimension",
+    "linalg_svd": "compute the decomposition outside the model",
+    "nonzero": "use a mask (torch.where) instead of a list of indices: its length depends on the data",
+    "_fft_c2r": "use torch.fft.irfft on a float input's own transform, or compute it outside the model",
+}
 
 
 def prepared(program: ExportedProgram) -> ExportedProgram:
@@ -75,7 +87,42 @@ def prepared(program: ExportedProgram) -> ExportedProgram:
     _widen_bytes(graph)
     graph.eliminate_dead_code()
     rewritten.graph_module.recompile()
+    for number, node in enumerate(graph.nodes):
+        node.meta["debug_handle"] = number  # coremltools hands it on to what becomes of the node
     return rewritten
+
+
+def require_known_operators(program: ExportedProgram, traced: ExportedProgram, user_root: str) -> None:
+    """Refuse what coremltools has no translation for, all of it at once; ``traced`` is the program before the rewriting.
+
+    Raises:
+        ExportError: naming the operators, and the user's line of the first.
+    """
+    unknown = [node for node in program.graph.nodes if node.op == "call_function" and not _is_known(node)]
+    if not unknown:
+        return
+    names = list(dict.fromkeys(str(node.target) for node in unknown))
+    advice = next((_ADVICE[name.split(".")[1]] for name in names if name.split(".")[1] in _ADVICE), "")
+    trace = unknown[0].meta.get("stack_trace")
+    line = innermost_line(trace, user_root) if isinstance(trace, str) else find_line(names[0], traced, user_root)
+    raise ExportError(
+        f"coremltools cannot export operator {names[0]}",
+        where=str(line or ""),
+        seen=("unsupported: " + ", ".join(names))[:300],
+        next_step=advice or unsupported_next_step("coremltools"),
+    )
+
+
+def frozen_index(name: str) -> int | None:
+    """Which frozen parameter (an int8 weight of a quantized program) a placeholder is."""
+    number = name.removeprefix(_FROZEN)
+    return int(number) if name.startswith(_FROZEN) and number.isdigit() else None
+
+
+def _is_known(node: Node) -> bool:
+    target = node.target
+    kind = target.name() if isinstance(target, torch._ops.OpOverload) else getattr(target, "__name__", str(target))  # noqa: SLF001  torch's own name for the type
+    return TRANSLATIONS.get_func(kind) is not None
 
 
 def _complete_arguments(node: Node) -> None:
@@ -100,11 +147,12 @@ def _separate_outputs(graph: Graph) -> None:
     for value in cast("tuple[Node, ...]", output.args[0]):
         taken = value in seen or value.op == "placeholder"
         seen.add(value)
-        if not taken or not isinstance(value.meta.get("val"), Tensor) or value.meta["val"].dtype == torch.bool:
+        if not taken or not isinstance(value.meta.get("val"), Tensor):
             separate.append(value)
             continue
+        same = aten.logical_or.default if value.meta["val"].dtype == torch.bool else aten.maximum.default
         with graph.inserting_before(output):
-            copy = graph.call_function(aten.mul.Tensor, (value, 1))
+            copy = graph.call_function(same, (value, value))  # x + 0 or x * 1 would be optimised away
             copy.meta = dict(value.meta)
             separate.append(copy)
     output.args = (tuple(separate),)
