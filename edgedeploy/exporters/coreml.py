@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.target import Lane
+from edgedeploy.exporters.coreml_precisions import METHODS_FIRST_IOS, SCHEMES, deployment, require_precision
 from edgedeploy.exporters.quiet import quiet_sdks
-from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
+from edgedeploy.ports import Emit, Exported, ExportRequest, Lacking
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
 
 _ENTRY = "model.mlpackage"
 _SDK = "coremltools"
+_CALIBRATED = ("int8", "int8-static")
+_QUANTIZER = ("executorch", "torchao")
 
 
 class CoremlExporter:
-    """Writes ``model.mlpackage``. int64 inputs and outputs become int32.
+    """Writes ``model.mlpackage``. int64, bool and narrower integer inputs and outputs become int32.
 
-    ``fp32`` computes in float32, on CPU and GPU only. ``int8`` has int8 weights (linear, symmetric, per channel) and
-    computes in float16, as the Neural Engine does; activations are not quantized, so nothing is calibrated.
+    All but ``fp32`` compute in float16, as the Neural Engine does. ``int8`` has weights and activations in int8, with
+    ranges observed on the calibration inputs; in models with attention or run-time normalisation the weights only, since
+    their activations do not bear it (``int8-static`` does it all the same). The other precisions compress weights.
+    Dimensions that move become ranges, buffers that ``forward`` changes become states, further methods functions.
     """
 
     name: str = "coreml"
@@ -29,49 +35,53 @@ class CoremlExporter:
     extra: str = "coreml"
 
     def lanes(self) -> tuple[Lane, ...]:
-        """ML programs in fp32 and with int8 weights."""
-        return tuple(Lane(exporter=self.name, backend="mlprogram", precision=precision) for precision in ("fp32", "int8"))
+        """ML programs in every precision that Core ML has."""
+        return tuple(Lane(exporter=self.name, backend="mlprogram", precision=precision) for precision in SCHEMES)
 
     def toolchain(self) -> tuple[str, ...]:
         """Distributions whose versions decide the bytes of the package."""
-        return ("torch", "coremltools")
+        return ("torch", "coremltools", *(name for name in _QUANTIZER if importlib.util.find_spec(name)))
 
-    def lacking(self, lane: Lane) -> Lacking | None:  # noqa: ARG002 - one SDK does all
-        """Nothing else is needed."""
-        return None
+    def lacking(self, lane: Lane) -> Lacking | None:
+        """ExecuTorch, whose quantizer int8 activations need."""
+        missing = [name for name in _QUANTIZER if not importlib.util.find_spec(name)]
+        if lane.precision not in _CALIBRATED or not missing:
+            return None
+        return Lacking(
+            what=f"ExecuTorch's quantizer for Core ML (packages {', '.join(missing)})",
+            how='pip install "edgedeploy[executorch,coreml]"',
+        )
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model`` for ``request.os`` from ``request.min_os`` on. Cost: seconds of CPU.
 
         Raises:
-            ExportError: an operator coremltools does not know.
+            ExportError: an operator coremltools does not know; a system too old for the precision, for states or for
+                several methods; weights that are not what they were.
             ModelError: outputs that are no tensors.
         """
+        precision = request.lane.precision
+        system = deployment(request.os, request.min_os)
+        require_precision(system, precision)
+        if len(model.methods) > 1:
+            system.require(METHODS_FIRST_IOS, "a package with several methods", "deploy each as a model of its own")
         quiet_sdks()
-        from edgedeploy.exporters import coreml_program, mlpackage
+        from edgedeploy.exporters import mlpackage
+        from edgedeploy.exporters.coreml_lane import in_lane, require_finite_weights, save
+        from edgedeploy.exporters.coreml_report import report
         from edgedeploy.exporters.diagnosis import explained
         from edgedeploy.exporters.tracing import trace
 
-        weights_only_int8 = request.lane.precision == "int8"
+        for method in model.methods:
+            require_finite_weights(method.module, f"model {model.name}, method {method.name}")
         emit("tracing with torch.export")
-        (traced,) = trace(model, _SDK)
+        methods = []
+        for traced in trace(model, _SDK):
+            with explained(_SDK, model.user_root, traced.program):
+                methods.append(in_lane(model, traced, precision, system, emit))
+        emit("writing the package")
         package = Path(request.folder, _ENTRY)
-        with explained(_SDK, model.user_root, traced.program):
-            emit("converting to Core ML")
-            converted = coreml_program.convert(
-                traced,
-                target_name=coreml_program.deployment_target(request.os, request.min_os),
-                half_precision=weights_only_int8,
-            )
-            if weights_only_int8:
-                emit("quantizing weights to int8")
-                converted = coreml_program.quantize_weights(converted)
-            emit("writing the package")
-            converted.save(str(package))
-        mlpackage.make_reproducible(package)
+        save(methods, package)
+        mlpackage.finish(package, compute_units=request.compute_units)
         emit("reading the package back")
-        inputs, outputs = mlpackage.signature(package)
-        facts = mlpackage.inspection(package)
-        facts["compute precision"] = "float16" if weights_only_int8 else "float32"
-        facts["quantization"] = "int8 weights, float activations" if weights_only_int8 else "none"
-        return Exported(entry=_ENTRY, methods=(ExportedMethod(entry="main", inputs=inputs, outputs=outputs),), inspection=facts)
+        return report(methods, package, precision=precision, system=system, user_root=model.user_root)

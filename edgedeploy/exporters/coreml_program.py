@@ -1,28 +1,24 @@
-"""A traced model as a Core ML program. Imports coremltools: load it when it is needed."""
+"""A traced method as a Core ML program. Imports torch and coremltools: load it when it is needed."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import coremltools as ct
-import coremltools.optimize.coreml as cto
 import numpy as np
 import torch
+from torch import Tensor
 from torch.export import ExportedProgram
 
 from edgedeploy.errors import ExportError
+from edgedeploy.exporters.coreml_graph import prepared, require_known_operators
+from edgedeploy.exporters.coreml_precisions import STATES_FIRST_IOS, Deployment
 from edgedeploy.exporters.tracing import Traced
 
 if TYPE_CHECKING:
     from coremltools.models import MLModel
 
-_DEFAULT_TARGET = "iOS17"
-_PREFIXES = {"ios": "iOS", "macos": "macOS"}
-# The first systems that run ML programs (coremltools refuses older ones): iOS 15 and macOS 12.
-_OLDEST_MAJOR = {"ios": 15, "macos": 12}
-
-# Operators that coremltools lowers better whole than in pieces, or does not know the pieces of.
-_KEPT_WHOLE = frozenset({"scaled_dot_product_attention", "linear", "layer_norm", "silu", "matmul", "conv2d", "batch_norm"})
 # The types that Core ML has for inputs and outputs; PyTorch's others become the nearest of them.
 _IO_DTYPES = {
     "float16": np.float16,
@@ -35,72 +31,113 @@ _IO_DTYPES = {
     "uint8": np.int32,
     "bool": np.int32,
 }
+_HALF_IO_FIRST_IOS = 16
 
 
-def deployment_target(os: str, min_os: str) -> str:
-    """The name of coremltools' minimum deployment target: ``iOS17`` for ("ios", "17.2"), and where nothing is said.
+@dataclass(frozen=True, kw_only=True)
+class Converted:
+    """A method as coremltools made it, and the ATen program that it was given."""
 
-    A version newer than coremltools knows gives the newest that it does know.
+    traced: Traced
+    program: ExportedProgram
+    model: MLModel
+
+
+def convert(
+    traced: Traced, program: ExportedProgram, *, system: Deployment, half_precision: bool, user_root: str
+) -> Converted:
+    """Convert ``program``, which computes what ``traced`` does; inputs and outputs keep their float types.
 
     Raises:
-        ExportError: a ``min_os`` older than ML programs.
+        ExportError: operators coremltools does not know, states or shapes that Core ML does not have.
     """
-    major_text = min_os.partition(".")[0]
-    if os not in _PREFIXES or not major_text.isdigit():
-        return _DEFAULT_TARGET
-    major = int(major_text)
-    if major < _OLDEST_MAJOR[os]:
-        raise ExportError(
-            f"Core ML programs do not run on {_PREFIXES[os]} {min_os}",
-            where="min_os",
-            seen=min_os,
-            next_step=f"ask for {_PREFIXES[os]} {_OLDEST_MAJOR[os]} or newer in the target",
-        )
-    known: dict[int, str] = {
-        int(name.removeprefix(_PREFIXES[os])): name
-        for name in ct.target.__members__
-        if name.removeprefix(_PREFIXES[os]).isdigit()
-    }
-    return known[max(version for version in known if version <= major)]
-
-
-def convert(traced: Traced, *, target_name: str, half_precision: bool) -> MLModel:
-    """Convert for the deployment target, computing in float16 or float32; inputs and outputs stay float32."""
-    precision = ct.precision.FLOAT16 if half_precision else ct.precision.FLOAT32
-    return ct.convert(
-        _prepared(traced.program),
+    _require_states(program, system)
+    rewritten = prepared(program)
+    require_known_operators(rewritten, traced.program, user_root)
+    dtypes = _IO_DTYPES | ({"float16": np.float32} if system.ios < _HALF_IO_FIRST_IOS else {})
+    shapes = _input_shapes(rewritten)
+    model = ct.convert(
+        rewritten,
         convert_to="mlprogram",
-        minimum_deployment_target=ct.target[target_name],
-        compute_precision=precision,
-        inputs=[ct.TensorType(name=spec.name, shape=spec.shape, dtype=_IO_DTYPES[spec.dtype]) for spec in traced.inputs],
+        minimum_deployment_target=_target(system),
+        compute_precision=ct.precision.FLOAT16 if half_precision else ct.precision.FLOAT32,
+        inputs=[
+            ct.TensorType(name=spec.name, shape=shape, dtype=dtypes[spec.dtype])
+            for spec, shape in zip(traced.inputs, shapes, strict=True)
+        ],
         # Without a dtype, an output would come out in the precision of the computation.
-        outputs=[ct.TensorType(name=spec.name, dtype=_IO_DTYPES[spec.dtype]) for spec in traced.outputs],
+        outputs=[ct.TensorType(name=spec.name, dtype=dtypes[spec.dtype]) for spec in traced.outputs],
+        skip_model_load=True,
     )
+    return Converted(traced=traced, program=rewritten, model=model)
 
 
-def quantize_weights(model: MLModel) -> MLModel:
-    """The model with its weights in int8, one scale per channel."""
-    config = cto.OptimizationConfig(global_config=cto.OpLinearQuantizerConfig(mode="linear_symmetric", dtype="int8"))
-    return cto.linear_quantize_weights(model, config=config)
+def _target(system: Deployment) -> ct.target:
+    """coremltools' name for the system; for one that is newer than coremltools, the newest that it knows."""
+    known = {int(name.removeprefix("iOS")): name for name in ct.target.__members__ if name.removeprefix("iOS").isdigit()}
+    return ct.target[known[max(version for version in known if version <= system.ios)]]
 
 
-def _prepared(program: ExportedProgram) -> ExportedProgram:
-    """The program in the operators that coremltools knows, without assertions and aliases."""
-    table = torch.export.default_decompositions()
-    for operator in list(table):
-        if str(operator).split(".")[1] in _KEPT_WHOLE:
-            del table[operator]
-    prepared: ExportedProgram = program.run_decompositions(table)
-    graph = prepared.graph_module.graph
-    for node in reversed(list(graph.nodes)):
-        name = str(node.target)
-        if node.op != "call_function" or not name.startswith("aten."):
+def _input_shapes(program: ExportedProgram) -> list[tuple[object, ...]]:
+    """The inputs' shapes with a range for every dimension that moves; dimensions that move together share one."""
+    ranges: dict[str, ct.RangeDim] = {}
+    user_inputs = set(program.graph_signature.user_inputs)
+    shapes = []
+    for node in program.graph.nodes:
+        if node.op != "placeholder" or node.name not in user_inputs:
             continue
-        if name.startswith("aten._assert") and not node.users:
-            graph.erase_node(node)
-        elif name.startswith("aten.alias."):
-            node.replace_all_uses_with(node.args[0])
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
-    prepared.graph_module.recompile()
-    return prepared
+        sizes: list[object] = list(node.meta["val"].shape)
+        # Core ML has no inputs without dimensions.
+        shapes.append(tuple(_dimension(size, program, ranges, node.name) for size in sizes) or (1,))
+    return shapes
+
+
+def _dimension(size: object, program: ExportedProgram, ranges: dict[str, ct.RangeDim], name: str) -> object:
+    if not isinstance(size, torch.SymInt):
+        return size
+    symbol = size.node.expr
+    bounds = program.range_constraints.get(symbol)
+    if bounds is None or not symbol.is_Symbol:
+        raise ExportError(
+            "Core ML has no dimension that is computed from another",
+            where=f"input {name!r}",
+            seen=str(symbol),
+            next_step="give the dimension a torch.export.Dim of its own in dynamic_shapes, or fix its size",
+        )
+    if not bounds.upper.is_finite or int(bounds.upper) >= np.iinfo(np.int32).max:
+        raise ExportError(
+            "Core ML programs need an upper bound for a dimension that moves",
+            where=f"input {name!r}",
+            seen=f"{bounds.lower} and more",
+            next_step="give it in dynamic_shapes: torch.export.Dim('length', min=1, max=512)",
+        )
+    key = str(symbol)
+    if key not in ranges:
+        low = max(int(bounds.lower), 1)
+        ranges[key] = ct.RangeDim(lower_bound=low, upper_bound=int(bounds.upper), default=int(size.node.hint))
+    return ranges[key]
+
+
+def _require_states(program: ExportedProgram, system: Deployment) -> None:
+    """Refuse buffers that a Core ML state cannot stand for: it is float16 and begins as zeros."""
+    changed = set(program.graph_signature.buffers_to_mutate.values())
+    if not changed:
+        return
+    system.require(STATES_FIRST_IOS, "a model with state", "pass the state in and out as inputs and outputs")
+    constants = dict(program.named_buffers())
+    for name in sorted(changed):
+        buffer: Tensor = constants[name]
+        shown = name.removeprefix("inner.")
+        if not buffer.dtype.is_floating_point:
+            raise ExportError(
+                f"Core ML states are float16, and buffer {shown!r} is {str(buffer.dtype).removeprefix('torch.')}",
+                where=shown,
+                next_step="keep it in a float buffer, or pass it in and out as an input and an output",
+            )
+        if bool((buffer != 0).any()):
+            raise ExportError(
+                f"Core ML states begin as zeros, and buffer {shown!r} does not",
+                where=shown,
+                seen=f"values from {float(buffer.min()):.4g} to {float(buffer.max()):.4g}",
+                next_step="store the difference from its first value, or pass it in and out as an input and an output",
+            )

@@ -188,13 +188,9 @@ def _line_of_traceback(error: BaseException, user_root: str) -> SourceLine | Non
 
 def _choose(frames: list[SourceLine], user_root: str) -> SourceLine | None:
     of_user = [frame for frame in frames if _below(frame.file, user_root)]
-    outside = [frame for frame in frames if "site-packages" not in frame.file and not _is_ours(frame.file)]
+    outside = [frame for frame in frames if "site-packages" not in frame.file and not _is_package_file(Path(frame.file))]
     chosen = (of_user or outside)[-1:]
     return _shown(chosen[0], user_root) if chosen else None
-
-
-def _is_ours(file: str) -> bool:
-    return _below(file, str(Path(__file__).parent))
 
 
 def _below(file: str, folder: str) -> bool:

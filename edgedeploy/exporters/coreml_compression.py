@@ -1,0 +1,92 @@
+"""Smaller weights in a Core ML program. Imports coremltools: load it when it is needed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import coremltools.optimize.coreml as cto
+
+from edgedeploy.errors import ExportError
+from edgedeploy.exporters.coreml_precisions import GROUPED_TABLES_FIRST_IOS, Deployment
+
+if TYPE_CHECKING:
+    from coremltools.models import MLModel
+
+# Below these many elements, scales and tables weigh more than is won.
+_SMALLEST_LINEAR = 256
+_SMALLEST_TABLE = 1024
+# From this share of zeros on, storing where the others are takes less than storing the zeros (int8: one bit of eight).
+_SPARSE_ENOUGH = 0.3
+_BLOCK = 32
+_GROUP = 16
+
+
+def compressed(model: MLModel, precision: str, system: Deployment) -> MLModel:
+    """The model with its weights in the form that a precision stands for; float and int8 models come back as they are.
+
+    Raises:
+        ExportError: a sparse precision, and no weight is sparse.
+    """
+    match precision:
+        case "int8" | "int8-static" | "int8-weights":
+            return _int8(model)
+        case "int4-weights":
+            # Weights that do not divide into blocks stay whole there: they take int8.
+            return _int8(cto.linear_quantize_weights(model, _linear("int4", "per_block")))
+        case "palette4":
+            return cto.palettize_weights(model, _tables(4, system))
+        case "palette6":
+            return cto.palettize_weights(model, _tables(6, system))
+        case "sparse-int8":
+            sparse = _without_zeros(model)
+            return _int8(cto.linear_quantize_weights(sparse, _linear("int8", "per_channel"), joint_compression=True))
+        case "sparse-palette4":
+            sparse = _without_zeros(model)
+            tables = cto.OptimizationConfig(cto.OpPalettizerConfig(mode="kmeans", nbits=4, weight_threshold=_SMALLEST_TABLE))
+            return cto.palettize_weights(sparse, tables, joint_compression=True)
+    return model
+
+
+def _int8(model: MLModel) -> MLModel:
+    return cto.linear_quantize_weights(model, _linear("int8", "per_channel"))
+
+
+def _linear(dtype: str, granularity: str) -> cto.OptimizationConfig:
+    return cto.OptimizationConfig(
+        cto.OpLinearQuantizerConfig(
+            mode="linear_symmetric",
+            dtype=dtype,
+            granularity=granularity,
+            block_size=_BLOCK,
+            weight_threshold=_SMALLEST_LINEAR,
+        )
+    )
+
+
+def _tables(bits: int, system: Deployment) -> cto.OptimizationConfig:
+    """One table per 16 channels where the system has that, else one per weight."""
+    grouped = system.ios >= GROUPED_TABLES_FIRST_IOS
+    return cto.OptimizationConfig(
+        cto.OpPalettizerConfig(
+            mode="kmeans",
+            nbits=bits,
+            granularity="per_grouped_channel" if grouped else "per_tensor",
+            group_size=_GROUP,
+            weight_threshold=_SMALLEST_TABLE,
+        )
+    )
+
+
+def _without_zeros(model: MLModel) -> MLModel:
+    config = cto.OpThresholdPrunerConfig(
+        threshold=1e-12, minimum_sparsity_percentile=_SPARSE_ENOUGH, weight_threshold=_SMALLEST_LINEAR
+    )
+    sparse = cto.prune_weights(model, cto.OptimizationConfig(config))
+    operations = sparse._mil_program.functions["main"].operations  # noqa: SLF001  the program is nowhere else
+    if not any(operation.op_type == "constexpr_sparse_to_dense" for operation in operations):
+        raise ExportError(
+            "the model has no sparse weights to store without their zeros",
+            seen=f"no weight is zero in more than {_SPARSE_ENOUGH:.0%} of its elements",
+            next_step='prune it first: compress = [{ use = "magnitude", settings = { sparsity = 0.6 } }], or choose a dense precision',
+        )
+    return sparse
