@@ -79,6 +79,13 @@ class Layer(msgspec.Struct, frozen=True, kw_only=True):
     source: str = ""
 
 
+class LayerOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """Which output of a layered export, counted per method, is that of a layer."""
+
+    layer: Layer
+    output: int
+
+
 class LayerAgreement(msgspec.Struct, frozen=True, kw_only=True):
     """How close the output of one layer is to PyTorch's: the figures as in :class:`OutputAgreement`."""
 

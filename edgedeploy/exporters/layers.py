@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
 
-from edgedeploy.domain.measurement import Layer
+from edgedeploy.domain.measurement import Layer, LayerOutput
 from edgedeploy.exporters.diagnosis import innermost_line
 from edgedeploy.exporters.eager import run_eagerly
 from edgedeploy.exporters.signature import flatten_outputs, input_names
@@ -45,7 +45,19 @@ class LayeredModule(nn.Module):
         return (*outputs, *(seen[path] for path in self.paths))
 
 
-def with_layers(model: LoadedModel, sdk: str) -> tuple[LoadedModel, tuple[Layer, ...]]:
+@dataclass(frozen=True, kw_only=True)
+class _Called:
+    """Paths of the submodules whose outputs can be looked at, in the order in which they are done.
+
+    ``own`` are those whose output is one of the model's: which.
+    """
+
+    paths: tuple[str, ...]
+    own: Mapping[str, int]
+    outputs: int
+
+
+def with_layers(model: LoadedModel, sdk: str) -> tuple[LoadedModel, tuple[LayerOutput, ...]]:
     """The model with the outputs of its layers after its own, and which they are: by method, in the order of execution.
 
     Left out are layers that pass a tensor on unchanged, and those that a backend fuses with the one behind them.
@@ -53,9 +65,13 @@ def with_layers(model: LoadedModel, sdk: str) -> tuple[LoadedModel, tuple[Layer,
     methods, layers = [], []
     for traced, method in zip(trace(model, sdk), model.methods, strict=True):
         last = _last_nodes(traced.program.graph.nodes)
-        found = _evenly([path for path in _called(method) if not _fuses(last.get(path))])
-        layers += [_layer(method, path, last.get(path), model.user_root) for path in found]
-        methods.append(_layered(method, found))
+        called = _called(method)
+        chosen = _evenly([path for path in called.paths if not _fuses(last.get(path))])
+        added = [path for path in chosen if path not in called.own]
+        for path in chosen:
+            place = called.own[path] if path in called.own else called.outputs + added.index(path)
+            layers.append(LayerOutput(layer=_layer(method, path, last.get(path), model.user_root), output=place))
+        methods.append(_layered(method, added))
     return LoadedModel(name=model.name, methods=tuple(methods), user_root=model.user_root), tuple(layers)
 
 
@@ -74,18 +90,27 @@ def _layer(method: LoadedMethod, path: str, node: Node | None, user_root: str) -
     return Layer(method=method.name, module=path, kind=type(method.module.get_submodule(path)).__name__, source=str(line or ""))
 
 
-def _called(method: LoadedMethod) -> list[str]:
-    """Paths of the submodules that forward calls, each when it is done, without those that give what another gave."""
+def _called(method: LoadedMethod) -> _Called:
     modules = {path: module for path, module in method.module.named_modules() if path}
-    with _outputs_of(modules, copied=False) as seen:
-        run_eagerly(method.module, [method.example_inputs])
-    given = {tensor.data_ptr() for tensor in method.example_inputs}
-    paths = []
+    outputs: list[Tensor] = []
+    root = method.module.register_forward_hook(lambda _module, _inputs, output: outputs.extend(flatten_outputs(output)))
+    try:
+        with _outputs_of(modules, copied=False) as seen:
+            run_eagerly(method.module, [method.example_inputs])
+    finally:
+        root.remove()
+    own = {tensor.data_ptr(): number for number, tensor in enumerate(outputs)}
+    found: dict[int, str] = {}
     for path, tensor in seen.items():
-        if tensor.is_floating_point() and tensor.numel() and tensor.data_ptr() not in given:
-            given.add(tensor.data_ptr())  # all are alive, so no address is used twice
-            paths.append(path)
-    return paths
+        if tensor.is_floating_point() and tensor.numel():
+            found.setdefault(tensor.data_ptr(), path)  # all are alive, so no address is used twice
+    for tensor in method.example_inputs:
+        found.pop(tensor.data_ptr(), None)
+    return _Called(
+        paths=tuple(found.values()),
+        own={path: own[place] for place, path in found.items() if place in own},
+        outputs=len(outputs),
+    )
 
 
 @contextmanager

@@ -14,7 +14,7 @@ import msgspec
 from edgedeploy.agreement import complaints
 from edgedeploy.cache import key_of
 from edgedeploy.domain.artifact import Artifact
-from edgedeploy.domain.measurement import Agreement, Layer, LayerAgreement, OutputAgreement
+from edgedeploy.domain.measurement import Agreement, Layer, LayerAgreement, LayerOutput, OutputAgreement
 from edgedeploy.domain.recipe import Floors
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.errors import EdgedeployError
@@ -87,21 +87,21 @@ def _look(prepared: Prepared, bundle: RunnerBundle, floors: Floors, workplace: W
 
 
 def _parted(
-    layered: Artifact, artifact: Artifact, agreement: Agreement, layers: Sequence[Layer]
+    layered: Artifact, artifact: Artifact, agreement: Agreement, layers: Sequence[LayerOutput]
 ) -> tuple[tuple[OutputAgreement, ...], tuple[LayerAgreement, ...]]:
-    """The model's own outputs, and its layers': those follow each method's own."""
+    """The model's own outputs, and its layers': each method's own come first."""
     outputs = iter(agreement.outputs)
-    own, found = [], []
-    remaining = list(layers)
+    own: list[OutputAgreement] = []
+    found: list[LayerAgreement] = []
     for method, plain in zip(layered.methods, artifact.methods, strict=True):
-        own += [next(outputs) for _ in plain.outputs]
-        mine = [layer for layer in remaining if layer.method == method.name]
-        found += [_of_layer(layer, next(outputs)) for layer in mine]
+        all_of_method = [next(outputs) for _ in method.outputs]
+        own += all_of_method[: len(plain.outputs)]
+        found += [_of_layer(one, all_of_method[one.output]) for one in layers if one.layer.method == method.name]
     return tuple(own), tuple(found)
 
 
-def _of_layer(layer: Layer, output: OutputAgreement) -> LayerAgreement:
-    return LayerAgreement(layer=layer, sqnr_db=output.sqnr_db, exact=output.exact, finite=output.finite)
+def _of_layer(one: LayerOutput, output: OutputAgreement) -> LayerAgreement:
+    return LayerAgreement(layer=one.layer, sqnr_db=output.sqnr_db, exact=output.exact, finite=output.finite)
 
 
 def _level(layer: LayerAgreement) -> float:

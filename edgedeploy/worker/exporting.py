@@ -14,7 +14,7 @@ import msgspec
 from edgedeploy import registry
 from edgedeploy.deploy.digest import content_sha256, entries_of
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact, Method
-from edgedeploy.domain.measurement import Layer
+from edgedeploy.domain.measurement import LayerOutput
 from edgedeploy.errors import ExportError, ModelError
 from edgedeploy.exporters.eager import run_eagerly
 from edgedeploy.exporters.signature import flatten_outputs
@@ -51,7 +51,7 @@ class Loaded:
             emit(f"compressing: {step.use}")
             self._model = registry.compressor(step.use).compress(self._model, step.settings, emit)
         self._metric = self._model.evaluation.metric if self._model.evaluation else ""
-        self._layers: tuple[Layer, ...] = ()
+        self._layers: tuple[LayerOutput, ...] = ()
         if job.layers:
             from edgedeploy.exporters.layers import with_layers
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgedeploy.domain.artifact import Artifact, Golden, TensorSpec
-from edgedeploy.domain.measurement import Layer, MetricResult
+from edgedeploy.domain.measurement import LayerOutput, MetricResult
 from edgedeploy.domain.project import Model
 from edgedeploy.domain.recipe import CompressStep
 from edgedeploy.domain.target import ComputeUnits, Lane, Os
@@ -95,7 +95,7 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     order: int
     artifact: Artifact
     dependencies: Dependencies
-    layers: tuple[Layer, ...] = ()
+    layers: tuple[LayerOutput, ...] = ()
 
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True, tag="recorded"):
