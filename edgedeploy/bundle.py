@@ -14,12 +14,12 @@ from edgedeploy import __version__
 from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Abi, Target
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.stages.deliver import Ready
 from edgedeploy.stages.export import Prepared, read_artifact
 from edgedeploy.stages.plan import PlannedRun
-from edgedeploy.stages.verify import HostVerification
 
 BUNDLE_SCHEMA = "edgedeploy.bundle/1"
 BUNDLE_FILE = "bundle.json"
@@ -33,7 +33,7 @@ class BundledRun(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     run: PlannedRun
-    host: HostVerification
+    host: Verification
     runner: RunnerBundle | None = None
     runner_abi: Abi | None = None
 

@@ -18,7 +18,7 @@ from edgedeploy.cache import Cache
 from edgedeploy.config.project import check_targets, find_project_file, read_project
 from edgedeploy.domain.events import Event, Note, Sink, ignore
 from edgedeploy.domain.project import Project
-from edgedeploy.domain.result import PushReport, RunResult
+from edgedeploy.domain.result import PushReport, RunResult, Verification
 from edgedeploy.domain.target import Lane, Target
 from edgedeploy.errors import EdgedeployError, UsageError
 from edgedeploy.fanout import at_once
@@ -26,13 +26,14 @@ from edgedeploy.host import host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
 from edgedeploy.results.location import default_url
-from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered
+from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered, with_artifact
 from edgedeploy.stages.devices import select
 from edgedeploy.stages.export import Prepared, cached_export, export
+from edgedeploy.stages.host_run import Workplace
 from edgedeploy.stages.plan import PlannedRun, plan, require_sdks, worker_groups
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.runner_choice import portable_runner, runtimes_for
-from edgedeploy.stages.verify import verify
+from edgedeploy.stages.verify import require, verify
 from edgedeploy.worker.client import Workers
 
 if TYPE_CHECKING:
@@ -190,10 +191,11 @@ class Pipeline:
         """Export and verify all runs, ``jobs`` worker processes at once; those that fail come back as results."""
         require_sdks(runs)
         workers = Workers()
+        workplace = Workplace(target=target, project_file=self.project_file, cache=self.cache, workers=workers, sink=sink)
 
         def prepare(group: Sequence[PlannedRun]) -> dict[str, Ready | RunResult]:
             return {
-                run.folder: self._verified(run, outcome, target, sink)
+                run.folder: self._verified(run, outcome, workplace)
                 for run, outcome in export(group, target, self.project_file, self.cache, workers, sink)
             }
 
@@ -204,13 +206,17 @@ class Pipeline:
         ready = tuple(item for item in items if isinstance(item, Ready))
         return ready, tuple(item for item in items if isinstance(item, RunResult))
 
-    def _verified(self, run: PlannedRun, outcome: Prepared | EdgedeployError, target: Target, sink: Sink) -> Ready | RunResult:
+    def _verified(self, run: PlannedRun, outcome: Prepared | EdgedeployError, workplace: Workplace) -> Ready | RunResult:
+        if isinstance(outcome, EdgedeployError):
+            return failed_run(run, self.project.name, workplace.target.name, "", outcome)
+        found = Verification()
         try:
-            if isinstance(outcome, EdgedeployError):
-                raise outcome
-            return Ready(prepared=outcome, host=verify(outcome, self.cache, sink))
+            found = verify(outcome, workplace)
+            require(found, outcome, workplace.target)
         except EdgedeployError as error:
-            return failed_run(run, self.project.name, target.name, "", error)
+            failed = failed_run(run, self.project.name, workplace.target.name, "", error)
+            return with_artifact(failed, Ready(prepared=outcome, host=found))
+        return Ready(prepared=outcome, host=found)
 
     def _report(self, target: str, runs: tuple[RunResult, ...]) -> PushReport:
         return PushReport(edgedeploy=__version__, project=self.project.name, target=target, runs=runs)

@@ -106,6 +106,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
     ``sha256`` identifies the content: for one file it is the file's own, for a folder the digest described in
     docs/runner-protocol.md. ``files`` are relative to the artifact's folder; ``entry`` is what a runner is given.
+    ``metric`` names the model source's own measure, empty where it has none.
     ``operators`` say what runs where; ``inspection`` holds further facts read back from the file, for reports.
     ``load_seconds`` were spent once for all lanes of one worker, ``export_seconds`` on this one.
     """
@@ -123,6 +124,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     operators: tuple[Operator, ...] = ()
     delegate_graphs: tuple[DelegateGraph, ...] = ()
     parameters: int
+    metric: str = ""
     toolchain: dict[str, str]
     inspection: dict[str, str] = {}
     load_seconds: float = 0.0

@@ -66,6 +66,53 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     outputs: tuple[OutputAgreement, ...] = ()
 
 
+class RuntimeAgreement(msgspec.Struct, frozen=True, kw_only=True):
+    """What one runtime of this machine made of an artifact; ``runtime`` is its engine with the version."""
+
+    runtime: str
+    agreement: Agreement
+
+
+class MetricResult(msgspec.Struct, frozen=True, kw_only=True):
+    """The user's own metric: by the floating PyTorch model (``reference``), and by the artifact (``value``).
+
+    ``drop`` is how much worse the artifact is, in the metric's unit; negative when it is better. Both are None when the
+    artifact's outputs left no number. ``calls`` is on how many inputs it was evaluated.
+    """
+
+    metric: str
+    higher_is_better: bool
+    reference: float
+    value: float | None
+    drop: float | None
+    calls: int
+
+
+class Layer(msgspec.Struct, frozen=True, kw_only=True):
+    """A module of the model whose output can be looked at: its path, class, and the user's line that calls it, if known."""
+
+    method: str
+    module: str
+    kind: str
+    source: str = ""
+
+
+class LayerOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """Which output of a layered export, counted per method, is that of a layer."""
+
+    layer: Layer
+    output: int
+
+
+class LayerAgreement(msgspec.Struct, frozen=True, kw_only=True):
+    """How close the output of one layer is to PyTorch's: the figures as in :class:`OutputAgreement`."""
+
+    layer: Layer
+    sqnr_db: float | None
+    exact: bool
+    finite: bool
+
+
 class Core(msgspec.Struct, frozen=True, kw_only=True):
     """One processor as the kernel numbers it. Frequencies in Hz; None where the device does not say."""
 

@@ -5,7 +5,14 @@ from __future__ import annotations
 import msgspec
 
 from edgedeploy.domain.artifact import Format
-from edgedeploy.domain.measurement import Agreement, Environment, ProcessSamples
+from edgedeploy.domain.measurement import (
+    Agreement,
+    Environment,
+    LayerAgreement,
+    MetricResult,
+    ProcessSamples,
+    RuntimeAgreement,
+)
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import GATE_FAILED_EXIT_CODE, INCONCLUSIVE_EXIT_CODE, Verdict
 
@@ -37,11 +44,20 @@ class PushStats(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verification(msgspec.Struct, frozen=True, kw_only=True):
-    """Agreement with PyTorch on the golden inputs; None where it could not be computed, and ``note`` says why."""
+    """Agreement with PyTorch on the golden inputs; None where it could not be computed, and ``note`` says why.
+
+    ``runtimes`` has one entry per runtime of this machine that ran the artifact, and ``host`` is the worst of them.
+    ``metric`` is the model source's own, computed on this machine. ``layers``, in the order of execution, are looked at
+    only when a floor is broken, and ``growth`` says in words where among them the error grows.
+    """
 
     host: Agreement | None = None
     device: Agreement | None = None
     note: str = ""
+    runtimes: tuple[RuntimeAgreement, ...] = ()
+    metric: MetricResult | None = None
+    layers: tuple[LayerAgreement, ...] = ()
+    growth: str = ""
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):

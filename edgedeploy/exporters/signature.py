@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import inspect
 import re
@@ -28,6 +29,24 @@ def flatten_outputs(output: object) -> tuple[Tensor, ...]:
         ModelError: the output holds something else, or no tensor at all.
     """
     return tuple(tensor for _, tensor in _named_outputs(output))
+
+
+def with_tensors(output: object, tensors: Iterator[Tensor]) -> object:
+    """The same structure as ``output`` with other tensors, which are in :func:`flatten_outputs`'s order."""
+    import torch
+    from torch.utils import _pytree as pytree
+
+    if output is None:
+        return None
+    if isinstance(output, torch.Tensor):
+        return next(tensors)
+    if not pytree.tree_is_leaf(output):
+        parts, structure = pytree.tree_flatten(output, is_leaf=lambda inner: inner is not output)
+        return pytree.tree_unflatten([with_tensors(part, tensors) for part in parts], structure)
+    twin = copy.copy(output)  # a dataclass, for flatten_outputs refuses all else
+    for field in dataclasses.fields(twin):  # type: ignore[arg-type]
+        object.__setattr__(twin, field.name, with_tensors(getattr(output, field.name), tensors))
+    return twin
 
 
 def output_names(output: object) -> tuple[str, ...]:

@@ -43,7 +43,6 @@ from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.push import Payload, push
 from edgedeploy.stages.runner_choice import choose, python_facts_of
-from edgedeploy.stages.verify import HostVerification
 from edgedeploy.stats import quantile
 
 _AT_ONCE = 8
@@ -56,7 +55,7 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     prepared: Prepared
-    host: HostVerification
+    host: Verification
     runner: RunnerBundle | None = None
     runner_abi: Abi | None = None
 
@@ -116,7 +115,7 @@ def undelivered(ready: Ready, project: str, target: str, reason: str) -> RunResu
         _blank(ready.prepared.run, project, target, ""),
         verdict=Verdict(status="unmeasured", reasons=(reason,)),
         artifact=_summary(ready.prepared),
-        verify=Verification(host=ready.host.agreement, note=ready.host.note),
+        verify=ready.host,
     )
 
 
@@ -162,7 +161,7 @@ def _deliver_to(device: Device, delivery: Delivery, cache: Cache, sink: Sink, op
         for item in delivery.ready:
             if item.prepared.run.folder not in done:
                 broken = failed_run(item.prepared.run, delivery.project, target.name, device.name, error)
-                yield _with_artifact(broken, item)
+                yield with_artifact(broken, item)
 
 
 class _Session:
@@ -275,11 +274,11 @@ class _Session:
 
     def _with_push(self, item: Ready, stats: PushStats, verdict: Verdict) -> RunResult:
         blank = _blank(item.prepared.run, self._delivery.project, self._delivery.target.name, self._device.name)
-        return _with_artifact(msgspec.structs.replace(blank, push=stats, verdict=verdict), item)
+        return with_artifact(msgspec.structs.replace(blank, push=stats, verdict=verdict), item)
 
     def _failed(self, item: Ready, error: EdgedeployError) -> RunResult:
         target, device = self._delivery.target.name, self._device.name
-        return _with_artifact(failed_run(item.prepared.run, self._delivery.project, target, device, error), item)
+        return with_artifact(failed_run(item.prepared.run, self._delivery.project, target, device, error), item)
 
 
 def _measured(result: RunResult, found: Measurement) -> RunResult:
@@ -296,11 +295,12 @@ def _measured(result: RunResult, found: Measurement) -> RunResult:
     )
 
 
-def _with_artifact(result: RunResult, item: Ready) -> RunResult:
+def with_artifact(result: RunResult, item: Ready) -> RunResult:
+    """The same result with what is known of its artifact."""
     return msgspec.structs.replace(
         result,
         artifact=_summary(item.prepared),
-        verify=Verification(host=item.host.agreement, note=item.host.note),
+        verify=item.host,
     )
 
 

@@ -22,6 +22,9 @@ from edgedeploy.runtimes.launch import command
 
 _START_LIMIT_S = 300.0
 
+SHORTEST = MeasurePolicy(warmup_iterations=0, iterations=1, max_seconds=0.001)
+"""For outputs only: no time is measured."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Placed:

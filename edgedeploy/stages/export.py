@@ -67,7 +67,7 @@ def _tell(prepared: Prepared, sink: Sink) -> None:
 def cached_export(run: PlannedRun, target: Target, project_file: Path, cache: Cache) -> Prepared | None:
     """The artifact, if it is in the cache and nothing it depends on has changed. Cheap: no SDK is imported."""
     dependencies = cache.read("sources", _source_key(run, project_file), Dependencies)
-    if dependencies is None or not _unchanged(dependencies):
+    if dependencies is None or not unchanged(dependencies):
         return None
     folder = cache.find("exports", _export_key(run, target, project_file, dependencies))
     if folder is None:
@@ -99,24 +99,8 @@ def _export_now(
         folders = [scratch / str(number) for number in range(len(runs))]
         for folder in folders:
             folder.mkdir()
-        first = runs[0]
-        job = ExportJob(
-            project_root=str(project_file.parent),
-            project_file=str(project_file),
-            model_name=first.model_name,
-            model=first.model,
-            compress=first.recipe.compress,
-            os=target.os,
-            min_os=target.min_os,
-            compute_units=target.compute_units,
-            runtime_versions=target.runtime_versions,
-            orders=tuple(
-                Order(lane=run.lane, recipe=run.recipe_name, folder=str(folder))
-                for run, folder in zip(runs, folders, strict=True)
-            ),
-        )
-        place = key_of(str(project_file.parent.resolve()), target.name)[:8]
-        log = cache.log(f"{place}-{first.model_name}-{first.recipe_name}-{first.lane.id}")
+        job = export_job(runs, folders, target, project_file)
+        log = cache.log(log_name(runs[0], target, project_file))
         emits = [emitter(sink, "export", run.label) for run in runs]
 
         def tell(order: int, text: str) -> None:
@@ -133,6 +117,34 @@ def _export_now(
             yield run, Prepared(run=run, artifact=read_artifact(kept), folder=str(kept), cached=False)
 
 
+def export_job(
+    runs: Sequence[PlannedRun], folders: Sequence[Path], target: Target, project_file: Path, *, layers: bool = False
+) -> ExportJob:
+    """What a worker is told: runs of one model by the same compress steps, each into its folder."""
+    first = runs[0]
+    return ExportJob(
+        project_root=str(project_file.parent),
+        project_file=str(project_file),
+        model_name=first.model_name,
+        model=first.model,
+        compress=first.recipe.compress,
+        os=target.os,
+        min_os=target.min_os,
+        compute_units=target.compute_units,
+        runtime_versions=target.runtime_versions,
+        orders=tuple(
+            Order(lane=run.lane, recipe=run.recipe_name, folder=str(folder)) for run, folder in zip(runs, folders, strict=True)
+        ),
+        layers=layers,
+    )
+
+
+def log_name(run: PlannedRun, target: Target, project_file: Path) -> str:
+    """Where what the SDKs print about a run goes, in the cache."""
+    place = key_of(str(project_file.parent.resolve()), target.name)[:8]
+    return f"{place}-{run.model_name}-{run.recipe_name}-{run.lane.id}"
+
+
 def _whole(folder: Path) -> Artifact | None:
     """The artifact, if everything it names is there: sizes for all, digests for what is compared with."""
     try:
@@ -144,7 +156,8 @@ def _whole(folder: Path) -> Artifact | None:
         return None
 
 
-def _unchanged(dependencies: Dependencies) -> bool:
+def unchanged(dependencies: Dependencies) -> bool:
+    """Whether every file and distribution is what it was."""
     import importlib.metadata
 
     try:

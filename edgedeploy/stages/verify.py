@@ -2,128 +2,140 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
-from edgedeploy import registry
-from edgedeploy.agreement import complaints, merged
+from edgedeploy.agreement import complaints
 from edgedeploy.cache import Cache, key_of
-from edgedeploy.domain.artifact import Artifact
-from edgedeploy.domain.device import Device
-from edgedeploy.domain.events import Finished, Sink, Started
-from edgedeploy.domain.measurement import Agreement
-from edgedeploy.domain.precision import floors_of
-from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.errors import MissingToolError, VerifyError
-from edgedeploy.host import host_abi, host_os
-from edgedeploy.ports import Connection
-from edgedeploy.stages.execute import Placed, once
+from edgedeploy.domain.events import Finished, Started
+from edgedeploy.domain.measurement import Agreement, RuntimeAgreement
+from edgedeploy.domain.precision import floors_of, safer_precisions
+from edgedeploy.domain.recipe import Floors
+from edgedeploy.domain.result import Verification
+from edgedeploy.domain.target import Lane, Target
+from edgedeploy.errors import VerifyError
+from edgedeploy.stages.diagnose import diagnose
+from edgedeploy.stages.evaluate import evaluate, metric_complaint
 from edgedeploy.stages.export import Prepared
-from edgedeploy.stages.progress import emitter
-from edgedeploy.stages.runner_choice import choose, python_facts_of
-
-_RUNTIMES = ("executorch-native", "litert-native", "executorch-python", "litert-python", "coreml-python")
+from edgedeploy.stages.host_run import HostRuntimes, Workplace, compare_here, runtimes_of
+from edgedeploy.stages.plan import lanes_of
 
 
-class HostVerification(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found on this machine. ``agreement`` is None when nothing here can run the format; ``note`` says why."""
+class _Compared(msgspec.Struct, frozen=True, kw_only=True):
+    """What the cache keeps: an agreement per runtime, in their order."""
 
-    agreement: Agreement | None
-    note: str = ""
+    runtimes: tuple[RuntimeAgreement, ...]
 
 
-def verify(prepared: Prepared, cache: Cache, sink: Sink) -> HostVerification:
-    """Run the artifact on the golden inputs and compare. Cached by artifact and golden inputs.
+def verify(prepared: Prepared, workplace: Workplace) -> Verification:
+    """Run the artifact on the golden inputs by every runtime this machine has for the target, and compare with PyTorch.
+
+    Where the source has an evaluation, its metric too; where a floor is broken, the layers. Cached. What is found is
+    returned and not judged: see :func:`require`.
 
     Raises:
-        VerifyError: it falls short of the recipe's floors.
-        RunnerError: it cannot be run at all.
+        RunnerError: the artifact cannot be run at all.
+        ModelError: the source's evaluation fails.
     """
-    run, artifact = prepared.run, prepared.artifact
+    run, sink = prepared.run, workplace.sink
     sink(Started(stage="verify", subject=run.label))
-    found, cached = _verification(prepared, cache, sink)
-    if found.agreement is not None and (short := complaints(found.agreement, floors_of(run.recipe))):
-        raise VerifyError(
-            "the export does not compute what PyTorch computes: " + "; ".join(short),
-            where=f"{run.model_name} as {run.lane.id}",
-            seen=f"{_cases(artifact)} golden inputs on this machine",
-            next_step=_way_out(run.recipe.precision, run.recipe_name),
-        )
-    sink(Finished(stage="verify", subject=run.label, cached=cached, text=_say(found)))
+    runtimes = runtimes_of(prepared.artifact, run.label, workplace)
+    note = "; ".join(f"not run on this machine: {reason}" for reason in runtimes.missing)
+    if not runtimes.bundles:
+        sink(Finished(stage="verify", subject=run.label, cached=False, text=note))
+        return Verification(note=note)
+    identity = runtimes.identity()
+    compared, cached = _compared(prepared, runtimes, identity, workplace.cache)
+    found = Verification(
+        host=_worst(compared),
+        runtimes=compared,
+        metric=evaluate(prepared, runtimes.bundles[0], identity, workplace),
+        note=note,
+    )
+    floors = floors_of(run.recipe)
+    short = [number for number, one in enumerate(compared) if complaints(one.agreement, floors)]
+    if short:
+        bundle = runtimes.bundles[short[0]]
+        seen = diagnose(prepared, bundle, identity, floors, workplace)
+        return msgspec.structs.replace(found, layers=seen.layers, growth=seen.growth)
+    if not shortfalls(found, floors):
+        sink(Finished(stage="verify", subject=run.label, cached=cached, text=_say(found)))
     return found
 
 
-def _verification(prepared: Prepared, cache: Cache, sink: Sink) -> tuple[HostVerification, bool]:
-    """The verification by the runner this machine has now, and whether it was in the cache."""
-    artifact = prepared.artifact
-    connection = registry.transport("local").connect(Device(name="this-machine", transport="local", state="ready"))
-    try:
-        bundle = choose(
-            artifact,
-            tuple(dict.fromkeys((*_RUNTIMES, *registry.names("runtimes")))),
-            abi=host_abi(),
-            os=host_os(),
-            python_facts=lambda: python_facts_of(connection, sys.executable),
-            cache_dir=cache.runners,
-            emit=emitter(sink, "verify", prepared.run.label),
-            sink=sink,
+def require(found: Verification, prepared: Prepared, target: Target) -> None:
+    """Refuse an export that falls short of its recipe's floors.
+
+    Raises:
+        VerifyError: with the layer at which the error begins, and the next safer precision that ``target`` offers.
+    """
+    run = prepared.run
+    short = shortfalls(found, floors_of(run.recipe))
+    if short:
+        cases = sum(golden.cases for _, golden in prepared.artifact.calls())
+        raise VerifyError(
+            "the export does not compute what PyTorch computes: " + "; ".join(short),
+            where=f"{run.model_name} as {run.lane.id}",
+            seen=found.growth or f"{cases} golden inputs on this machine",
+            next_step=_way_out(run.lane, run.recipe_name, lanes_of(target)),
         )
-    except MissingToolError as error:
-        return HostVerification(agreement=None, note=f"not run on this machine: {error.seen or error.what}"), False
-    engines = python_facts_of(connection, sys.executable) if "{python}" in bundle.start else {}
-    key = key_of("verify", 3, artifact.sha256, artifact.methods, [file.entry for file in bundle.files], engines)
-    found = cache.read("verifications", key, HostVerification)
-    if found is not None:
-        return found, True
-    found = _verify_now(prepared, bundle, connection)
-    cache.write("verifications", key, msgspec.json.encode(found))
-    return found, False
 
 
-def _verify_now(prepared: Prepared, bundle: RunnerBundle, connection: Connection) -> HostVerification:
+def shortfalls(found: Verification, floors: Floors) -> tuple[str, ...]:
+    """What falls short of the floors on this machine, each as a sentence; empty when the export is accepted."""
+    several = len(found.runtimes) > 1
+    short = [
+        f"{one.runtime}: {text}" if several else text for one in found.runtimes for text in complaints(one.agreement, floors)
+    ]
+    metric = metric_complaint(found.metric, floors)
+    return (*short, metric) if metric else tuple(short)
+
+
+def _compared(
+    prepared: Prepared, runtimes: HostRuntimes, identity: str, cache: Cache
+) -> tuple[tuple[RuntimeAgreement, ...], bool]:
     artifact, folder = prepared.artifact, Path(prepared.folder)
-    with tempfile.TemporaryDirectory(prefix="edgedeploy-") as scratch:
-        runner_dir = Path(scratch, "runner")
-        _lay_out(bundle, runner_dir)
-        outputs = Path(scratch, "outputs")
-        outputs.mkdir()
-        placed = Placed(
-            artifact=artifact,
-            bundle=bundle,
-            artifact_dir=str(folder),
-            runner_dir=str(runner_dir),
-            scratch=str(outputs),
-            python=sys.executable,
-            device="this-machine",
-        )
-        found = [once(connection, placed, method, golden, MeasurePolicy(), folder) for method, golden in artifact.calls()]
-        return HostVerification(agreement=merged(found))
+    key = key_of("verify", 4, artifact.sha256, artifact.methods, identity)
+    known = cache.read("verifications", key, _Compared)
+    if known is not None:
+        return known.runtimes, True
+    found = _Compared(runtimes=tuple(compare_here(artifact, folder, bundle) for bundle in runtimes.bundles))
+    cache.write("verifications", key, msgspec.json.encode(found))
+    return found.runtimes, False
 
 
-def _lay_out(bundle: RunnerBundle, folder: Path) -> None:
-    for file in bundle.files:
-        target = folder / file.entry.path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.symlink_to(file.local)
+def _worst(compared: Sequence[RuntimeAgreement]) -> Agreement:
+    """The agreement of the runtime that is furthest from PyTorch."""
+
+    def closeness(agreement: Agreement) -> float:
+        if not agreement.finite:
+            return float("-inf")
+        return float("inf") if agreement.exact or agreement.sqnr_db is None else agreement.sqnr_db
+
+    return min((one.agreement for one in compared), key=closeness)
 
 
-def _cases(artifact: Artifact) -> int:
-    return sum(golden.cases for _, golden in artifact.calls())
+def _say(found: Verification) -> str:
+    agreement = found.host
+    if agreement is None or agreement.exact:
+        text = "identical to PyTorch"
+    else:
+        text = f"max abs error {agreement.max_abs_error:.2g}, SQNR {agreement.sqnr_db:.1f} dB"
+    metric = found.metric
+    if metric is not None and metric.value is not None:
+        text += f", {metric.metric} {metric.value:.4g} (PyTorch {metric.reference:.4g})"
+    return text
 
 
-def _say(found: HostVerification) -> str:
-    if found.agreement is None:
-        return found.note
-    if found.agreement.exact:
-        return "identical to PyTorch"
-    return f"max abs error {found.agreement.max_abs_error:.2g}, SQNR {found.agreement.sqnr_db:.1f} dB"
-
-
-def _way_out(precision: str, recipe: str) -> str:
-    if precision == "fp32":
-        return f"the conversion is wrong: try another exporter, or loosen [recipes.{recipe}] accept if you know better"
-    return f"give the model source real calibration inputs, try another exporter or precision, or set [recipes.{recipe}] accept"
+def _way_out(lane: Lane, recipe: str, offered: Sequence[Lane]) -> str:
+    """The next safer precision there is for this exporter, or else for any other."""
+    loosen = f"[recipes.{recipe}] accept"
+    for candidates in ([other for other in offered if other.exporter == lane.exporter], offered):
+        for precision in safer_precisions(lane.precision):
+            for other in candidates:
+                if other.precision == precision:
+                    data = "" if lane.precision == "fp16" else "give the model source real calibration inputs, or "
+                    return f'{data}take the next safer precision: recipes = ["{precision}"] ({other.id}); or loosen {loosen}'
+    return f"the conversion is wrong: try another exporter, or loosen {loosen} if you know better"

@@ -9,7 +9,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 if TYPE_CHECKING:
-    from edgedeploy.worker.job import ExportJob, Failed
+    from collections.abc import Callable
+
+    from edgedeploy.worker.job import EvaluateJob, ExportJob, Failed, Message
 
 
 def main() -> None:
@@ -24,48 +26,76 @@ def main() -> None:
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)  # a model that asks a question gets the end of the file, not our channel
     os.close(nothing)
-    threading.Thread(target=_end_with_parent, args=(parent,), daemon=True).start()
-    _work(line, channel)
+    said = threading.Semaphore(0)
+    threading.Thread(target=_listen, args=(parent, said), daemon=True).start()
+    _work(line, channel, said.acquire)
     # The SDKs' threads and atexit hooks have been seen to hang or crash; the answer is out, so nothing is lost.
     os._exit(0)
 
 
-def _end_with_parent(parent: int) -> None:
+def _listen(parent: int, said: threading.Semaphore) -> None:
+    """Tell of every line that the parent writes, and end with it."""
     # The raw descriptor, not the buffered object: a daemon thread holding its lock would abort the interpreter's end.
-    while os.read(parent, 4096):
-        pass
+    while received := os.read(parent, 4096):
+        for _ in range(received.count(b"\n")):
+            said.release()
     os._exit(1)
 
 
-def _work(line: bytes, channel: BinaryIO) -> None:
+def _work(line: bytes, channel: BinaryIO, wait: Callable[[], object]) -> None:
     import msgspec
 
-    from edgedeploy.worker.exporting import Loaded
-    from edgedeploy.worker.job import ALL_ORDERS, ExportJob, Message, Step
+    from edgedeploy.worker.job import ExportJob, Job
 
     def say(message: Message) -> None:
         channel.write(msgspec.json.encode(message) + b"\n")
 
-    job = msgspec.json.decode(line, type=ExportJob)
+    job: Job = msgspec.json.decode(line, type=Job)
+    if isinstance(job, ExportJob):
+        _export(job, say)
+    else:
+        _evaluate(job, say, wait)
+
+
+def _evaluate(job: EvaluateJob, say: Callable[[Message], None], wait: Callable[[], object]) -> None:
+    from edgedeploy.worker.evaluating import evaluate
+    from edgedeploy.worker.job import ALL_ORDERS, Batch, Recorded, Step
+
+    def run(batches: tuple[Batch, ...]) -> None:
+        say(Recorded(batches=batches))
+        wait()
+
+    try:
+        say(evaluate(job, run, lambda text: say(Step(order=ALL_ORDERS, text=text))))
+    except BaseException as error:  # noqa: BLE001 - the whole traceback is in the log
+        say(_failed(error, ALL_ORDERS, what=f"the evaluation of {job.subject}", where=job.project_file, folder=job.folder))
+
+
+def _export(job: ExportJob, say: Callable[[Message], None]) -> None:
+    from edgedeploy.worker.exporting import Loaded
+    from edgedeploy.worker.job import ALL_ORDERS, Step
+
     try:
         loaded = Loaded(job, lambda text: say(Step(order=ALL_ORDERS, text=text)))
     except BaseException as error:  # noqa: BLE001 - the whole traceback is in the log
-        say(_failed(error, job, ALL_ORDERS))
+        what, folder = f"the export of {job.model_name}", job.orders[0].folder
+        say(_failed(error, ALL_ORDERS, what=what, where=job.project_file, folder=folder))
         return
-    for number in range(len(job.orders)):
+    for number, order in enumerate(job.orders):
         try:
             say(loaded.export(number, lambda text, number=number: say(Step(order=number, text=text))))  # type: ignore[misc]
         except BaseException as error:  # noqa: BLE001 - the other orders go on; the whole traceback is in the log
-            say(_failed(error, job, number))
+            what = f"the export of {job.model_name} as {order.lane.id}"
+            say(_failed(error, number, what=what, where=order.lane.exporter, folder=order.folder))
 
 
-def _failed(error: BaseException, job: ExportJob, number: int) -> Failed:
+def _failed(error: BaseException, number: int, *, what: str, where: str, folder: str) -> Failed:
     """What the other side is told; the traceback goes to the log."""
     import errno
     import traceback
 
     from edgedeploy.errors import EdgedeployError
-    from edgedeploy.worker.job import ALL_ORDERS, Failed
+    from edgedeploy.worker.job import Failed
 
     with suppress(OSError):  # the log's own disk may be the one that is full
         traceback.print_exception(error)
@@ -84,16 +114,15 @@ def _failed(error: BaseException, job: ExportJob, number: int) -> Failed:
             order=number,
             kind="UsageError",
             what="no space left on this machine",
-            where=job.orders[max(number, 0)].folder,
+            where=folder,
             seen=str(error),
             next_step="free some space, or set XDG_CACHE_HOME to a larger file system",
         )
-    subject = job.model_name if number == ALL_ORDERS else f"{job.model_name} as {job.orders[number].lane.id}"
     return Failed(
         order=number,
         kind="ExportError",
-        what=f"the export of {subject} failed in a way edgedeploy does not know",
-        where=job.project_file if number == ALL_ORDERS else job.orders[number].lane.exporter,
+        what=f"{what} failed in a way edgedeploy does not know",
+        where=where,
         seen=f"{type(error).__name__}: {error}"[:500],
         next_step=f"the whole traceback is in {sys.argv[1]}; please report it",
     )

@@ -14,7 +14,19 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy import errors
-from edgedeploy.worker.job import ALL_ORDERS, Done, ExportJob, Failed, Message, Step
+from edgedeploy.worker.job import (
+    ALL_ORDERS,
+    Batch,
+    Done,
+    Evaluated,
+    EvaluateJob,
+    ExportJob,
+    Failed,
+    Job,
+    Message,
+    Recorded,
+    Step,
+)
 
 Tell = Callable[[int, str], None]
 """Gets the number of an order, or ALL_ORDERS, and what is being done for it."""
@@ -44,6 +56,28 @@ class Workers:
                 yield waiting[finished], outcome
                 finished += 1
             del waiting[:finished]
+
+    def evaluate(
+        self, job: EvaluateJob, answer: Callable[[tuple[Batch, ...]], None], *, log: Path, emit: Callable[[str], None]
+    ) -> Evaluated:
+        """Run an evaluation; ``answer`` runs the artifact on the batches while the worker waits.
+
+        Raises:
+            EdgedeployError: of kinds Config, Model, Export, and what ``answer`` raises.
+        """
+        with self._process(log) as process:
+            for message in _messages(process, job):
+                match message:
+                    case Step():
+                        emit(message.text)
+                    case Recorded():
+                        answer(message.batches)
+                        _say(process, b"\n")
+                    case Evaluated():
+                        return message
+                    case Failed():
+                        raise _error(message)
+            raise _death(process.wait(), f"the process that evaluates {job.subject}", job.subject, log)
 
     def stop(self) -> None:
         """Kill all, and any that would start."""
@@ -85,21 +119,32 @@ def _kill(process: subprocess.Popen[bytes]) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, tell: Callable[[Step], None]) -> Iterator[Outcome]:
-    # stdin stays open for as long as we live: the worker ends itself when it closes.
-    if process.stdin is None or process.stdout is None:
+def _say(process: subprocess.Popen[bytes], line: bytes) -> None:
+    if process.stdin is None:
         raise errors.InternalError("a worker without pipes")
     with suppress(BrokenPipeError):
-        process.stdin.write(msgspec.json.encode(job) + b"\n")
+        process.stdin.write(line)
         process.stdin.flush()
-    decoder = msgspec.json.Decoder(Message)
-    finished, loading = 0, True
+
+
+def _messages(process: subprocess.Popen[bytes], job: Job) -> Iterator[Message]:
+    """What a worker says about ``job``, until it falls silent."""
+    # stdin stays open for as long as we live: the worker ends itself when it closes.
+    if process.stdout is None:
+        raise errors.InternalError("a worker without pipes")
+    _say(process, msgspec.json.encode(job) + b"\n")
+    decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
     for line in process.stdout:
         try:
-            message = decoder.decode(line)
+            yield decoder.decode(line)
         except msgspec.DecodeError:  # half a line: the worker was killed while it spoke
-            break
-        loading = loading and message.order == ALL_ORDERS
+            return
+
+
+def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, tell: Callable[[Step], None]) -> Iterator[Outcome]:
+    finished, loading = 0, True
+    for message in _messages(process, job):
+        loading = loading and isinstance(message, Step) and message.order == ALL_ORDERS
         match message:
             case Step():
                 tell(message)
@@ -114,7 +159,8 @@ def _converse(process: subprocess.Popen[bytes], job: ExportJob, log: Path, tell:
                 finished += 1
         if finished == len(job.orders):
             return
-    death = _death(process.wait(), job, None if loading else finished, log)
+    place = ", ".join(each.lane.id for each in job.orders) if loading else job.orders[finished].lane.id
+    death = _death(process.wait(), f"the process that exports {job.model_name}", place, log)
     yield from [death] * (len(job.orders) if loading else 1)  # what dies while it loads dies for every lane
 
 
@@ -123,15 +169,15 @@ def _error(message: Failed) -> errors.EdgedeployError:
     return kind(message.what, where=message.where, seen=message.seen, next_step=message.next_step)
 
 
-def _death(code: int, job: ExportJob, order: int | None, log: Path) -> errors.ExportError:
+def _death(code: int, who: str, where: str, log: Path) -> errors.ExportError:
     how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"
     tail = log.read_text(errors="replace").strip().splitlines()[-3:] if log.is_file() else []
     advice = "the SDK or the model's own code ended it; try another lane, or the fp32 recipe, to see which step does it"
     if -code == signal.SIGKILL:
         advice = "if nobody killed it, memory ran out: close other programs, give --jobs 1, or export on a larger machine"
     return errors.ExportError(
-        f"the process that exports {job.model_name} {how}",
-        where=", ".join(each.lane.id for each in job.orders) if order is None else job.orders[order].lane.id,
+        f"{who} {how}",
+        where=where,
         seen=" | ".join(tail)[-400:],
         next_step=advice,
     )

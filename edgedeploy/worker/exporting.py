@@ -14,6 +14,7 @@ import msgspec
 from edgedeploy import registry
 from edgedeploy.deploy.digest import content_sha256, entries_of
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact, Method
+from edgedeploy.domain.measurement import LayerOutput
 from edgedeploy.errors import ExportError, ModelError
 from edgedeploy.exporters.eager import run_eagerly
 from edgedeploy.exporters.signature import flatten_outputs
@@ -49,6 +50,13 @@ class Loaded:
         for step in job.compress:
             emit(f"compressing: {step.use}")
             self._model = registry.compressor(step.use).compress(self._model, step.settings, emit)
+        self._metric = self._model.evaluation.metric if self._model.evaluation else ""
+        self._layers: tuple[LayerOutput, ...] = ()
+        if job.layers:
+            from edgedeploy.exporters.layers import with_layers
+
+            emit("finding the layers")
+            self._model, self._layers = with_layers(self._model, "PyTorch")
         emit("running PyTorch on the golden inputs")
         self._golden = [by_shape(method, _answers(method, self._model, job)) for method in self._model.methods]
         self._dependencies = trace.stop(_named_files(job))
@@ -88,6 +96,7 @@ class Loaded:
             methods=self._methods(exported.methods, folder, f"{job.model_name} as {order.lane.id}"),
             operators=exported.operators,
             parameters=self._parameters,
+            metric=self._metric,
             toolchain={name: importlib.metadata.version(name) for name in exporter.toolchain()},
             inspection=exported.inspection,
             load_seconds=round(self._load_seconds, 3),
@@ -95,7 +104,7 @@ class Loaded:
             peak_export_rss_bytes=peak_rss_bytes(),
         )
         (folder / ARTIFACT_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(artifact)))
-        return Done(order=number, artifact=artifact, dependencies=self._dependencies)
+        return Done(order=number, artifact=artifact, dependencies=self._dependencies, layers=self._layers)
 
     def _methods(self, exported: Sequence[ExportedMethod], folder: Path, where: str) -> tuple[Method, ...]:
         wanted = [method.name for method in self._model.methods]

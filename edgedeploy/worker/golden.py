@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from edgedeploy.deploy.digest import entries_of
 from edgedeploy.domain.artifact import Golden, TensorSpec
@@ -64,18 +65,25 @@ def _shapes(tensors: Sequence[Tensor]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(int(extent) for extent in tensor.shape) for tensor in tensors)
 
 
+def in_dtype(spec: TensorSpec, tensor: Tensor) -> npt.NDArray[np.generic]:
+    """The tensor's values in the dtype that the artifact declares, in C order.
+
+    Raises:
+        ModelError: an integer does not fit into it.
+    """
+    array = tensor.detach().cpu().numpy()
+    converted = np.ascontiguousarray(array.astype(spec.dtype)).reshape(array.shape)  # the former makes scalars 1-D
+    if np.issubdtype(converted.dtype, np.integer) and not np.array_equal(array, converted):
+        raise ModelError(
+            f"a value of {spec.name} does not fit into {spec.dtype}, which the artifact has there",
+            where=spec.name,
+            seen=f"from {array.min()} to {array.max()}",
+            next_step="keep integers within 32 bits, or choose a lane with 64-bit inputs (ExecuTorch)",
+        )
+    return converted
+
+
 def _write(file: Path, spec: TensorSpec, tensors: Sequence[Tensor]) -> FileEntry:
-    arrays = [tensor.detach().cpu().numpy() for tensor in tensors]
-    converted = [array.astype(spec.dtype) for array in arrays]
-    if np.issubdtype(np.dtype(spec.dtype), np.integer):
-        for array, narrow in zip(arrays, converted, strict=True):
-            if not np.array_equal(array, narrow):
-                raise ModelError(
-                    f"a golden value of {spec.name} does not fit into {spec.dtype}, which the artifact takes",
-                    where=spec.name,
-                    seen=f"from {array.min()} to {array.max()}",
-                    next_step="keep integers within 32 bits, or choose a lane with 64-bit inputs (ExecuTorch)",
-                )
-    file.write_bytes(b"".join(np.ascontiguousarray(array).tobytes() for array in converted))
+    file.write_bytes(b"".join(in_dtype(spec, tensor).tobytes() for tensor in tensors))
     (entry,) = entries_of(file)
     return msgspec.structs.replace(entry, path=f"{file.parent.name}/{file.name}")

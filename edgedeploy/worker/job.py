@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from edgedeploy.domain.artifact import Artifact
+from edgedeploy.domain.artifact import Artifact, Golden, TensorSpec
+from edgedeploy.domain.measurement import LayerOutput, MetricResult
 from edgedeploy.domain.project import Model
 from edgedeploy.domain.recipe import CompressStep
 from edgedeploy.domain.target import ComputeUnits, Lane, Os
@@ -21,19 +22,54 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     folder: str
 
 
-class ExportJob(msgspec.Struct, frozen=True, kw_only=True):
-    """Load a model, compress it, and export it by each order in turn. ``project_file`` is only named in complaints."""
+class SourceJob(msgspec.Struct, frozen=True, kw_only=True):
+    """Which model it is about. ``project_file`` is only named in complaints."""
 
     project_root: str
     project_file: str
     model_name: str
     model: Model
+
+
+class ExportJob(SourceJob, frozen=True, kw_only=True, tag="export"):
+    """Load a model, compress it, and export it by each order in turn.
+
+    ``layers``: with the outputs of its layers after its own, and a few golden inputs only; the artifact is for looking at.
+    """
+
     compress: tuple[CompressStep, ...]
     os: Os
     min_os: str
     compute_units: ComputeUnits
     runtime_versions: dict[str, str]
     orders: tuple[Order, ...]
+    layers: bool = False
+
+
+class EvaluateJob(SourceJob, frozen=True, kw_only=True, tag="evaluate"):
+    """Compute the source's own metric by PyTorch, then by what an artifact with this signature answers.
+
+    The worker writes the inputs that the evaluation predicts on into ``folder``, says :class:`Recorded`, waits for a line,
+    and expects the artifact's outputs where ``Recorded`` says.
+    """
+
+    subject: str
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    folder: str
+
+
+Job = ExportJob | EvaluateJob
+
+
+class Batch(msgspec.Struct, frozen=True, kw_only=True):
+    """Calls of equal shapes, in the form of golden inputs without answers; the artifact's outputs belong into ``folder``.
+
+    ``golden``'s paths are relative to the job's folder, and so is ``folder``, which holds ``output_<i>.bin`` then.
+    """
+
+    golden: Golden
+    folder: str
 
 
 class Dependencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -59,6 +95,20 @@ class Done(msgspec.Struct, frozen=True, kw_only=True, tag="done"):
     order: int
     artifact: Artifact
     dependencies: Dependencies
+    layers: tuple[LayerOutput, ...] = ()
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True, tag="recorded"):
+    """PyTorch's part of an evaluation is done: run the artifact on ``batches``, each in a process of its own."""
+
+    batches: tuple[Batch, ...]
+
+
+class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
+    """An evaluation is done; ``dependencies`` are what it read."""
+
+    result: MetricResult
+    dependencies: Dependencies
 
 
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
@@ -72,4 +122,4 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     next_step: str
 
 
-Message = Step | Done | Failed
+Message = Step | Done | Recorded | Evaluated | Failed

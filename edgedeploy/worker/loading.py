@@ -18,7 +18,7 @@ from edgedeploy.domain.project import InputConfig
 from edgedeploy.errors import ConfigError, EdgedeployError, ModelError
 from edgedeploy.source import LoadedMethod, LoadedModel, MethodSource, ModelSource
 from edgedeploy.suggest import did_you_mean
-from edgedeploy.worker.job import ExportJob
+from edgedeploy.worker.job import SourceJob
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,7 +29,7 @@ T = TypeVar("T")
 MAIN_METHOD = "forward"
 
 
-def load(job: ExportJob) -> LoadedModel:
+def load(job: SourceJob) -> LoadedModel:
     """The job's model, in eval mode, with golden inputs, checked by one eager forward.
 
     Random generators are seeded first, so that a model without trained weights is the same in every process.
@@ -38,13 +38,8 @@ def load(job: ExportJob) -> LoadedModel:
         ConfigError: the source names something that is not there.
         ModelError: the user's code raises, or returns something else than a model.
     """
-    import numpy as np
-    import torch
-
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002 - the user's code may use the global generator
-    torch.manual_seed(0)
-    key = f"{job.project_file}: models.{job.model_name}.source"
+    seed()
+    key = source_key(job)
     source = _source(job, key)
     for name in source.methods:
         if not name.isidentifier() or name == MAIN_METHOD:
@@ -57,7 +52,22 @@ def load(job: ExportJob) -> LoadedModel:
     )
 
 
-def _method(name: str, source: ModelSource | MethodSource, job: ExportJob, key: str) -> LoadedMethod:
+def seed() -> None:
+    """Start all global random generators anew."""
+    import numpy as np
+    import torch
+
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002 - the user's code may use the global generator
+    torch.manual_seed(0)
+
+
+def source_key(job: SourceJob) -> str:
+    """Where in the project file the source is named, for complaints."""
+    return f"{job.project_file}: models.{job.model_name}.source"
+
+
+def _method(name: str, source: ModelSource | MethodSource, job: SourceJob, key: str) -> LoadedMethod:
     """One method in eval mode; its inputs fit each other, and its weights are numbers."""
     import torch
 
@@ -133,7 +143,7 @@ def call_user(what: str, function: Callable[[], T], *, root: str, where: str, ne
         ) from error
 
 
-def _source(job: ExportJob, key: str) -> ModelSource:
+def _source(job: SourceJob, key: str) -> ModelSource:
     import torch
 
     place, _, attribute = job.model.source.rpartition(":")
@@ -168,7 +178,7 @@ def _source(job: ExportJob, key: str) -> ModelSource:
     )
 
 
-def _import(job: ExportJob, place: str, key: str) -> ModuleType:
+def _import(job: SourceJob, place: str, key: str) -> ModuleType:
     root = Path(job.project_root)
     sys.path.append(str(root))  # last: a project's profile.py must not take the place of Python's own
     file = root / place
@@ -227,7 +237,7 @@ def _random_input(spec: InputConfig) -> Tensor:
     return torch.randint(0, spec.below, spec.shape).to(dtype)
 
 
-def _cases(values: Iterable[object], field: str, job: ExportJob, key: str) -> tuple[tuple[Tensor, ...], ...]:
+def _cases(values: Iterable[object], field: str, job: SourceJob, key: str) -> tuple[tuple[Tensor, ...], ...]:
     items = call_user(
         f"`{field}` of the model source cannot be read",
         lambda: list(values),

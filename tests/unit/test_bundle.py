@@ -10,18 +10,16 @@ from unit.stages.planned import FP32, INT8, planned, prepared, runner, target
 
 from edgedeploy import bundle
 from edgedeploy.bundle import check_output, read_bundle, write_bundle
+from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import UsageError
 from edgedeploy.pipeline import Pipeline
 from edgedeploy.stages.deliver import Ready
-from edgedeploy.stages.verify import HostVerification
 
 
 def ready(folder: Path, lane: Lane = FP32) -> Ready:
     made = prepared(folder / lane.id, planned(lane=lane))
-    return Ready(
-        prepared=made, host=HostVerification(agreement=None), runner=runner(folder / "runner"), runner_abi="linux-x86_64"
-    )
+    return Ready(prepared=made, host=Verification(), runner=runner(folder / "runner"), runner_abi="linux-x86_64")
 
 
 @pytest.fixture

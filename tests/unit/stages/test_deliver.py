@@ -19,13 +19,12 @@ from edgedeploy.domain.events import Finished
 from edgedeploy.domain.measurement import Agreement, DeviceFacts
 from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.domain.result import PushReport, RunResult
+from edgedeploy.domain.result import PushReport, RunResult, Verification
 from edgedeploy.domain.target import Abi, MeasurePolicy
 from edgedeploy.errors import DeviceLostError, DeviceUnavailableError, MissingToolError
 from edgedeploy.host import host_abi
 from edgedeploy.ports import Completed
 from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run
-from edgedeploy.stages.verify import HostVerification
 
 SCRIPT = r"""
 while [ $# -gt 0 ]; do
@@ -45,7 +44,7 @@ echo '{"schema": "edgedeploy.runner/1", "runner": {"name": "script", "version": 
   "peak_rss_bytes": 2000000, "cases": 1, "outputs": [{"dtype": "float32", "shape": [2], "file": "output_0.bin"}]}'
 """
 POLICY = MeasurePolicy(processes=2, iterations=3, warmup_iterations=0)
-HOST = HostVerification(agreement=Agreement(max_abs_error=0.0, cosine=1.0, sqnr_db=None, exact=True))
+HOST = Verification(host=Agreement(max_abs_error=0.0, cosine=1.0, sqnr_db=None, exact=True))
 
 
 class FakeProbe:
