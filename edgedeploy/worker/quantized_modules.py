@@ -122,9 +122,7 @@ def _then(first: Callable[[_Layer], nn.Module], second: Callable[[_Layer], nn.Mo
 def _batch_norm(kind: type[nn.BatchNorm2d | nn.BatchNorm3d]) -> Callable[[_Layer], nn.Module]:
     def convert(layer: _Layer) -> nn.Module:
         made = kind(layer.num_features, eps=layer.eps)
-        return _filled(
-            made, weight=layer.weight, bias=layer.bias, running_mean=layer.running_mean, running_var=layer.running_var
-        )
+        return _filled(made, weight=layer.weight, bias=layer.bias, running_mean=layer.running_mean, running_var=layer.running_var)
 
     return convert
 
