@@ -31,6 +31,7 @@ $(VENV)/.demo: pyproject.toml | $(BIN)/python
 
 $(VENV)/.test: pyproject.toml $(VENV)/.demo
 	$(PIP) -e '.[demo,dev]'
+	$(PIP) --no-deps silero-vad==6.2.3   # weights for examples/zoo; what it depends on is for recording
 	@touch $@
 
 demo: $(VENV)/.demo

@@ -97,6 +97,9 @@ def _method(name: str, source: ModelSource | MethodSource, job: SourceJob, key: 
                     seen=f"{[_describe(t) for t in item]} against {[_describe(t) for t in example]}",
                     next_step="give them the same shapes, or say which dimensions vary (dynamic_shapes)" if fixed else "",
                 )
+    from edgedeploy.worker.eager_quantized import float_twin
+
+    module = float_twin(module, golden, key)
     # Latency is measured on the first case, and belongs to the example's shapes.
     first_fits = all(t.shape == e.shape for t, e in zip(golden[0], example, strict=True))
     return LoadedMethod(

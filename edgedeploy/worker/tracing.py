@@ -6,7 +6,7 @@ import importlib.metadata
 import os
 import sys
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from types import ModuleType
 
@@ -41,7 +41,7 @@ class Trace:
         paths = {path.resolve() for path in {*map(Path, self._opened), *own, *extra} if path.is_file()}
         return Dependencies(
             files={str(path): file_sha256(path) for path in sorted(paths) if not _installed(path)},
-            distributions=_distributions(sys.modules),
+            distributions=_distributions({name.partition(".")[0] for name in sys.modules} | _installed_tops(paths)),
         )
 
     def _note(self, path: str) -> None:
@@ -90,9 +90,14 @@ def _installed(path: Path) -> bool:
     return text.startswith(("/proc/", "/sys/", "/dev/", *(f"{root}{os.sep}" for root in roots))) or path.suffix == ".pyc"
 
 
-def _distributions(modules: dict[str, ModuleType]) -> dict[str, str]:
-    """Every installed distribution of which a top-level module is loaded, with its version."""
-    tops = {name.partition(".")[0] for name in modules}
+def _installed_tops(paths: Iterable[Path]) -> set[str]:
+    """Top-level names below site-packages: of a distribution, weights may have been read and no module imported."""
+    roots = {Path(sysconfig.get_path(name)).resolve() for name in ("purelib", "platlib")}
+    return {path.relative_to(root).parts[0] for path in paths for root in roots if path.is_relative_to(root)}
+
+
+def _distributions(tops: set[str]) -> dict[str, str]:
+    """Every installed distribution that owns one of these top-level names, with its version."""
     owners = importlib.metadata.packages_distributions()
     names = {owner for top in tops for owner in owners.get(top, ())}
     return {name: importlib.metadata.version(name) for name in sorted(names)}

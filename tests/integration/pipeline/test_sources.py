@@ -169,3 +169,29 @@ def test_models_that_cannot_be_compared(run: Run, tmp_path: Path, body: str, wor
     assert done.exit_code == 4, done.stdout
     assert words in done.stdout
     assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_a_model_that_pytorch_has_quantized_is_exported_as_int8(run: Run, tmp_path: Path) -> None:
+    """``SimpleModel`` with stubs, and the same converted for fbgemm: near enough to each other, and a third of the size."""
+    zoo = Path(__file__).parents[3] / "examples/zoo"
+    text = 'name = "eager"\n[models]\n'
+    for name in ("simple_model", "simple_model_converted"):
+        text += f'{name} = {{ source = "eager_quantized.py:{name}" }}\n'
+    for name in ("simple_model", "simple_model_converted"):
+        text += f'[[deploy]]\nmodel = "{name}"\ntargets = ["this-machine"]\nrecipes = ["fp32", "int8"]\n'
+        text += 'exporters = ["executorch", "tflite"]\n'
+    (tmp_path / "edgedeploy.toml").write_text(text)
+    for file in ("eager_quantized.py", "seeded.py"):
+        (tmp_path / file).write_text((zoo / file).read_text())
+    done = run("export", "--target", "this-machine", "--json", cwd=tmp_path)
+    assert done.exit_code == 0, done.stderr
+    runs = {(r["model"], r["lane"]["exporter"], r["lane"]["precision"]): r for r in done.document["runs"]}
+    assert len(runs) == 8
+    for (model, exporter, precision), result in runs.items():
+        sqnr_db = result["verify"]["host"]["sqnr_db"]
+        if precision == "fp32":
+            assert sqnr_db > 100
+        else:
+            assert 25 < sqnr_db < 60
+            size_bytes = runs[model, exporter, "fp32"]["artifact"]["size_bytes"]
+            assert result["artifact"]["size_bytes"] < 0.45 * size_bytes

@@ -121,6 +121,13 @@ def test_packages_are_known_by_their_version_and_the_kernels_files_not_at_all(fo
     assert "numpy" not in found.distributions
 
 
+def test_a_package_of_which_only_a_file_is_read_counts(folder: Path) -> None:
+    found = trace(folder, "import importlib.metadata as m\nm.distribution('rich').locate_file('rich/py.typed').read_bytes()\n")
+    assert names(folder, found) == {"source.py"}
+    assert found.distributions["rich"] == importlib.metadata.version("rich")
+    assert "numpy" not in found.distributions
+
+
 def test_safetensors_reads_by_native_code_and_is_seen_nevertheless(folder: Path) -> None:
     pytest.importorskip("safetensors")
     import numpy as np
