@@ -26,11 +26,12 @@ from edgedeploy.host import host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
 from edgedeploy.results.location import default_url
+from edgedeploy.stages.delegation import require_delegated
 from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered, with_artifact
 from edgedeploy.stages.devices import select
 from edgedeploy.stages.export import Prepared, cached_export, export
 from edgedeploy.stages.host_run import Workplace
-from edgedeploy.stages.plan import PlannedRun, plan, require_sdks, worker_groups
+from edgedeploy.stages.plan import PlannedRun, Selection, missing_sdk, plan, require_sdks, worker_groups
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.runner_choice import portable_runner, runtimes_for
 from edgedeploy.stages.verify import require, verify
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from edgedeploy.results.store import ResultStore
 
 
+EVERYTHING = Selection()
 DEFAULT_JOBS = min(2, os.cpu_count() or 1)
 """Exports at once. An SDK's lowering keeps one core busy and takes 1 to 2 GB for small models, much more for large ones."""
 
@@ -90,11 +92,11 @@ class Pipeline:
         check_targets(project, file, lab.target_files)
         return cls(project=project, project_file=file, lab=lab, cache=cache or Cache())
 
-    def plan(self, target: str, *, models: Sequence[str] = ()) -> PlanReport:
+    def plan(self, target: str, *, selection: Selection = EVERYTHING) -> PlanReport:
         """What :meth:`push` would do. Converts nothing, touches no device."""
         kind = self.lab.target(target)
         lines = []
-        for run in self._runs(kind, models):
+        for run in self._runs(kind, selection):
             cached = cached_export(run, kind, self.project_file, self.cache)
             lines.append(
                 PlanLine(
@@ -112,8 +114,9 @@ class Pipeline:
         self,
         target: str,
         *,
-        models: Sequence[str] = (),
+        selection: Selection = EVERYTHING,
         output: Path | None = None,
+        require_full_delegation: bool = False,
         jobs: int = DEFAULT_JOBS,
         sink: Sink = ignore,
     ) -> PushReport:
@@ -124,10 +127,10 @@ class Pipeline:
             MissingToolError: an SDK is not installed.
         """
         kind = self.lab.target(target)
-        runs = self._runs(kind, models)
+        runs = self._runs(kind, selection)
         if output is not None:
             check_output(output)  # before the minutes that exporting takes
-        ready, failed = self._prepare(runs, kind, jobs, _one_at_a_time(sink))
+        ready, failed = self._prepare(runs, kind, jobs, _one_at_a_time(sink), full=require_full_delegation)
         if output is not None and not failed:
             write_bundle(output, self.project.name, kind, [self._with_runner(item, kind, sink) for item in ready])
         done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
@@ -137,9 +140,10 @@ class Pipeline:
         self,
         target: str,
         *,
-        models: Sequence[str] = (),
+        selection: Selection = EVERYTHING,
         devices: Sequence[str] = (),
         measure: bool = True,
+        require_full_delegation: bool = False,
         jobs: int = DEFAULT_JOBS,
         sink: Sink = ignore,
     ) -> PushReport:
@@ -155,11 +159,11 @@ class Pipeline:
         """
         sink = _one_at_a_time(sink)
         kind = self.lab.target(target)
-        runs = self._runs(kind, models)
+        runs = self._runs(kind, selection)
         _tell_broken(self.lab, sink)
         units = select(kind, devices, self.lab.devices, self.lab.targets)
         results = self.results()  # opened first: minutes of work need a place to go to
-        ready, failed = self._prepare(runs, kind, jobs, sink)
+        ready, failed = self._prepare(runs, kind, jobs, sink, full=require_full_delegation)
         for run in failed:
             results.add(run)
         delivery = Delivery(project=self.project.name, target=kind, ready=ready, measured=measure)
@@ -182,41 +186,50 @@ class Pipeline:
         runner = portable_runner(artifact, target.runtimes, abi=abi, os=system, cache_dir=self.cache.runners, emit=emit)
         return msgspec.structs.replace(item, runner=runner, runner_abi=abi)
 
-    def _runs(self, target: Target, models: Sequence[str]) -> tuple[PlannedRun, ...]:
-        return plan(self.project, self.project_file, target, models)
+    def _runs(self, target: Target, selection: Selection) -> tuple[PlannedRun, ...]:
+        return plan(self.project, self.project_file, target, selection)
 
     def _prepare(
-        self, runs: Sequence[PlannedRun], target: Target, jobs: int, sink: Sink
+        self, runs: Sequence[PlannedRun], target: Target, jobs: int, sink: Sink, *, full: bool
     ) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
         """Export and verify all runs, ``jobs`` worker processes at once; those that fail come back as results."""
-        require_sdks(runs)
+        runs = list(runs)
+        lacking = {run.folder: self._failed(run, target, error) for run in runs if (error := missing_sdk(run.lane))}
+        possible = [run for run in runs if run.folder not in lacking]
+        require_sdks(possible)
         workers = Workers()
         workplace = Workplace(target=target, project_file=self.project_file, cache=self.cache, workers=workers, sink=sink)
 
         def prepare(group: Sequence[PlannedRun]) -> dict[str, Ready | RunResult]:
             return {
-                run.folder: self._verified(run, outcome, workplace)
+                run.folder: self._verified(run, outcome, workplace, full=full)
                 for run, outcome in export(group, target, self.project_file, self.cache, workers, sink)
             }
 
-        groups = worker_groups(runs, jobs)
+        groups = worker_groups(possible, jobs)
         done = at_once([partial(prepare, group) for group in groups], limit=jobs, stop=workers.stop)
-        by_folder = {folder: item for part in done for folder, item in part.items()}
+        by_folder = lacking | {folder: item for part in done for folder, item in part.items()}
         items = [by_folder[run.folder] for run in runs]
         ready = tuple(item for item in items if isinstance(item, Ready))
         return ready, tuple(item for item in items if isinstance(item, RunResult))
 
-    def _verified(self, run: PlannedRun, outcome: Prepared | EdgedeployError, workplace: Workplace) -> Ready | RunResult:
+    def _verified(
+        self, run: PlannedRun, outcome: Prepared | EdgedeployError, workplace: Workplace, *, full: bool
+    ) -> Ready | RunResult:
         if isinstance(outcome, EdgedeployError):
-            return failed_run(run, self.project.name, workplace.target.name, "", outcome)
+            return self._failed(run, workplace.target, outcome)
         found = Verification()
         try:
             found = verify(outcome, workplace)
             require(found, outcome, workplace.target)
+            if full:
+                require_delegated(outcome)
         except EdgedeployError as error:
-            failed = failed_run(run, self.project.name, workplace.target.name, "", error)
-            return with_artifact(failed, Ready(prepared=outcome, host=found))
+            return with_artifact(self._failed(run, workplace.target, error), Ready(prepared=outcome, host=found))
         return Ready(prepared=outcome, host=found)
+
+    def _failed(self, run: PlannedRun, target: Target, error: EdgedeployError) -> RunResult:
+        return failed_run(run, self.project.name, target.name, "", error)
 
     def _report(self, target: str, runs: tuple[RunResult, ...]) -> PushReport:
         return PushReport(edgedeploy=__version__, project=self.project.name, target=target, runs=runs)

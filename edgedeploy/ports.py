@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
-from edgedeploy.domain.artifact import Artifact, Format, Operator, TensorSpec
+from edgedeploy.domain.artifact import Artifact, DelegateGraph, Format, Operator, TensorSpec
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.release import RunnerBundle
@@ -53,6 +53,7 @@ class Exported(msgspec.Struct, frozen=True, kw_only=True):
     entry: str
     methods: tuple[ExportedMethod, ...]
     operators: tuple[Operator, ...] = ()
+    delegate_graphs: tuple[DelegateGraph, ...] = ()
     inspection: dict[str, str]
 
 

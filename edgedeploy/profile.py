@@ -12,34 +12,9 @@ import msgspec
 from edgedeploy.alignment import aligned
 from edgedeploy.domain.artifact import DelegateGraph, Operator
 from edgedeploy.domain.measurement import ProfiledOperator
+from edgedeploy.domain.operator_times import OperatorTime, Profile
 
 _COUNTER = re.compile(r" #[0-9]+\Z")
-
-
-class OperatorTime(msgspec.Struct, frozen=True, kw_only=True):
-    """How long one operator took: the median over the profiled invocations, and its share of the sum of all.
-
-    ``operator`` is None for work that is no operator of the model: conversions of layout or type that a delegate added,
-    all of one kind together, and what a delegate's calls take beside its operators. ``ran`` is what the engine calls what
-    it ran; ``delegate`` what ran it, None for the engine's own kernels.
-    """
-
-    operator: Operator | None
-    ran: tuple[str, ...]
-    delegate: str | None
-    ns: int
-    share: float
-
-
-class Profile(msgspec.Struct, frozen=True, kw_only=True):
-    """Times, slowest first. ``untimed`` operators have none of their own.
-
-    They were fused into others, or are within a delegate that tells only how long its calls took as a whole.
-    """
-
-    times: tuple[OperatorTime, ...]
-    untimed: tuple[Operator, ...]
-    total_ns: int
 
 
 def join(
@@ -85,9 +60,7 @@ def _steps_by_call(main: Iterable[ProfiledOperator]) -> dict[int, list[ProfiledO
     return steps
 
 
-def _by_graph(
-    rows: Sequence[Operator], call: int, nodes: Sequence[str], ran: Sequence[ProfiledOperator]
-) -> list[_Placed]:
+def _by_graph(rows: Sequence[Operator], call: int, nodes: Sequence[str], ran: Sequence[ProfiledOperator]) -> list[_Placed]:
     place_of_node = {step: place for place, row in enumerate(rows) if row.call == call for step in row.steps}
     node_of = aligned(nodes, [one.name for one in ran])
     # What aligns with no node was added by XNNPACK; a node without operator was added by the delegate.
@@ -100,11 +73,9 @@ def _by_order(rows: Sequence[Operator], run_by_engine: set[int | None], ran: Seq
     return [(one, places[node_of[at]] if at in node_of else None) for at, one in enumerate(ran)]
 
 
-def _beside_steps(
-    calls: Mapping[int, ProfiledOperator], steps: Mapping[int, Sequence[ProfiledOperator]]
-) -> list[_Placed]:
+def _beside_steps(calls: Mapping[int, ProfiledOperator], steps: Mapping[int, Sequence[ProfiledOperator]]) -> list[_Placed]:
     """What delegates' calls took beside their steps; all of it, where they tell no steps."""
-    rest = []
+    rest: list[_Placed] = []
     for call, whole in calls.items():
         of_steps = [one.ns for one in steps.get(call, ())]
         ns = tuple(max(0, whole_ns - sum(parts)) for whole_ns, *parts in zip(whole.ns, *of_steps, strict=True))
@@ -116,7 +87,9 @@ def _summed(rows: Sequence[Operator], placed: Iterable[_Placed]) -> Profile:
     groups: dict[tuple[int | None, str | None, str], list[ProfiledOperator]] = defaultdict(list)
     for one, place in placed:
         groups[place, one.delegate, "" if place is not None else _COUNTER.sub("", one.name)].append(one)
-    medians = {key: round(statistics.median(map(sum, zip(*(one.ns for one in group), strict=True)))) for key, group in groups.items()}
+    medians = {
+        key: round(statistics.median(map(sum, zip(*(one.ns for one in group), strict=True)))) for key, group in groups.items()
+    }
     total_ns = sum(medians.values())
     times = [
         OperatorTime(

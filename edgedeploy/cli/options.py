@@ -98,6 +98,42 @@ def model_option(function: F) -> F:
     )(function)
 
 
+def _complete_recipe(ctx: click.Context, param: click.Parameter, incomplete: str) -> list[str]:  # noqa: ARG001
+    from edgedeploy.domain.project import BUILTIN_RECIPES
+
+    return [name for name in BUILTIN_RECIPES if name.startswith(incomplete)]
+
+
+def precision_option(function: F) -> F:
+    """``--precision``, repeatable."""
+    return click.option(
+        "--precision",
+        "recipes",
+        multiple=True,
+        metavar="NAME",
+        shell_complete=_complete_recipe,
+        help="This precision, or recipe of the project, in place of those the deployments name; may be given several times.",
+    )(function)
+
+
+def exporter_option(function: F) -> F:
+    """``--exporter``, repeatable."""
+    return click.option(
+        "--exporter",
+        "exporters",
+        multiple=True,
+        metavar="NAME",
+        help="By this exporter (executorch, or with its backend executorch-vulkan), in place of the deployments' own.",
+    )(function)
+
+
+def full_delegation_option(function: F) -> F:
+    """``--require-full-delegation``."""
+    return click.option(
+        "--require-full-delegation", is_flag=True, help="Fail when an operator falls back to the runtime's plain kernels."
+    )(function)
+
+
 def device_option(function: F) -> F:
     """``--device``, repeatable."""
     return click.option(

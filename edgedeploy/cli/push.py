@@ -11,9 +11,12 @@ import click
 from edgedeploy.cli.options import (
     bundle_option,
     device_option,
+    exporter_option,
+    full_delegation_option,
     jobs_option,
     json_option,
     model_option,
+    precision_option,
     project_option,
     target_option,
 )
@@ -27,18 +30,23 @@ if TYPE_CHECKING:
 @click.command()
 @target_option(required=False)
 @model_option
+@precision_option
+@exporter_option
 @device_option
 @bundle_option("Push what `edgedeploy export -o` wrote; no project and no SDK is needed.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached; touch nothing.")
 @click.option("--no-measure", is_flag=True, help="Deploy only.")
+@full_delegation_option
 @jobs_option
 @json_option
 @project_option
 @click.pass_context
-def push(  # noqa: PLR0913 - one parameter per option
+def push(  # noqa: PLR0913, PLR0917 - one parameter per option
     ctx: click.Context,
     target: str | None,
     models: tuple[str, ...],
+    recipes: tuple[str, ...],
+    exporters: tuple[str, ...],
     devices: tuple[str, ...],
     bundle: Path | None,
     jobs: int | None,
@@ -46,6 +54,7 @@ def push(  # noqa: PLR0913 - one parameter per option
     *,
     dry_run: bool,
     no_measure: bool,
+    require_full_delegation: bool,
     as_json: bool,
 ) -> None:
     """Export, verify, push, measure and judge on the devices of a target.
@@ -54,22 +63,35 @@ def push(  # noqa: PLR0913 - one parameter per option
     again; what is on the device is not sent again.
     """
     if bundle is not None:
-        report = _push_bundle(bundle, target, models, devices, dry_run=dry_run, measure=not no_measure, quiet=as_json)
+        if models or recipes or exporters or require_full_delegation or dry_run:
+            raise UsageError(
+                "--model, --precision, --exporter, --require-full-delegation and --dry-run do not go with --bundle",
+                next_step="a bundle is pushed whole",
+            )
+        report = _push_bundle(bundle, target, devices, measure=not no_measure, quiet=as_json)
     else:
         if target is None:
             raise UsageError("no target", next_step="add --target NAME; `edgedeploy targets` lists them")
         from edgedeploy.cli.progress import shown
         from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
+        from edgedeploy.stages.plan import Selection
 
         pipeline = Pipeline.load(project_path)
+        selection = Selection(models=models, recipes=recipes, exporters=exporters)
         if dry_run:
             if devices:
                 raise UsageError("--device does not go with --dry-run", next_step="a dry run touches no device; leave it out")
-            show_plan(pipeline.plan(target, models=models), as_json=as_json)
+            show_plan(pipeline.plan(target, selection=selection), as_json=as_json)
             return
         with shown(quiet=as_json and not os.isatty(2)) as sink:
             report = pipeline.push(
-                target, models=models, devices=devices, measure=not no_measure, jobs=jobs or DEFAULT_JOBS, sink=sink
+                target,
+                selection=selection,
+                devices=devices,
+                measure=not no_measure,
+                require_full_delegation=require_full_delegation,
+                jobs=jobs or DEFAULT_JOBS,
+                sink=sink,
             )
     show_report(report, as_json=as_json)
     ctx.exit(report.exit_code)
@@ -78,18 +100,14 @@ def push(  # noqa: PLR0913 - one parameter per option
 def _push_bundle(
     bundle: Path,
     target: str | None,
-    models: tuple[str, ...],
     devices: tuple[str, ...],
     *,
-    dry_run: bool,
     measure: bool,
     quiet: bool,
 ) -> PushReport:
     from edgedeploy.cli.progress import shown
     from edgedeploy.pipeline import push_bundle
 
-    if models or dry_run:
-        raise UsageError("--model and --dry-run do not go with --bundle", next_step="a bundle is pushed whole")
     with shown(quiet=quiet and not os.isatty(2)) as sink:
         return push_bundle(bundle, target=target, devices=devices, measure=measure, sink=sink)
 

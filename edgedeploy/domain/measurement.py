@@ -6,6 +6,8 @@ from typing import Annotated
 
 import msgspec
 
+from edgedeploy.domain.operator_times import Profile
+
 
 class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
     """One fresh process of the runner."""
@@ -161,9 +163,10 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """All processes of one run of one artifact on one device."""
+    """All processes of one run of one artifact on one device; ``profile`` is None where the runner cannot tell."""
 
     processes: tuple[ProcessSamples, ...]
     device_sha256: str
     environment: Environment
     agreement: Agreement
+    profile: Profile | None = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgedeploy.domain.artifact import Format
+from edgedeploy.domain.delegation import Delegation
 from edgedeploy.domain.measurement import (
     Agreement,
     Environment,
@@ -13,10 +14,11 @@ from edgedeploy.domain.measurement import (
     ProcessSamples,
     RuntimeAgreement,
 )
+from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import GATE_FAILED_EXIT_CODE, INCONCLUSIVE_EXIT_CODE, Verdict
 
-PUSH_SCHEMA = "edgedeploy.push/1"
+PUSH_SCHEMA = "edgedeploy.push/2"
 
 
 class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
@@ -27,11 +29,24 @@ class ArtifactSummary(msgspec.Struct, frozen=True, kw_only=True):
     format: Format
     folder: str
     export_cached: bool
-    export_seconds: float
     peak_export_rss_bytes: int
     parameters: int
-    toolchain: dict[str, str]
     inspection: dict[str, str]
+
+
+class Sizes(msgspec.Struct, frozen=True, kw_only=True):
+    """``artifact_bytes`` is the file or package; ``float_bytes`` what its parameters take in float32."""
+
+    artifact_bytes: int
+    float_bytes: int
+    golden_bytes: int
+
+
+class Seconds(msgspec.Struct, frozen=True, kw_only=True):
+    """Wall time of making the artifact: ``load`` was spent once for all lanes of the model, ``export`` on this one."""
+
+    load: float
+    export: float
 
 
 class PushStats(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,10 +109,15 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     lane: Lane
     verdict: Verdict
     artifact: ArtifactSummary | None = None
+    sizes: Sizes | None = None
+    seconds: Seconds | None = None
+    toolchain: dict[str, str] = {}
+    delegation: Delegation | None = None
     push: PushStats | None = None
     verify: Verification = Verification()
     load_ns: int | None = None
     latency_ns: Latency | None = None
+    profile: Profile | None = None
     peak_rss_bytes: int | None = None
     device_sha256: str | None = None
     processes: tuple[ProcessSamples, ...] = ()

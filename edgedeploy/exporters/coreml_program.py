@@ -43,9 +43,7 @@ class Converted:
     model: MLModel
 
 
-def convert(
-    traced: Traced, program: ExportedProgram, *, system: Deployment, half_precision: bool, user_root: str
-) -> Converted:
+def convert(traced: Traced, program: ExportedProgram, *, system: Deployment, half_precision: bool, user_root: str) -> Converted:
     """Convert ``program``, which computes what ``traced`` does; inputs and outputs keep their float types.
 
     Raises:
@@ -59,7 +57,7 @@ def convert(
     model = ct.convert(
         rewritten,
         convert_to="mlprogram",
-        minimum_deployment_target=_target(system),
+        minimum_deployment_target=deployment_target(system),
         compute_precision=ct.precision.FLOAT16 if half_precision else ct.precision.FLOAT32,
         inputs=[
             ct.TensorType(name=spec.name, shape=shape, dtype=dtypes[spec.dtype])
@@ -72,8 +70,8 @@ def convert(
     return Converted(traced=traced, program=rewritten, model=model)
 
 
-def _target(system: Deployment) -> ct.target:
-    """coremltools' name for the system; for one that is newer than coremltools, the newest that it knows."""
+def deployment_target(system: Deployment) -> ct.target:
+    """Coremltools' name for the system; for one that is newer than coremltools, the newest that it knows."""
     known = {int(name.removeprefix("iOS")): name for name in ct.target.__members__ if name.removeprefix("iOS").isdigit()}
     return ct.target[known[max(version for version in known if version <= system.ios)]]
 

@@ -15,9 +15,7 @@ from edgedeploy.exporters.mlpackage import StoredWeight
 from edgedeploy.ports import Exported, ExportedMethod
 
 
-def report(
-    methods: Sequence[MethodInLane], package: Path, *, precision: str, system: Deployment, user_root: str
-) -> Exported:
+def report(methods: Sequence[MethodInLane], package: Path, *, precision: str, system: Deployment, user_root: str) -> Exported:
     """The export as its package declares it, read back from disk.
 
     Raises:

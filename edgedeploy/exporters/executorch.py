@@ -70,6 +70,7 @@ class ExecutorchExporter:
         for traced in traces:
             lowering.require_kernels(lowered, traced, model.user_root)
         emit("writing the program")
+        ran = lowering.what_methods_run(lowered, model.user_root)
         Path(request.folder, _ENTRY).write_bytes(lowered.buffer)
         return Exported(
             entry=_ENTRY,
@@ -82,5 +83,7 @@ class ExecutorchExporter:
                 )
                 for traced in traces
             ),
+            operators=tuple(operator for method in ran for operator in method.operators),
+            delegate_graphs=tuple(graph for method in ran for graph in method.delegate_graphs),
             inspection=lowering.inspection(lowered) | {"quantization": reduced[0].quantization},
         )

@@ -11,7 +11,6 @@ import msgspec
 import torch
 from executorch.exir import to_edge_transform_and_lower
 from executorch.exir.backend.partitioner import Partitioner
-from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.exir.schema import ExecutionPlan, KernelCall, Tensor
 from executorch.runtime import Runtime
 from torch.export import ExportedProgram
@@ -19,6 +18,7 @@ from torch.export import ExportedProgram
 from edgedeploy.domain.artifact import TensorSpec
 from edgedeploy.errors import ExportError, InternalError
 from edgedeploy.exporters.diagnosis import find_line, unsupported_next_step
+from edgedeploy.exporters.executorch_operators import WhatRuns, what_runs
 from edgedeploy.exporters.operator_counts import bounded
 from edgedeploy.exporters.signature import dtype_name
 from edgedeploy.exporters.tracing import Traced
@@ -26,23 +26,29 @@ from edgedeploy.exporters.tracing import Traced
 
 @dataclass(frozen=True, kw_only=True)
 class Lowered:
-    """The bytes of a ``.pte``, the execution plan of each method, and how many operators went into delegates."""
+    """The bytes of a ``.pte``; of each method the execution plan and the graph it was made of."""
 
     buffer: bytes
     plans: Mapping[str, ExecutionPlan]
-    delegated_operators: int
+    programs: Mapping[str, ExportedProgram]
 
 
 def lower(programs: dict[str, ExportedProgram], partitioner: list[Partitioner]) -> Lowered:
     """Lower methods into one program; what the partitioner takes goes to its backend, the rest to ExecuTorch's own kernels."""
     edge = to_edge_transform_and_lower(programs, partitioner=partitioner)
-    delegated = sum(_delegated_operators(edge.exported_program(name).graph_module) for name in programs)
     executorch = edge.to_executorch()
     return Lowered(
         buffer=executorch.buffer,
         plans={plan.name: plan for plan in executorch.executorch_program.execution_plan},
-        delegated_operators=delegated,
+        programs={name: executorch.exported_program(name) for name in programs},
     )
+
+
+def what_methods_run(lowered: Lowered, user_root: str) -> list[WhatRuns]:
+    """What runs where, method by method."""
+    return [
+        what_runs(program, lowered.plans[name], method=name, user_root=user_root) for name, program in lowered.programs.items()
+    ]
 
 
 def require_kernels(lowered: Lowered, traced: Traced, user_root: str) -> None:
@@ -80,7 +86,7 @@ def declared_outputs(lowered: Lowered, traced: Traced) -> tuple[TensorSpec, ...]
 
 
 def inspection(lowered: Lowered) -> dict[str, str]:
-    """Facts read back from the program: what the delegates took, and what is left to slower kernels."""
+    """Facts read back from the program: its delegates, and the kernels that it calls beside them."""
     plans = lowered.plans.values()
     calls = Counter(
         plan.operators[instruction.instr_args.op_index].name.removeprefix("aten::")
@@ -92,7 +98,6 @@ def inspection(lowered: Lowered) -> dict[str, str]:
     return {
         "backends": ", ".join(sorted({delegate.id for plan in plans for delegate in plan.delegates})) or "none",
         "delegates": str(sum(len(plan.delegates) for plan in plans)),
-        "delegated operators": str(lowered.delegated_operators),
         "undelegated operators": str(calls.total()),
         "undelegated": bounded(calls) or "none",
     }
@@ -132,12 +137,3 @@ _TORCH_DTYPES = {
     "COMPLEX64": torch.complex64,
     "COMPLEX128": torch.complex128,
 }
-
-
-def _delegated_operators(graph_module: torch.fx.GraphModule) -> int:
-    delegates = [module for _, module in graph_module.named_children() if isinstance(module, LoweredBackendModule)]
-    return sum(
-        node.op == "call_function" and "getitem" not in str(node.target)
-        for delegate in delegates
-        for node in delegate.original_module.graph.nodes
-    )

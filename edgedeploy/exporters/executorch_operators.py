@@ -14,10 +14,12 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from edgedeploy.domain.artifact import DelegateGraph, Operator
+from edgedeploy.errors import InternalError
 from edgedeploy.exporters.diagnosis import innermost_line
 from edgedeploy.exporters.xnnpack_payload import XnnNode, xnnpack_nodes
 
 _DELEGATE_CALL = "executorch_call_delegate"
+_TRANSPOSED = 6  # place of aten.convolution's argument
 # What a quantizer puts around the user's operators; delegates fold it into them.
 _NOT_THE_USERS = ("quantized_decomposed::", "torchao::", "dim_order_ops::_clone_dim_order")
 
@@ -86,7 +88,7 @@ def what_runs(program: ExportedProgram, plan: ExecutionPlan, *, method: str, use
             call = _instruction(node, instructions, DelegateCall)
             nodes = rows.add_delegate(lowered, call)
             if call is not None and nodes:
-                kinds = tuple(node.kind for node in nodes)
+                kinds = tuple(one.kind for one in nodes)
                 graphs.append(DelegateGraph(method=method, call=call, delegate=lowered.backend_id, nodes=kinds))
         elif (call := _instruction(node, instructions, KernelCall)) is not None:
             rows.add(node, delegate=None, call=call)
@@ -138,15 +140,15 @@ def _steps(users: Sequence[Node], nodes: Sequence[XnnNode]) -> dict[str, list[in
             by_handle[handle].append(node)
     steps: dict[str, list[int]] = defaultdict(list)
     at: dict[int, int] = defaultdict(int)
-    for step, node in enumerate(nodes):
-        candidates = by_handle.get(node.debug_handle, [])
+    for step, ran in enumerate(nodes):
+        candidates = by_handle.get(ran.debug_handle, [])
         if not candidates:
             continue
-        later = range(at[node.debug_handle], len(candidates))
-        suiting = (place for place in later if _became(candidates[place], node.kind))
-        unused = (place for place in suiting if not _has_its_kind(steps[candidates[place].name], nodes, node.kind))
-        place = next(unused, min(at[node.debug_handle], len(candidates) - 1))
-        at[node.debug_handle] = place
+        later = range(at[ran.debug_handle], len(candidates))
+        suiting = [place for place in later if _became(candidates[place], ran.kind)]
+        unused = (place for place in suiting if not _has_its_kind(steps[candidates[place].name], nodes, ran.kind))
+        place = next(unused, min(at[ran.debug_handle], len(candidates) - 1))
+        at[ran.debug_handle] = place
         steps[candidates[place].name].append(step)
     return steps
 
@@ -186,9 +188,9 @@ def _name_of(node: Node) -> str:
 
 def _lowered_module(program: ExportedProgram, call: Node) -> LoweredBackendModule:
     reference = call.args[0]
-    assert isinstance(reference, Node)
-    lowered = getattr(program.graph_module, str(reference.target))
-    assert isinstance(lowered, LoweredBackendModule)
+    lowered = getattr(program.graph_module, str(reference.target)) if isinstance(reference, Node) else None
+    if not isinstance(lowered, LoweredBackendModule):
+        raise InternalError("a delegate's call without its module", where=call.name, seen=str(reference))
     return lowered
 
 
@@ -213,10 +215,10 @@ def _macs(node: Node) -> int:
     operator = _operator_name(node).rpartition(".")[2]
     shapes = [_shape(argument) for argument in node.args]
     out = _shape(node)
-    if not out or len(shapes) < 2:
+    if not out or len(shapes) < 2:  # noqa: PLR2004 - an input and a weight
         return 0
-    if operator in {"convolution", "conv1d", "conv2d"} and len(shapes[1]) > 2:
-        transposed = len(node.args) > 6 and node.args[6] is True
+    if operator in {"convolution", "conv1d", "conv2d"} and shapes[1]:
+        transposed = any(argument is True for argument in node.args[_TRANSPOSED : _TRANSPOSED + 1])
         # A weight is [out, in/groups, *kernel]; transposed [in, out/groups, *kernel], used once per input element.
         return math.prod(shapes[0] if transposed else out) * math.prod(shapes[1][1:])
     if operator in {"linear", "mm", "bmm", "matmul"} and shapes[0]:

@@ -17,6 +17,7 @@ import msgspec
 from edgedeploy import registry
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.store import Store
+from edgedeploy.domain.delegation import delegation_of
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.measurement import Measurement
@@ -27,6 +28,8 @@ from edgedeploy.domain.result import (
     Latency,
     PushStats,
     RunResult,
+    Seconds,
+    Sizes,
     Verification,
 )
 from edgedeploy.domain.target import Abi, Os, Target
@@ -111,12 +114,8 @@ def failed_run(run: PlannedRun, project: str, target: str, device: str, error: E
 
 def undelivered(ready: Ready, project: str, target: str, reason: str) -> RunResult:
     """The result of a run that was exported and goes to no device now."""
-    return msgspec.structs.replace(
-        _blank(ready.prepared.run, project, target, ""),
-        verdict=Verdict(status="unmeasured", reasons=(reason,)),
-        artifact=_summary(ready.prepared),
-        verify=ready.host,
-    )
+    blank = _blank(ready.prepared.run, project, target, "")
+    return with_artifact(msgspec.structs.replace(blank, verdict=Verdict(status="unmeasured", reasons=(reason,))), ready)
 
 
 class _Open:
@@ -288,6 +287,7 @@ def _measured(result: RunResult, found: Measurement) -> RunResult:
         verify=msgspec.structs.replace(result.verify, device=found.agreement),
         load_ns=quantile([process.load_ns for process in found.processes], 0.5),
         latency_ns=Latency(samples=samples, p50=quantile(samples, 0.5), p90=quantile(samples, 0.9), p99=quantile(samples, 0.99)),
+        profile=found.profile,
         peak_rss_bytes=max(process.peak_rss_bytes for process in found.processes),
         device_sha256=found.device_sha256,
         processes=found.processes,
@@ -297,9 +297,18 @@ def _measured(result: RunResult, found: Measurement) -> RunResult:
 
 def with_artifact(result: RunResult, item: Ready) -> RunResult:
     """The same result with what is known of its artifact."""
+    artifact = item.prepared.artifact
     return msgspec.structs.replace(
         result,
         artifact=_summary(item.prepared),
+        sizes=Sizes(
+            artifact_bytes=artifact.size_bytes,
+            float_bytes=4 * artifact.parameters,
+            golden_bytes=sum(entry.size_bytes for entry in artifact.golden_files()),
+        ),
+        seconds=Seconds(load=artifact.load_seconds, export=artifact.export_seconds),
+        toolchain=artifact.toolchain,
+        delegation=delegation_of(artifact.operators),
         verify=item.host,
     )
 
@@ -327,9 +336,7 @@ def _summary(prepared: Prepared) -> ArtifactSummary:
         format=artifact.format,
         folder=prepared.folder,
         export_cached=prepared.cached,
-        export_seconds=artifact.export_seconds,
         peak_export_rss_bytes=artifact.peak_export_rss_bytes,
         parameters=artifact.parameters,
-        toolchain=artifact.toolchain,
         inspection=artifact.inspection,
     )

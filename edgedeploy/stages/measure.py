@@ -7,10 +7,13 @@ import time
 from pathlib import Path
 
 from edgedeploy.agreement import merged
-from edgedeploy.domain.events import Finished, Progress, Sink, Started
+from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.measurement import DeviceFacts, Environment, Measurement, ProcessSamples
+from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import MeasurePolicy
+from edgedeploy.errors import RunnerError
 from edgedeploy.ports import Connection, Probe
+from edgedeploy.profile import join
 from edgedeploy.runners.document import RunnerDocument
 from edgedeploy.stages.execute import Placed, agreement, execute, once
 from edgedeploy.stats import quantile
@@ -49,7 +52,9 @@ def measure(
         processes.append(document.samples)
     agreed = agreement(connection, placed, method, golden, document, folder)
     after = facts_of(connection, probe, placed.scratch)
-    found = [agreed, *(once(connection, placed, other, golden, policy, folder) for other, golden in calls[1:])]
+    found = [agreed, *(once(connection, placed, other, case, policy, folder) for other, case in calls[1:])]
+    sink(Progress(stage="measure", subject=subject, done=policy.processes, total=policy.processes, text="profile"))
+    profile = _profile(connection, placed, policy, sink)
     everything = [sample for process in processes for sample in process.latency_ns]
     sink(
         Finished(
@@ -64,6 +69,21 @@ def measure(
         device_sha256=document.model.sha256,
         environment=_environment(document, before, after),
         agreement=merged(found),
+        profile=profile,
+    )
+
+
+def _profile(connection: Connection, placed: Placed, policy: MeasurePolicy, sink: Sink) -> Profile | None:
+    """Time per operator of the main method, from a process of its own; None where the runner cannot tell."""
+    artifact = placed.artifact
+    method, golden = artifact.calls()[0]
+    try:
+        document = execute(connection, placed, method, golden, policy, profile=True)
+    except RunnerError as error:  # the samples are there; what they are made of is not worth losing them
+        sink(Note(text=f"{placed.device}: no time per operator: {error.seen or error.what}"))
+        return None
+    return (
+        join(artifact.operators, artifact.delegate_graphs, document.operators, method=method.name) if document.operators else None
     )
 
 

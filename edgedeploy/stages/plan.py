@@ -39,26 +39,37 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.model_name}/{self.recipe_name}/{self.lane.id}"
 
 
-def plan(project: Project, project_file: Path, target: Target, models: Sequence[str]) -> tuple[PlannedRun, ...]:
-    """Every run the project asks for on ``target``, in the order of the file; ``models`` limits it.
+class Selection(msgspec.Struct, frozen=True, kw_only=True):
+    """What of a project is wanted. Nothing given means all of it.
+
+    ``recipes`` and ``exporters`` take the place of what the deployments say; with them, a model that is not deployed to the
+    target at all can be tried there.
+    """
+
+    models: tuple[str, ...] = ()
+    recipes: tuple[str, ...] = ()
+    exporters: tuple[str, ...] = ()
+
+
+def plan(project: Project, project_file: Path, target: Target, selection: Selection) -> tuple[PlannedRun, ...]:
+    """Every run the project asks for on ``target``, in the order of the file, as far as it is selected.
 
     Raises:
-        UsageError: an unknown model, or nothing is to be deployed to this target.
+        UsageError: an unknown model or recipe, or nothing is to be deployed to this target.
         ConfigError: a source file is missing; no lane of the target fits a recipe.
         CompressError: a compressor refuses its settings.
     """
-    for name in models:
-        if name not in project.models:
-            raise UsageError(f"unknown model {name!r}", where=str(project_file), next_step=did_you_mean(name, project.models))
+    known = BUILTIN_RECIPES | project.recipes
+    for kind, names, allowed in (("model", selection.models, project.models), ("recipe", selection.recipes, known)):
+        for name in names:
+            if name not in allowed:
+                raise UsageError(f"unknown {kind} {name!r}", where=str(project_file), next_step=did_you_mean(name, allowed))
     runs: dict[str, PlannedRun] = {}
-    for index, deploy in enumerate(project.deploy):
-        if target.name not in deploy.targets or (models and deploy.model not in models):
-            continue
-        where = f"{project_file}: deploy[{index}]"
+    for where, deploy in _deployments(project, project_file, target, selection):
         model = project.models[deploy.model]
         _check_source(model, project_file, deploy.model)
         for recipe_name in deploy.recipes:
-            recipe = (BUILTIN_RECIPES | project.recipes)[recipe_name]
+            recipe = known[recipe_name]
             for step in recipe.compress:
                 registry.compressor(step.use).check(step.settings)
             for lane in _lanes(target, recipe, deploy, where):
@@ -77,12 +88,40 @@ def plan(project: Project, project_file: Path, target: Target, models: Sequence[
     if not runs:
         named = sorted({name for deploy in project.deploy for name in deploy.targets})
         raise UsageError(
-            f"nothing is to be deployed to {target.name!r}" + (f" for {', '.join(models)}" if models else ""),
+            f"nothing is to be deployed to {target.name!r}" + (f" for {', '.join(selection.models)}" if selection.models else ""),
             where=str(project_file),
             seen=f"[[deploy]] names {', '.join(named) or 'no target'}",
             next_step=f'add "{target.name}" to the `targets` of a [[deploy]]',
         )
     return tuple(runs.values())
+
+
+def _deployments(project: Project, project_file: Path, target: Target, selection: Selection) -> list[tuple[str, Deploy]]:
+    """The selected deployments, each with its place in the file."""
+    wanted = [
+        (f"{project_file}: deploy[{index}]", deploy)
+        for index, deploy in enumerate(project.deploy)
+        if target.name in deploy.targets and (not selection.models or deploy.model in selection.models)
+    ]
+    if not selection.recipes and not selection.exporters:
+        return wanted
+    # One deployment per model: the first has the budget and the policy.
+    first = {deploy.model: (where, deploy) for where, deploy in reversed(wanted)}
+    for name in selection.models or (() if wanted else project.models):
+        first.setdefault(name, (f"{project_file}: models.{name}", Deploy(model=name, targets=(target.name,))))
+    return [
+        (
+            where,
+            msgspec.structs.replace(
+                deploy,
+                recipes=selection.recipes or deploy.recipes,
+                exporters=selection.exporters or deploy.exporters,
+            ),
+        )
+        for name in project.models
+        if name in first
+        for where, deploy in [first[name]]
+    ]
 
 
 def worker_groups(runs: Sequence[PlannedRun], jobs: int) -> list[list[PlannedRun]]:
@@ -114,6 +153,14 @@ def lanes_of(target: Target) -> tuple[Lane, ...]:
         for lane in registry.exporter(offer.exporter).lanes()
         if lane.backend == offer.backend and (not offer.precisions or lane.precision in offer.precisions)
     )
+
+
+def missing_sdk(lane: Lane) -> MissingToolError | None:
+    """What a lane's exporter needs for just this lane and is not installed, with the way to get it."""
+    lacking = registry.exporter(lane.exporter).lacking(lane)
+    if lacking is None:
+        return None
+    return MissingToolError(f"{lane.id} needs {lacking.what}", where=lane.id, next_step=lacking.how)
 
 
 def require_sdks(runs: Sequence[PlannedRun]) -> None:

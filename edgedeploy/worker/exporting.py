@@ -95,6 +95,7 @@ class Loaded:
             files=entries,
             methods=self._methods(exported.methods, folder, f"{job.model_name} as {order.lane.id}"),
             operators=exported.operators,
+            delegate_graphs=exported.delegate_graphs,
             parameters=self._parameters,
             metric=self._metric,
             toolchain={name: importlib.metadata.version(name) for name in exporter.toolchain()},

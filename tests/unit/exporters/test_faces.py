@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from edgedeploy.compressors.magnitude import MagnitudePruner
+from edgedeploy.domain.precision import PRECISIONS
 from edgedeploy.errors import CompressError
 from edgedeploy.exporters.coreml import CoremlExporter
 from edgedeploy.exporters.executorch import ExecutorchExporter
@@ -15,18 +16,21 @@ from edgedeploy.exporters.tflite import TfliteExporter
 from edgedeploy.ports import Compressor, Exporter
 
 
-def test_lanes_are_six_and_distinct() -> None:
+def test_lanes_are_distinct_and_their_precisions_known() -> None:
     exporters: list[Exporter] = [ExecutorchExporter(), TfliteExporter(), CoremlExporter()]
-    ids = [lane.id for exporter in exporters for lane in exporter.lanes()]
-    assert ids == [
-        "executorch-xnnpack-fp32",
-        "executorch-xnnpack-int8",
-        "tflite-xnnpack-fp32",
-        "tflite-xnnpack-int8",
-        "coreml-mlprogram-fp32",
-        "coreml-mlprogram-int8",
-    ]
-    assert all("torch" in exporter.toolchain() for exporter in exporters)
+    lanes = [lane for exporter in exporters for lane in exporter.lanes()]
+    assert len({lane.id for lane in lanes}) == len(lanes)
+    assert {lane.precision for lane in lanes} == set(PRECISIONS)
+    for exporter in exporters:
+        assert {"fp32", "int8"} <= {lane.precision for lane in exporter.lanes()}
+        assert "torch" in exporter.toolchain()
+
+
+def test_every_backend_of_executorch_is_here_or_says_what_is_missing() -> None:
+    answers = {lane.backend: ExecutorchExporter().lacking(lane) for lane in ExecutorchExporter().lanes()}
+    assert [backend for backend, lacking in answers.items() if lacking is None][:4] == ["xnnpack", "portable", "coreml", "vulkan"]
+    for lacking in answers.values():
+        assert lacking is None or (lacking.what and lacking.how)
 
 
 def test_importing_the_faces_imports_no_sdk() -> None:

@@ -108,7 +108,8 @@ def test_names_and_messages_are_text(name: str) -> None:
     assert bad.error is not None
     good = msgspec.structs.replace(
         good,
-        artifact=msgspec.structs.replace(good.artifact, inspection={name: name}, toolchain={name: name}),
+        artifact=msgspec.structs.replace(good.artifact, inspection={name: name}),
+        toolchain={name: name},
         environment=msgspec.structs.replace(
             good.environment, before=DeviceFacts(os=name, properties={name: name}, temperatures_c={name: 1.0})
         ),

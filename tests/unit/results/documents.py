@@ -14,6 +14,8 @@ from edgedeploy.domain.result import (
     PushReport,
     PushStats,
     RunResult,
+    Seconds,
+    Sizes,
     Verification,
 )
 from edgedeploy.domain.target import Lane
@@ -173,12 +175,13 @@ def measured_run(
             format="pte",
             folder="/home/ada/.cache/edgedeploy/artifacts/5f5f",
             export_cached=False,
-            export_seconds=31.4,
             peak_export_rss_bytes=509_000_000,
             parameters=3_504_872,
-            toolchain={"torch": "2.13.0", "executorch": "1.5.1", "torchao": "0.18.0"},
             inspection={"operators": "delegated: 100, portable: 2", "delegates": "XnnpackBackend x1"},
         ),
+        sizes=Sizes(artifact_bytes=3_712_640, float_bytes=14_019_488, golden_bytes=1_204_224),
+        seconds=Seconds(load=4.2, export=31.4),
+        toolchain={"torch": "2.13.0", "executorch": "1.5.1", "torchao": "0.18.0"},
         push=PushStats(bytes_total=22_700_000, bytes_sent=3_712_640, seconds=0.82, release=7),
         verify=Verification(
             host=Agreement(max_abs_error=0.0123, cosine=0.99995, sqnr_db=38.41, exact=False),
