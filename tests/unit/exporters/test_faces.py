@@ -20,7 +20,7 @@ def test_lanes_are_distinct_and_their_precisions_known() -> None:
     exporters: list[Exporter] = [ExecutorchExporter(), TfliteExporter(), CoremlExporter()]
     lanes = [lane for exporter in exporters for lane in exporter.lanes()]
     assert len({lane.id for lane in lanes}) == len(lanes)
-    assert {lane.precision for lane in lanes} == set(PRECISIONS)
+    assert {lane.precision for lane in lanes} <= set(PRECISIONS)
     for exporter in exporters:
         assert {"fp32", "int8"} <= {lane.precision for lane in exporter.lanes()}
         assert "torch" in exporter.toolchain()
