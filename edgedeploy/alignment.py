@@ -18,8 +18,8 @@ _RUNS_AS: dict[str, tuple[str, ...]] = {
     "depthwiseconv2d": ("convolution",),
     "convtranspose2d": ("deconvolution",),
     "transposeconv": ("deconvolution",),
-    "fullyconnected": ("dynamicfullyconnected", "batchmatrixmultiply"),
-    "batchmatmul": ("batchmatrixmultiply", "fullyconnected", "dynamicfullyconnected"),
+    "fullyconnected": ("dynamicfullyconnected",),
+    "batchmatmul": ("batchmatrixmultiply",),
     "mul": ("multiply",),
     "sub": ("subtract",),
     "div": ("divide",),
@@ -58,6 +58,12 @@ _RUNS_AS: dict[str, tuple[str, ...]] = {
     "dequantize": ("convert",),
     "cast": ("convert",),
 }
+# Where nothing fits better: which product it is depends on what XNNPACK knows of the second factor.
+_CAN_RUN_AS: dict[str, tuple[str, ...]] = {
+    "fullyconnected": ("batchmatrixmultiply",),
+    "batchmatmul": ("fullyconnected", "dynamicfullyconnected"),
+    "batchmatrixmultiply": ("fullyconnected", "dynamicfullyconnected"),
+}
 # One node of these is several operators, one per part.
 _IN_PARTS = ("concat", "split")
 # An int8 operator of one input, with the conversions around it, becomes a table that XNNPACK has no name for.
@@ -79,7 +85,7 @@ def likeness(node: str, ran: str) -> Likeness:
         return 2
     if name in _TABLE:
         return 2 if kind in _UNARY else 1 if kind in _CONVERSIONS else 0
-    return 0
+    return 1 if name in _CAN_RUN_AS.get(kind, ()) else 0
 
 
 def aligned(nodes: Sequence[str], ran: Sequence[str]) -> dict[int, int]:

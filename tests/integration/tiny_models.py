@@ -2,7 +2,7 @@
 
 ``python tiny_models.py FOLDER`` fills FOLDER. A process of its own: the exporters log, warn and change global settings.
 Per model NAME: ``NAME.pte``, ``NAME.tflite`` where LiteRT can have it, ``NAME.inputK.npy`` and ``NAME.outputK.npy`` with
-all cases stacked along a new first axis.
+all cases stacked along a new first axis; for some ``NAME.pte.json`` or ``NAME.tflite.json`` with what runs where.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import logging
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import torch
+
+from edgedeploy.domain.artifact import DelegateGraph, Operator
 
 CASES = 3
 
@@ -50,6 +53,31 @@ class Wide(torch.nn.Module):
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         rows = torch.relu(self.convolution(image)).flatten(2).transpose(1, 2)
         return torch.cumsum(self.linear(rows), 1) * 0.5
+
+
+class Mixed(torch.nn.Module):
+    """Convolutions that XNNPACK fuses, moves to channels last or runs as products, attention, and operators it has not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = torch.nn.Sequential(
+            torch.nn.Conv2d(3, 48, 3, padding=1, bias=False), torch.nn.BatchNorm2d(48), torch.nn.ReLU6()
+        )
+        self.depthwise = torch.nn.Sequential(torch.nn.Conv2d(48, 48, 3, padding=1, groups=48), torch.nn.Hardswish())
+        self.pointwise = torch.nn.Conv2d(48, 48, 1)
+        self.pool = torch.nn.AdaptiveAvgPool2d(1)
+        self.query, self.key, self.value = (torch.nn.Linear(48, 48) for _ in range(3))
+        self.norm = torch.nn.LayerNorm(48)
+        self.head = torch.nn.Linear(48, 10)
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        features = self.depthwise(self.stem(image))
+        features = self.pointwise(features) + features
+        rows = self.norm(features.flatten(2).transpose(1, 2))
+        scores = self.query(rows) @ self.key(rows).transpose(1, 2)
+        attended = torch.softmax(scores * 0.1, -1) @ self.value(rows)
+        summed = torch.cat([torch.cumsum(attended, 1), attended], -1)[:, :, 24:72]
+        return self.head(torch.sigmoid(summed).mean(1)), self.pool(features).flatten(1)
 
 
 class TwoInTwoOut(torch.nn.Module):
@@ -177,6 +205,7 @@ def main(folder: Path) -> None:
         export_pte(folder / f"{name}.pte", model, cases[0])
     export_dynamic(folder)
     export_methods(folder)
+    export_mixed(folder)
     for name in ("convolution", "wide", "two", "many"):
         export_tflite(folder / f"{name}.tflite", *((models[name][0], models[name][1][0])))
 
@@ -209,6 +238,60 @@ def export_methods(folder: Path) -> None:
     methods: Methods = {"encode": (encoder, encoder_cases[0]), "decode": (decoder, decoder_cases[0])}
     export_methods_pte(folder / "methods.pte", methods)
     export_methods_tflite(folder / "methods.tflite", methods)
+
+
+class WhatRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of ``NAME.pte.json`` and ``NAME.tflite.json``."""
+
+    operators: tuple[Operator, ...]
+    delegate_graphs: tuple[DelegateGraph, ...] = ()
+
+
+def export_mixed(folder: Path) -> None:
+    """``mixed`` in float32, ``mixed8`` in static int8; with what runs where."""
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    model, inputs = Mixed().eval(), (torch.randn(1, 3, 16, 16),)
+    save(folder, "mixed", model, [inputs])
+    save(folder, "mixed8", model, [inputs])
+    program = torch.export.export(model, inputs)
+    write_with_operators(folder / "mixed.pte", program)
+    quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
+    observed = prepare_pt2e(program.module(), quantizer)
+    observed(*inputs)
+    write_with_operators(folder / "mixed8.pte", torch.export.export(convert_pt2e(observed), inputs))
+    export_tflite(folder / "mixed.tflite", model, inputs)
+    rows = WhatRuns(operators=operators_of_tflite(folder / "mixed.tflite"))
+    (folder / "mixed.tflite.json").write_bytes(msgspec.json.encode(rows))
+
+
+def write_with_operators(path: Path, program: torch.export.ExportedProgram) -> None:
+    from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
+    from executorch.exir import to_edge_transform_and_lower
+
+    from edgedeploy.exporters.executorch_operators import what_runs
+
+    done = to_edge_transform_and_lower(program, partitioner=[XnnpackPartitioner()]).to_executorch()
+    done.save(str(path))
+    (plan,) = done.executorch_program.execution_plan
+    found = what_runs(done.exported_program(), plan, method="forward", user_root=str(Path(__file__).parent))
+    rows = WhatRuns(operators=found.operators, delegate_graphs=found.delegate_graphs)
+    path.with_suffix(".pte.json").write_bytes(msgspec.json.encode(rows))
+
+
+def operators_of_tflite(path: Path) -> tuple[Operator, ...]:
+    """The operators of the first graph, each with its place."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromObj(schema.Model.GetRootAs(path.read_bytes()))
+    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
+    codes = [names[max(code.builtinCode, code.deprecatedBuiltinCode)] for code in model.operatorCodes]
+    graph = model.subgraphs[0]
+    return tuple(
+        Operator(operator=codes[operator.opcodeIndex], name=graph.tensors[operator.outputs[0]].name.decode(), call=call)
+        for call, operator in enumerate(graph.operators)
+    )
 
 
 if __name__ == "__main__":
