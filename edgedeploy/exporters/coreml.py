@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _ENTRY = "model.mlpackage"
 _SDK = "coremltools"
 _CALIBRATED = ("int8", "int8-static")
-_QUANTIZER = ("executorch", "torchao")
+_QUANTIZER = "torchao"
 
 
 class CoremlExporter:
@@ -40,17 +40,13 @@ class CoremlExporter:
 
     def toolchain(self) -> tuple[str, ...]:
         """Distributions whose versions decide the bytes of the package."""
-        return ("torch", "coremltools", *(name for name in _QUANTIZER if importlib.util.find_spec(name)))
+        return ("torch", "coremltools", *((_QUANTIZER,) if importlib.util.find_spec(_QUANTIZER) else ()))
 
     def lacking(self, lane: Lane) -> Lacking | None:
-        """ExecuTorch, whose quantizer int8 activations need."""
-        missing = [name for name in _QUANTIZER if not importlib.util.find_spec(name)]
-        if lane.precision not in _CALIBRATED or not missing:
+        """torchao, which observes activations for int8."""
+        if lane.precision not in _CALIBRATED or importlib.util.find_spec(_QUANTIZER):
             return None
-        return Lacking(
-            what=f"ExecuTorch's quantizer for Core ML (packages {', '.join(missing)})",
-            how='pip install "edgedeploy[executorch,coreml]"',
-        )
+        return Lacking(what="torchao, which calibrates int8 activations", how='pip install "edgedeploy[coreml]"')
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model`` for ``request.os`` from ``request.min_os`` on. Cost: seconds of CPU.
