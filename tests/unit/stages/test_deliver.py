@@ -116,7 +116,7 @@ def test_one_device_gets_push_samples_and_verdict(desk: Desk) -> None:
     assert (result.load_ns, result.peak_rss_bytes, len(result.processes)) == (5000, 2_000_000, 2)
     assert result.artifact is not None
     assert result.device_sha256 == result.artifact.sha256
-    assert result.verify.host == HOST.agreement
+    assert result.verify.host == HOST.host
     assert result.verify.device is not None
     assert result.verify.device.exact
     assert result.push is not None
@@ -141,7 +141,7 @@ def test_a_device_that_fails_holds_up_no_other_and_results_stay_grouped_by_devic
     assert refused is not None
     assert (refused.kind, refused.retryable, refused.next_step) == ("DeviceUnavailableError", False, "tap Allow on its screen")
     assert results[2].artifact is not None
-    assert results[2].verify.host == HOST.agreement
+    assert results[2].verify.host == HOST.host
     assert not desk.release("b").exists()
     assert desk.release("a").is_symlink()
     assert sorted(told(desk.kept)) == sorted(told(results))
