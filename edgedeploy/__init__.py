@@ -8,11 +8,14 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from edgedeploy.pipeline import Pipeline as Pipeline
+    from edgedeploy.source import Evaluation as Evaluation
+    from edgedeploy.source import MethodSource as MethodSource
     from edgedeploy.source import ModelSource as ModelSource
 
-__all__ = ["ModelSource", "Pipeline", "__version__"]
+__all__ = ["Evaluation", "MethodSource", "ModelSource", "Pipeline", "__version__"]
 
-_HOMES = {"Pipeline": "edgedeploy.pipeline", "ModelSource": "edgedeploy.source"}
+_SOURCE = ("Evaluation", "MethodSource", "ModelSource")
+_HOMES = {"Pipeline": "edgedeploy.pipeline"} | dict.fromkeys(_SOURCE, "edgedeploy.source")
 
 
 def __getattr__(name: str) -> object:

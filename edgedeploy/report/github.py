@@ -7,7 +7,7 @@ import re
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.verdict import Status
 from edgedeploy.report import units
-from edgedeploy.report.words import agreement_words
+from edgedeploy.report.words import agreement_words, verification_words
 
 _SIGNS: dict[Status, str] = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "🛑", "unmeasured": "▫️"}
 # Everything that GitHub's Markdown or its HTML would act on, mentions and references among it.
@@ -44,6 +44,7 @@ def _row(run: RunResult) -> str:
 def _remarks(run: RunResult) -> list[str]:
     name = f"**{_escaped(run.model)} {_escaped(run.lane.id)}**"
     found = [f"- {name}: {_escaped(reason)}" for reason in run.verdict.reasons]
+    found += [f"- {name}: {_escaped(line)}" for line in verification_words(run.verify)]
     if run.error is not None:
         error = run.error
         place = f" ({_escaped(error.where)})" if error.where else ""

@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET  # only writes here: nothing is parsed
 
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.report import units
+from edgedeploy.report.words import agreement_words, verification_words
 
 _NANOSECONDS = 1_000_000_000
 
@@ -14,7 +15,8 @@ def junit_xml(report: PushReport) -> str:
     """One test case per run, named ``model lane`` in the class ``target.device``.
 
     A broken gate is a failure; a run that could not be carried out is an error, and so is an inconclusive one, which
-    proves nothing; a run that was not asked to measure is skipped. ``time`` is the median of one inference, in seconds.
+    proves nothing; a run that was not asked to measure is skipped. ``time`` is the median of one inference, in seconds;
+    ``system-out`` says how close the outputs are to PyTorch's.
     """
     suite = ET.Element("testsuite", name=units.clean(f"edgedeploy {report.project} {report.target}"))
     for run in report.runs:
@@ -55,4 +57,8 @@ def _case(run: RunResult) -> ET.Element:
             ET.SubElement(case, "skipped", message=message or "not measured")
         case "pass":
             pass
+    compared = (("host", run.verify.host), ("device", run.verify.device))
+    lines = [f"{place}: {agreement_words(agreement)}" for place, agreement in compared if agreement is not None]
+    if lines:
+        ET.SubElement(case, "system-out").text = units.clean("; ".join((*lines, *verification_words(run.verify))))
     return case

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from edgedeploy.domain.measurement import Agreement
-from edgedeploy.domain.result import PushStats
+from collections.abc import Iterator
+
+from edgedeploy.domain.measurement import Agreement, MetricResult
+from edgedeploy.domain.result import PushStats, Verification
 from edgedeploy.report import units
 
 
@@ -16,6 +18,33 @@ def agreement_words(agreement: Agreement | None) -> str:
     if agreement.exact:
         return "exact"
     return f"{units.decibel(agreement.sqnr_db)}, max error {units.error(agreement.max_abs_error)}"
+
+
+def verification_words(verify: Verification) -> tuple[str, ...]:
+    """What the agreement in one figure leaves out: other runtimes, classes, the weakest output, the source's own metric."""
+    return tuple(_verification_lines(verify))
+
+
+def _verification_lines(verify: Verification) -> Iterator[str]:
+    if len(verify.runtimes) > 1:
+        yield from (f"{one.runtime}: {agreement_words(one.agreement)}" for one in verify.runtimes)
+    for place, agreement in (("host", verify.host), ("device", verify.device)):
+        if agreement is None:
+            continue
+        if agreement.top1 is not None:
+            yield f"{place}: the class is PyTorch's in {agreement.top1:.1%} of the cases"
+        if len(agreement.outputs) > 1 and not agreement.exact:
+            rated = [(output.finite, output.sqnr_db, output) for output in agreement.outputs if not output.exact]
+            weakest = min(rated, key=lambda one: (one[0], one[1] or 0.0))[2]
+            figure = units.decibel(weakest.sqnr_db) if weakest.finite else "NaN or infinity"
+            yield f"{place}: the weakest of {len(agreement.outputs)} outputs is {weakest.name}, {figure}"
+    if verify.metric is not None:
+        yield _metric_words(verify.metric)
+
+
+def _metric_words(metric: MetricResult) -> str:
+    value = "no number" if metric.value is None else f"{metric.value:.4g}"
+    return f"{metric.metric}: {value}, by PyTorch {metric.reference:.4g} ({metric.calls} inputs)"
 
 
 def pushed_words(push: PushStats | None) -> str:

@@ -56,9 +56,9 @@ def where_error_grows(layers: Sequence[LayerAgreement], least_db: float | None) 
     falls = []
     for number, layer in enumerate(layers):
         level = _level(layer)
-        falls.append(worst - level if number else 0.0)
+        falls.append(worst - level if worst < _EXACT_DB else 0.0)  # from no error to some is no fall
         if level == _NAN_DB or (worst - level >= _FALL_DB and least_db is not None and level < least_db):
-            before = f"{_words(layers[number - 1])} in the layer before" if number else "its input is the model's"
+            before = f"{_words(layers[number - 1])} in the layer before" if number else "the first that was looked at"
             return f"the error begins in {_name(layer.layer)}: {_words(layer)} in its output, {before}"
         worst = min(worst, level)
     if not layers:
