@@ -36,7 +36,17 @@ _ACTIVATIONS = frozenset(
 _NEVER_NEGATIVE = frozenset({"relu", "relu6", "sigmoid", "hardsigmoid", "softmax", "_softmax"})
 # What comes out is on the scale of what goes in.
 _SAME_SCALE = frozenset(
-    {"adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "flatten", "max_pool1d", "max_pool2d", "mean", "view"}
+    {
+        "adaptive_avg_pool1d",
+        "adaptive_avg_pool2d",
+        "avg_pool1d",
+        "avg_pool2d",
+        "flatten",
+        "max_pool1d",
+        "max_pool2d",
+        "mean",
+        "view",
+    }
 )
 _SIGNED = QuantizationSpec(
     dtype=torch.int8,

@@ -51,8 +51,8 @@ def _case(run: RunResult) -> ET.Element:
             element = ET.SubElement(case, "error", type=failure.kind if failure else "error", message=message)
             if failure is not None:
                 element.set("message", units.clean(failure.what))
-                lines = (("where", failure.where), ("seen", failure.seen), ("next", failure.next_step))
-                element.text = "\n".join(f"{name}: {units.clean(text)}" for name, text in lines if text)
+                told = (("where", failure.where), ("seen", failure.seen), ("next", failure.next_step))
+                element.text = "\n".join(f"{name}: {units.clean(text)}" for name, text in told if text)
         case "unmeasured":
             ET.SubElement(case, "skipped", message=message or "not measured")
         case "pass":

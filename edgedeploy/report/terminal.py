@@ -9,6 +9,7 @@ from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.report import units
 from edgedeploy.report.history import print_history
 from edgedeploy.report.layout import empty_table, fits, verdict_text
+from edgedeploy.report.operators import delegation_words, fallback_lines, slowest_lines
 from edgedeploy.report.words import agreement_words, pushed_words, verification_words
 
 if TYPE_CHECKING:
@@ -146,6 +147,10 @@ def _remarks(run: RunResult) -> Iterator[Text]:
     yield from (Text(units.clean(line)) for line in verification_words(run.verify))
     if run.verify.note:
         yield Text(units.clean(run.verify.note))
+    if run.delegation is not None:
+        yield Text(units.clean(delegation_words(run.delegation)), style="dim")
+    yield from (Text(units.clean(line), style="red") for line in fallback_lines(run))
+    yield from (Text(units.clean(line), style="dim") for line in slowest_lines(run))
     if failure is None:
         return
     place = f"{units.clean(failure.where)}: " if failure.where else ""
