@@ -33,9 +33,9 @@ def _verification_lines(verify: Verification) -> Iterator[str]:
             continue
         if agreement.top1 is not None:
             yield f"{place}: the class is PyTorch's in {agreement.top1:.1%} of the cases"
-        if len(agreement.outputs) > 1 and not agreement.exact:
-            rated = [(output.finite, output.sqnr_db, output) for output in agreement.outputs if not output.exact]
-            weakest = min(rated, key=lambda one: (one[0], one[1] or 0.0))[2]
+        inexact = [output for output in agreement.outputs if not output.exact]
+        if len(agreement.outputs) > 1 and inexact:
+            weakest = min(inexact, key=lambda output: (output.finite, output.sqnr_db or 0.0))
             figure = units.decibel(weakest.sqnr_db) if weakest.finite else "NaN or infinity"
             yield f"{place}: the weakest of {len(agreement.outputs)} outputs is {weakest.name}, {figure}"
     if verify.metric is not None:

@@ -27,7 +27,8 @@ def test_junit_tells_failures_errors_and_skips_apart() -> None:
     assert suite is not None
     assert [suite.get(key) for key in ("tests", "failures", "errors", "skipped")] == ["5", "1", "2", "1"]
     good, bad, noisy, skipped, lost = suite
-    assert [element.tag for element in good] == ["system-out"]
+    assert [child.tag for child in good] == ["system-out"]
+    assert "device: " in (good[0].text or "")
     assert good.get("classname") == "pixel8.desk-pixel"
     assert good.get("name") == "mobilenet executorch-xnnpack-int8"
     assert float(good.get("time", "")) == 0.008189
