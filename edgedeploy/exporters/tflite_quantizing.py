@@ -14,7 +14,7 @@ from edgedeploy.errors import ExportError
 from edgedeploy.exporters.tflite_graph import Graph, OperatorUse, read_graphs
 from edgedeploy.exporters.tflite_masks import Samples, with_finite_masks
 from edgedeploy.exporters.tflite_outliers import layers_with_outliers
-from edgedeploy.exporters.tflite_row_scales import with_scaled_rows
+from edgedeploy.exporters.tflite_row_scales import ROW_SCALES, with_scaled_rows
 
 _OPERATORS = qtyping.TFLOperationName
 _PER_CHANNEL = qtyping.QuantGranularity.CHANNELWISE
@@ -44,7 +44,6 @@ _FLOAT_WHEN_OLD = {
 CALIBRATED = frozenset({"int8", "int8-static", "16x8"})
 """Precisions that need calibration inputs."""
 _WITH_DYNAMIC_OPERATORS = CALIBRATED | {"int8-dynamic"}
-PRECISIONS = ("fp32", "fp16", "int8", "int8-static", "int8-dynamic", "int8-weights", "int4-weights", "8da4w", "16x8")
 
 
 class Quantization:
@@ -64,7 +63,7 @@ class Quantization:
         self._old_runtime = old_runtime
 
     def run(self, precision: str) -> bytes:
-        """The model in a precision of :data:`PRECISIONS`.
+        """The model in a precision of TFLite's.
 
         Raises:
             ExportError: nothing in the model can have that precision, or calibration gave NaN.
@@ -134,6 +133,8 @@ class Quantization:
                 continue
             one_scale = self._old_runtime and operator in _ONE_SCALE_WHEN_OLD
             quantizing.add_dynamic_config(".*", operator, 8, _PER_TENSOR if one_scale else _PER_CHANNEL)
+        if self._old_runtime:
+            _leave_in_float(quantizing, f"{re.escape(ROW_SCALES)};?$", _OPERATORS.EMBEDDING_LOOKUP)
 
     def _weights(self, quantizing: quantizer.Quantizer) -> None:
         quantizing.add_weight_only_config(".*", _OPERATORS.ALL_SUPPORTED, 8)

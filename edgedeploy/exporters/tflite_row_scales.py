@@ -11,6 +11,9 @@ from edgedeploy.exporters.tflite_graph import operator_name
 
 Rows = NDArray[np.float32]
 
+ROW_SCALES = "/rows"
+"""What the names of looked-up row scales end in."""
+
 
 def with_scaled_rows(content: bytes, *, linear: bool) -> bytes:
     """The float model with rows of embeddings, and of weights if ``linear``, of equal range, multiplied back afterwards.
@@ -73,7 +76,7 @@ class _Scaling:
         operator.inputs = [ids, weights]
         operator.outputs = [self._like(output, b"/before_rows")]
         name = self._graph.tensors[output].name
-        looked_up = self._like(output, b"/rows")
+        looked_up = self._like(output, ROW_SCALES.encode())
         tensor = self._graph.tensors[looked_up]
         tensor.shape = [*[int(extent) for extent in tensor.shape][:-1], 1]
         if tensor.shapeSignature is not None:
