@@ -157,7 +157,7 @@ def _sixteen_bits_with_bias(operator: OperatorUse) -> Incompatibility | None:
         return None
     return Incompatibility(
         operator=operator,
-        reason=f"FULLY_CONNECTED with INT16 activations of {len(given.shape)} dimensions and a bias: it adds the bias wrongly",
+        reason=f"FULLY_CONNECTED with a bias and INT16 activations of {len(given.shape)} dimensions: it computes them wrongly",
         silent=True,
         next_step="use int8 or fp16 for this board, or put ai-edge-litert on it",
     )

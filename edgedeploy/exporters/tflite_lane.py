@@ -12,7 +12,7 @@ from edgedeploy.exporters.diagnosis import explained, innermost_line
 from edgedeploy.exporters.int8_scope import activations_fit_int8
 from edgedeploy.exporters.tflite_compatibility import OLD_ENGINE, incompatibilities
 from edgedeploy.exporters.tflite_conversion import Converted
-from edgedeploy.exporters.tflite_graph import read_graphs
+from edgedeploy.exporters.tflite_graph import OperatorUse, read_graphs
 from edgedeploy.exporters.tflite_operators import origin_of, what_runs
 from edgedeploy.exporters.tflite_quantizing import CALIBRATED, Quantization, left_in_float
 from edgedeploy.exporters.tracing import Traced
@@ -122,15 +122,22 @@ def _require_engine(content: bytes, converted: Converted, version: str, user_roo
     found = incompatibilities(read_graphs(content))
     if not found:
         return
-    first = found[0]
-    origin = origin_of(first.operator, converted.origins)
-    line = innermost_line(origin.stack_trace, user_root) if origin and origin.stack_trace else None
+    lines = [_line(one.operator, converted, user_root) for one in found]
+    # Constants have no line of their own: one that has tells more.
+    place = next((place for place, line in enumerate(lines) if line), 0)
+    first = found[place]
     raise ExportError(
         f"{OLD_ENGINE} {version} would compute this file wrongly" if first.silent else f"{OLD_ENGINE} {version} cannot run this file",
-        where=str(line or first.operator.name),
-        seen=first.reason + (f"; {len(found) - 1} more operators like this" if len(found) > 1 else ""),
+        where=lines[place] or first.operator.name,
+        seen=first.reason + (f"; {len(found) - 1} more operators like it" if len(found) > 1 else ""),
         next_step=first.next_step,
     )
+
+
+def _line(operator: OperatorUse, converted: Converted, user_root: str) -> str:
+    origin = origin_of(operator, converted.origins)
+    line = innermost_line(origin.stack_trace, user_root) if origin and origin.stack_trace else None
+    return str(line or "")
 
 
 def _described(precision: str, *, everything: bool) -> str:

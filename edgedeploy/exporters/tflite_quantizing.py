@@ -41,6 +41,11 @@ _FLOAT_WHEN_OLD = {
     ),
 }
 
+_OF_FOUR_BITS = {
+    "int4-weights": "it has them in linear layers, products, embeddings and plain convolutions",
+    "8da4w": f"it has groups in linear layers whose rows are a multiple of {_GROUP}",
+}
+
 CALIBRATED = frozenset({"int8", "int8-static", "16x8"})
 """Precisions that need calibration inputs."""
 _WITH_DYNAMIC_OPERATORS = CALIBRATED | {"int8-dynamic"}
@@ -200,11 +205,18 @@ _WEIGHT_INPUT: Mapping[str, int] = {
 
 
 def _require_change(before: bytes, after: bytes, precision: str) -> None:
-    if _types(read_graphs(after)) == _types(read_graphs(before)):
+    types = _types(read_graphs(after))
+    if types == _types(read_graphs(before)):
         raise ExportError(
             f"nothing in this model can be {precision} in TFLite",
             seen="no layer with weights that AI Edge Quantizer has this precision for",
             next_step="use fp32: the file would be the same",
+        )
+    if precision in _OF_FOUR_BITS and "INT4*" not in types:
+        raise ExportError(
+            f"nothing in this model can be {precision} in TFLite",
+            seen=f"no weights that AI Edge Quantizer has 4 bits for: {_OF_FOUR_BITS[precision]}",
+            next_step="use int8-dynamic or int8-weights: the file would be the same",
         )
 
 
