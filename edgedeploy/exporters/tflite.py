@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.quiet import quiet_sdks
-from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
+from edgedeploy.ports import Emit, Exported, ExportRequest, Lacking
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
 
 _ENTRY = "model.tflite"
 _SDK = "litert-torch"
+_PRECISIONS = ("fp32", "fp16", "int8", "int8-static", "int8-dynamic", "int8-weights", "int4-weights", "8da4w", "16x8")
 
 
 class TfliteExporter:
@@ -22,9 +23,10 @@ class TfliteExporter:
 
     ``int8`` is static: int8 weights per channel, int8 activations with ranges observed on ``model.calibration``, inputs
     and outputs left in float32. In models with attention or run-time normalisation only layers with weights are int8,
-    except those whose activations have outliers; embeddings stay in float32. Dynamic quantization per channel would be
-    smaller and closer to the float model there, and is not offered: tflite-runtime 2.14, still the newest on many
-    boards, loads such a file and computes nonsense.
+    those whose activations have outliers with float arithmetic; ``int8-static`` does it all the same.
+
+    Methods become signatures that share their weights. A target whose ``runtime_versions`` name tflite-runtime gets a
+    file that this engine computes right, or none.
     """
 
     name: str = "tflite"
@@ -32,8 +34,8 @@ class TfliteExporter:
     extra: str = "tflite"
 
     def lanes(self) -> tuple[Lane, ...]:
-        """XNNPACK in fp32 and int8."""
-        return tuple(Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in ("fp32", "int8"))
+        """XNNPACK in every precision that AI Edge Quantizer has."""
+        return tuple(Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in _PRECISIONS)
 
     def toolchain(self) -> tuple[str, ...]:
         """Distributions whose versions decide the bytes of the file."""
@@ -47,31 +49,18 @@ class TfliteExporter:
         """Convert ``model``. Cost: about ten seconds of CPU and 0.8 GB of memory for small models.
 
         Raises:
-            ExportError: an operator litert-torch has no lowering for.
+            ExportError: an operator litert-torch has no lowering for; a dimension that cannot move; a precision that would
+                change nothing; an operator that the target's tflite-runtime does not compute right.
             ModelError: outputs that are no tensors.
         """
         quiet_sdks()
-        from edgedeploy.exporters import tflite_file
-        from edgedeploy.exporters.diagnosis import explained
-        from edgedeploy.exporters.int8_scope import activations_fit_int8
+        from edgedeploy.exporters.tflite_lane import in_lane
         from edgedeploy.exporters.tracing import trace
 
         emit("tracing with torch.export")
-        (traced,) = trace(model, _SDK)
-        with explained(_SDK, model.user_root, traced.program):
-            emit("converting to TFLite")
-            content = tflite_file.convert(traced.module, traced.example_inputs)
-            quantization = "none"
-            if request.lane.precision == "int8":
-                everything = activations_fit_int8(traced.program)
-                quantization = "int8 static" if everything else "int8 static in layers with weights"
-                emit(f"calibrating int8 on {len(traced.calibration)} inputs")
-                content = tflite_file.quantize(content, traced.calibration, everything=everything)
-        emit("reading the file back")
-        Path(request.folder, _ENTRY).write_bytes(content)
-        inputs, outputs = tflite_file.signature(content)
+        traces = trace(model, _SDK)
+        written = in_lane(model, traces, request.lane.precision, request.runtime_versions, emit, _SDK)
+        Path(request.folder, _ENTRY).write_bytes(written.content)
         return Exported(
-            entry=_ENTRY,
-            methods=(ExportedMethod(entry="serving_default", inputs=inputs, outputs=outputs),),
-            inspection=tflite_file.inspection(content) | {"quantization": quantization},
+            entry=_ENTRY, methods=written.methods, operators=written.operators, inspection=written.inspection
         )

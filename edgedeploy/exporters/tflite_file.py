@@ -1,111 +1,59 @@
-"""Making, quantizing and reading ``.tflite`` files. Imports the SDKs: load it when it is needed."""
+"""Reading ``.tflite`` files. Imports the SDK: load it when it is needed."""
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import litert_torch
-import litert_torch.progress
+import msgspec
 import numpy as np
-import torch
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
-from ai_edge_quantizer import calibrator, qtyping, quantizer, recipe, recipe_manager
-from ai_edge_quantizer.algorithm_manager import AlgorithmName
-from ai_edge_quantizer.utils import qsv_utils
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from edgedeploy.domain.artifact import TensorSpec
+from edgedeploy.errors import ExportError
 from edgedeploy.exporters.operator_counts import bounded
 from edgedeploy.exporters.signature import dtype_name
-from edgedeploy.exporters.tflite_outliers import layers_with_outliers
-
-_SIGNATURE = "serving_default"
-_WEIGHTED = (
-    qtyping.TFLOperationName.FULLY_CONNECTED,
-    qtyping.TFLOperationName.CONV_2D,
-    qtyping.TFLOperationName.DEPTHWISE_CONV_2D,
-    qtyping.TFLOperationName.CONV_2D_TRANSPOSE,
-)
+from edgedeploy.exporters.tflite_graph import operator_name
+from edgedeploy.exporters.tflite_operators import Sample
 
 
-def convert(module: nn.Module, inputs: tuple[Tensor, ...]) -> bytes:
-    """The float32 model as the bytes of a ``.tflite`` file."""
-    litert_torch.progress.config.show_progress = False
-    with torch.no_grad():
-        return bytes(litert_torch.convert(module, inputs).model_content())
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
+    """A signature as the file declares it, in the order of the numbers in its names (``args_0`` …, ``output_0`` …)."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+
+    def sample(self, tensors: Sequence[Tensor]) -> Sample:
+        """Inputs of a call, by name, in the file's dtypes."""
+        return {
+            spec.name: np.asarray(tensor.numpy(), dtype=spec.dtype)
+            for spec, tensor in zip(self.inputs, tensors, strict=True)
+        }
 
 
-def quantize(float_model: bytes, calibration: Sequence[tuple[Tensor, ...]], *, everything: bool) -> bytes:
-    """The model in static int8, with float inputs and outputs.
+def signature(content: bytes, name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Signature:
+    """A signature of the file, with the example's shapes and moving dimensions of ``inputs`` and ``outputs``.
 
-    ``everything``: all operators. Else only layers with weights, and of those only the ones without outliers.
+    Raises:
+        ExportError: a dimension that is to move is fixed in the file.
     """
-    declared, _ = signature(float_model)
-    samples = [
-        {spec.name: np.asarray(tensor.numpy(), dtype=spec.dtype) for spec, tensor in zip(declared, batch, strict=True)}
-        for batch in calibration
-    ]
-    quantizing = quantizer.Quantizer(bytearray(float_model))
-    if everything:
-        quantizing.load_quantization_recipe(recipe.static_wi8_ai8())
-        for boundary in (qtyping.TFLOperationName.INPUT, qtyping.TFLOperationName.OUTPUT):
-            _leave_in_float(quantizing, ".*", boundary)
-    else:
-        for operator in _WEIGHTED:
-            quantizing.add_static_config(regex=".*", operation_name=operator, activation_num_bits=8, weight_num_bits=8)
-        for layer in layers_with_outliers(float_model, _SIGNATURE, samples):
-            for operator in _WEIGHTED:
-                _leave_in_float(quantizing, f"^{re.escape(layer)};?$", operator)
-    result = quantizing.quantize(
-        _ranges(float_model, quantizing, samples), enable_progress_bar=False, enable_progress_report=False
-    )
-    return bytes(result.quantized_model)
-
-
-def _ranges(
-    float_model: bytes, quantizing: quantizer.Quantizer, samples: Sequence[Mapping[str, NDArray[np.generic]]]
-) -> dict[str, qtyping.QSV]:
-    """The full range of every tensor over all samples.
-
-    The quantizer's own ``calibrate`` takes a moving average that hardly leaves the first sample's range (smoothing
-    0.95), and so clips what the others hold: a small transformer came out at 9 dB, and at 39 with full ranges.
-    """
-    recipes = recipe_manager.RecipeManager()
-    recipes.load_quantization_recipe(quantizing.get_quantization_recipe())
-    observing = calibrator.Calibrator(float_model, num_threads=1, qsv_update_func=qsv_utils.min_max_update)
-    observing.calibrate({_SIGNATURE: samples}, recipes)
-    ranges: dict[str, qtyping.QSV] = observing.get_model_qsvs()
-    return ranges
-
-
-def _leave_in_float(quantizing: quantizer.Quantizer, regex: str, operator: qtyping.TFLOperationName) -> None:
-    quantizing.update_quantization_recipe(regex=regex, operation_name=operator, algorithm_key=AlgorithmName.NO_QUANTIZE)
-
-
-def signature(content: bytes) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs (``args_0`` …) and outputs (``output_0`` …) as the file declares them, in the order of their numbers."""
-    runner = Interpreter(model_content=content).get_signature_runner(_SIGNATURE)
-    return _specs(runner.get_input_details()), _specs(runner.get_output_details())
+    runner = Interpreter(model_content=content).get_signature_runner(name)
+    return Signature(inputs=_specs(runner.get_input_details(), inputs), outputs=_specs(runner.get_output_details(), outputs))
 
 
 def inspection(content: bytes) -> dict[str, str]:
     """Facts read back from the file: its operators and how many of its tensors are quantized."""
     model = schema.ModelT.InitFromPackedBuf(content, 0)
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if isinstance(value, int)}
     operators: Counter[str] = Counter()
     tensors = quantized = 0
     for graph in model.subgraphs:
-        for operator in graph.operators:
-            code = model.operatorCodes[operator.opcodeIndex]
-            # Files of old hold codes below 127 in the deprecated field only.
-            operators[names[max(code.builtinCode, code.deprecatedBuiltinCode)]] += 1
+        operators.update(operator_name(model, operator.opcodeIndex) for operator in graph.operators)
         for tensor in graph.tensors:
             tensors += 1
-            quantized += tensor.quantization is not None and tensor.quantization.scale is not None
+            quantization = tensor.quantization
+            quantized += quantization is not None and (quantization.scale is not None or quantization.details is not None)
     return {
         "operators": str(operators.total()),
         "operator kinds": bounded(operators),
@@ -114,13 +62,26 @@ def inspection(content: bytes) -> dict[str, str]:
     }
 
 
-def _specs(details: dict[str, dict[str, object]]) -> tuple[TensorSpec, ...]:
+def _specs(details: Mapping[str, Mapping[str, object]], traced: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
     ordered = sorted(details.items(), key=lambda item: int(item[0].rpartition("_")[2]))
-    return tuple(
-        TensorSpec(
-            name=name,
-            dtype=dtype_name(np.dtype(detail["dtype"]).name, name),  # type: ignore[call-overload]  # untyped details
-            shape=tuple(int(extent) for extent in detail["shape"]),  # type: ignore[attr-defined]  # untyped details
+    # Inputs that forward does not use and outputs that are inputs passed through are counted by the worker.
+    return tuple(_spec(name, detail, spec) for (name, detail), spec in zip(ordered, traced, strict=False))
+
+
+def _spec(name: str, detail: Mapping[str, object], traced: TensorSpec) -> TensorSpec:
+    declared = [int(extent) for extent in detail["shape_signature"]]  # type: ignore[attr-defined]  # untyped details
+    shape = [int(extent) for extent in detail["shape"]]  # type: ignore[attr-defined]  # untyped details
+    moving = {dim.dim for dim in traced.dynamic}
+    if fixed := sorted(dim for dim in moving if dim < len(declared) and declared[dim] != -1):
+        raise ExportError(
+            f"litert-torch fixed a dimension of {traced.name} that is to move",
+            where=f"dimension {fixed[0]} of {traced.name}, {name} in the file",
+            seen=f"{declared[fixed[0]]} for all calls",
+            next_step="leave it out of dynamic_shapes for TFLite, or use another lane",
         )
-        for name, detail in ordered
+    return TensorSpec(
+        name=name,
+        dtype=dtype_name(np.dtype(detail["dtype"]).name, name),  # type: ignore[call-overload]  # untyped details
+        shape=traced.shape if moving else tuple(shape),
+        dynamic=traced.dynamic,
     )

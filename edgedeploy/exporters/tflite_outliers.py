@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter, OpResolverType
 from numpy.typing import NDArray
 
-_OPERATORS = {
-    schema.BuiltinOperator.FULLY_CONNECTED,
-    schema.BuiltinOperator.CONV_2D,
-    schema.BuiltinOperator.DEPTHWISE_CONV_2D,
-}
+from edgedeploy.exporters.tflite_graph import read_graphs
+from edgedeploy.exporters.tflite_masks import Samples
+
+_OPERATORS = frozenset({"FULLY_CONNECTED", "CONV_2D", "DEPTHWISE_CONV_2D"})
 # Measured on a MiniLM sentence encoder: the six layers that cost 9 dB between them lie at -1 to 13 dB in their output,
 # the thirty others at 22 dB and above.
 _LEAST_TYPICAL_SQNR_DB = 16.0
@@ -38,24 +36,27 @@ class _Channels:
         return 10 * float(np.log10(power / (step**2 / 12)))
 
 
-def layers_with_outliers(content: bytes, signature: str, samples: Sequence[Mapping[str, NDArray[np.generic]]]) -> tuple[str, ...]:
+def layers_with_outliers(content: bytes, samples: Samples) -> tuple[str, ...]:
     """Names of the output tensors of layers whose input or output has a few channels that dwarf the others.
 
     Such a range leaves the typical channel less than 16 dB above int8's rounding noise.
     """
-    model = schema.ModelT.InitFromPackedBuf(content, 0)
-    graph = model.subgraphs[0]
-    layers = [
-        (operator.inputs[0], operator.outputs[0])
-        for operator in graph.operators
-        if model.operatorCodes[operator.opcodeIndex].builtinCode in _OPERATORS
-    ]
-    channels = _observe(content, signature, samples, {index for layer in layers for index in layer})
-    return tuple(
-        graph.tensors[output].name.decode()
-        for source, output in layers
-        if min(channels[source].typical_sqnr_db(), channels[output].typical_sqnr_db()) < _LEAST_TYPICAL_SQNR_DB
-    )
+    found: list[str] = []
+    for graph in read_graphs(content):
+        layers = [
+            (source.index, operator.outputs[0])
+            for operator in graph.operators
+            if operator.operator in _OPERATORS and (source := operator.inputs[0]) is not None
+        ]
+        indices = {index for source, output in layers for index in (source, output.index)}
+        for signature in graph.signatures:
+            channels = _observe(content, signature, samples[signature], indices)
+            found += [
+                output.name
+                for source, output in layers
+                if min(channels[source].typical_sqnr_db(), channels[output.index].typical_sqnr_db()) < _LEAST_TYPICAL_SQNR_DB
+            ]
+    return tuple(found)
 
 
 def _observe(
@@ -68,11 +69,12 @@ def _observe(
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
     )
     runner = interpreter.get_signature_runner(signature)
+    number = runner._subgraph_index  # noqa: SLF001 - the only place that tells it
     observed: dict[int, _Channels] = {}
     for sample in samples:
         runner(**sample)
         for index in indices:
-            values = interpreter.get_tensor(index)
+            values = interpreter.get_tensor(index, number)
             values = values.reshape(-1, values.shape[-1] if values.ndim else 1).astype(np.float64)
             seen = observed.setdefault(index, _Channels(0.0, 0.0, np.zeros(values.shape[1]), 0))
             seen.low = min(seen.low, float(values.min()))

@@ -1,0 +1,147 @@
+"""From traced methods to a float ``.tflite`` file, and where in the user's code each of its tensors comes from.
+
+Imports litert-torch: load it when it is needed.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import litert_torch.progress
+import torch
+from litert_torch import fx_infra
+from litert_torch._convert import core, litert_converter
+from litert_torch._convert.signature import Signature
+from litert_torch.backend import debuginfo
+from litert_torch.fx_infra import graph_utils
+from torch import Tensor
+from torch.export import ExportedProgram
+from torch.fx import Node
+
+from edgedeploy.exporters.tracing import Traced
+
+_WRAPPER = re.compile(r"^inner\.?")  # tracing.FlatModule holds the user's module under this name
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a tensor comes from: the path of its nn.Module, PyTorch's operator, and torch.export's stack trace."""
+
+    module: str
+    operator: str
+    stack_trace: str
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A float model. ``origins`` has labels as they occur in tensor names (see :func:`labels_of`), and signature outputs."""
+
+    content: bytes
+    origins: dict[str, Origin]
+
+
+def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_indexing: bool) -> Converted:
+    """Convert ``methods`` into one file with a signature each; weights that they share are stored once.
+
+    ``spare_bool_indexing``: index booleans as int32, for runtimes whose GATHER_ND does not take them.
+    """
+    litert_torch.progress.config.show_progress = False
+    origins: dict[str, Origin] = {}
+    prepared, declared = [], []
+    for method, name in zip(methods, signatures, strict=True):
+        program = _own_copy(method.program)
+        if spare_bool_indexing:
+            _index_bools_as_int32(program)
+        # What litert_torch.convert does after its own torch.export, with the trace that is there already.
+        program = fx_infra.safe_run_decompositions(
+            graph_utils.reset_from_node_meta(program), fx_infra.decomp.pre_convert_decomp(), can_skip=False
+        )
+        program = core._run_convert_passes(program)  # noqa: SLF001 - the public call would trace again
+        origins |= {f"{name}_output_{number}_output": _origin(node) for number, node in enumerate(_outputs(program))}
+        prepared.append(program)
+        declared.append(Signature(name, method.module, method.example_inputs, {}))
+    with _labelled(origins), torch.no_grad():
+        exporter = litert_converter.exported_programs_to_flatbuffer(prepared, declared)
+        return Converted(bytes(exporter.to_bytes()), origins)
+
+
+def labels_of(tensor_name: str) -> tuple[str, ...]:
+    """The labels in a tensor's name, of the last operator fused into it first: ``a;;b;;1`` has ``a`` and ``b``."""
+    if tensor_name.endswith("_output"):
+        return (tensor_name,)
+    return tuple(label for part in tensor_name.split(";") if (label := part) and not part.isdigit())
+
+
+@contextmanager
+def _labelled(origins: dict[str, Origin]) -> Iterator[None]:
+    """While this is open, tensors are named after module and node, and ``origins`` is filled.
+
+    litert-torch's own names hold the classes of the modules around a node, without its line, and no full path.
+    """
+
+    def label(node: Node) -> str:
+        origin = _origin(node)
+        name = f"{origin.module}/{node.name}".lstrip("/").replace(";", "_")
+        origins[name] = origin
+        return name + ";"
+
+    original = debuginfo.build_mlir_debuginfo
+    debuginfo.build_mlir_debuginfo = label
+    try:
+        yield
+    finally:
+        debuginfo.build_mlir_debuginfo = original
+
+
+def _origin(node: object) -> Origin:
+    if not isinstance(node, Node):
+        return Origin("", "", "")
+    stack = node.meta.get("nn_module_stack") or {}
+    path = list(stack.values())[-1][0] if stack else ""
+    return Origin(_WRAPPER.sub("", path), str(node.target), node.meta.get("stack_trace") or "")
+
+
+def _outputs(program: ExportedProgram) -> list[object]:
+    (results,) = (node.args[0] for node in program.graph.nodes if node.op == "output")
+    return list(results[len(results) - len(program.graph_signature.user_outputs) :])
+
+
+def _own_copy(program: ExportedProgram) -> ExportedProgram:
+    """The program with a graph that may be changed, and the same weights: litert-torch edits what it is given."""
+    return program._update(copy.deepcopy(program.graph_module), program.graph_signature)  # noqa: SLF001 - no public way
+
+
+def _index_bools_as_int32(program: ExportedProgram) -> None:
+    """``mask[rows, columns]`` of booleans becomes the same of int32, cast back. Attention masks are built like that."""
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        if node.target is not torch.ops.aten.index.Tensor:
+            continue
+        source = node.args[0]
+        if not _is_bool(source):
+            continue
+        with graph.inserting_before(node):
+            widened = graph.call_function(torch.ops.aten._to_copy.default, (source,), {"dtype": torch.int32})  # noqa: SLF001
+        widened.meta = source.meta | {"val": source.meta["val"].to(torch.int32)}
+        node.args = (widened, *node.args[1:])
+        meta = dict(node.meta)
+        with graph.inserting_after(node):
+            narrowed = graph.call_function(torch.ops.aten._to_copy.default, (), {"dtype": torch.bool})  # noqa: SLF001
+        node.replace_all_uses_with(narrowed)
+        narrowed.args = (node,)
+        narrowed.meta = meta
+        node.meta = meta | {"val": meta["val"].to(torch.int32)}
+        # A mask that is an output itself goes by its node's name in the signature.
+        for spec in program.graph_signature.output_specs:
+            if getattr(spec.arg, "name", None) == node.name:
+                spec.arg.name = narrowed.name
+    program.graph_module.recompile()
+
+
+def _is_bool(node: object) -> bool:
+    value = node.meta.get("val") if isinstance(node, Node) else None
+    return isinstance(value, Tensor) and value.dtype is torch.bool

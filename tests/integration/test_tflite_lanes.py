@@ -1,0 +1,270 @@
+"""TFLite's precisions, signatures and moving dimensions, converted by the real SDKs and run by the real engine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from edgedeploy.domain.precision import PRECISIONS
+from edgedeploy.errors import ExportError
+from edgedeploy.exporters.quiet import quiet_sdks
+from edgedeploy.exporters.signature import flatten_outputs
+from edgedeploy.exporters.tflite import TfliteExporter
+from edgedeploy.exporters.tflite_graph import read_graphs
+from edgedeploy.ports import Exported, ExportRequest
+from edgedeploy.source import LoadedMethod, LoadedModel
+
+quiet_sdks()
+torch = pytest.importorskip("torch")
+pytest.importorskip("litert_torch")
+nn = torch.nn
+
+pytestmark = [pytest.mark.sdk, pytest.mark.timeout(300)]
+
+_LANES = {lane.precision: lane for lane in TfliteExporter().lanes()}
+_OLD = {"tflite-runtime": "2.14.0"}
+
+
+class Images(nn.Module):
+    """Channels of very different size, so that one scale for all of them would show."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 32, 3, stride=2, padding=1)
+        self.depthwise = nn.Conv2d(32, 32, 3, padding=1, groups=32)
+        self.classifier = nn.Linear(32, 10)
+
+    def forward(self, image):
+        x = torch.relu(self.stem(image))
+        x = x + torch.relu(self.depthwise(x))
+        return self.classifier(x.mean((2, 3)))
+
+
+class Tokens(nn.Module):
+    """An embedding, LayerNorm, attention under a causal mask of minus infinities."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(200, 64)
+        self.norm = nn.LayerNorm(64)
+        self.query, self.key, self.value = nn.Linear(64, 64), nn.Linear(64, 64), nn.Linear(64, 64)
+        self.head = nn.Linear(64, 16)
+
+    def forward(self, tokens):
+        x = self.norm(self.words(tokens))
+        mask = torch.full((x.shape[1], x.shape[1]), float("-inf")).triu(1)
+        scores = self.query(x) @ self.key(x).transpose(1, 2) / 8 + mask
+        return self.head(x + scores.softmax(-1) @ self.value(x))
+
+
+def _uneven(module):
+    for layer in module.modules():
+        if isinstance(layer, (nn.Linear, nn.Conv2d, nn.Embedding)):
+            rows = torch.logspace(-0.7, 0.7, layer.weight.shape[0])
+            layer.weight.data *= rows[torch.randperm(len(rows))].reshape(-1, *[1] * (layer.weight.dim() - 1))
+    return module.eval()
+
+
+def _method(module, batches: Sequence[tuple[object, ...]], name: str = "forward", dynamic: object = None) -> LoadedMethod:
+    inputs = tuple(batches)
+    return LoadedMethod(
+        name=name,
+        module=module,
+        example_inputs=inputs[0],  # type: ignore[arg-type]  # torch is only imported if it is there
+        golden_inputs=inputs[:3],  # type: ignore[arg-type]
+        calibration=inputs,  # type: ignore[arg-type]
+        dynamic_shapes=dynamic,
+    )
+
+
+def _model(*methods: LoadedMethod) -> LoadedModel:
+    return LoadedModel(name="tiny", methods=methods, user_root=str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="module")
+def models() -> Mapping[str, LoadedModel]:
+    torch.manual_seed(0)
+    images = _method(_uneven(Images()), [(torch.randn(1, 3, 32, 32),) for _ in range(8)])
+    tokens = _method(_uneven(Tokens()), [(torch.randint(0, 200, (1, 16)),) for _ in range(8)])
+    return {"images": _model(images), "tokens": _model(tokens)}
+
+
+def _export(
+    model: LoadedModel, precision: str, folder: Path, runtime_versions: dict[str, str] | None = None
+) -> Exported:
+    request = ExportRequest(
+        lane=_LANES[precision], os="linux", min_os="", runtime_versions=runtime_versions or {}, folder=str(folder)
+    )
+    return TfliteExporter().export(model, request, lambda _text: None)
+
+
+def _sqnr_db(model: LoadedModel, exported: Exported, folder: Path) -> float:
+    """The worst over all methods and outputs, on their golden inputs."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    worst = float("inf")
+    for method, of_model in zip(exported.methods, model.methods, strict=True):
+        assert method.name == of_model.name
+        runner = Interpreter(str(folder / exported.entry), num_threads=1).get_signature_runner(method.entry)
+        for batch in of_model.golden_inputs:
+            named = {s.name: t.numpy().astype(s.dtype) for s, t in zip(method.inputs, batch, strict=True)}
+            results = runner(**named)
+            with torch.no_grad():
+                references = flatten_outputs(of_model.module(*batch))
+            for spec, reference in zip(method.outputs, references, strict=True):
+                right = reference.numpy().astype(np.float64)
+                noise = ((right - results[spec.name]) ** 2).sum()
+                worst = min(worst, float(10 * np.log10((right**2).sum() / noise)) if noise else float("inf"))
+    return worst
+
+
+@pytest.mark.parametrize("name", ["images", "tokens"])
+@pytest.mark.parametrize("precision", list(_LANES))
+def test_every_precision_keeps_its_floor(models: Mapping[str, LoadedModel], name: str, precision: str, tmp_path: Path) -> None:
+    exported = _export(models[name], precision, tmp_path)
+    floor = PRECISIONS[precision].floors.min_sqnr_db
+    assert floor is not None
+    assert _sqnr_db(models[name], exported, tmp_path) > floor
+    types = _types(tmp_path / exported.entry)
+    expected = {
+        "fp32": {"FLOAT32"},
+        "fp16": {"FLOAT16"},
+        "int4-weights": {"INT4"},
+        "8da4w": {"INT4"},
+        "16x8": {"INT16", "INT8"},
+    }.get(precision, {"INT8"})
+    assert expected <= types
+    assert ("INT8" in types) == (precision not in ("fp32", "fp16"))
+
+
+def _types(file: Path) -> set[str]:
+    operators = (operator for graph in read_graphs(file.read_bytes()) for operator in graph.operators)
+    return {t.type for o in operators for t in (*o.inputs, *o.outputs) if t is not None}
+
+
+def test_a_precision_that_changes_nothing_is_refused(tmp_path: Path) -> None:
+    model = _model(_method(nn.Sequential(nn.Linear(8, 8), nn.ReLU()).eval(), [(torch.randn(1, 8),)]))
+    with pytest.raises(ExportError, match="nothing in this model can be 8da4w"):
+        _export(model, "8da4w", tmp_path)
+
+
+def test_operators_know_their_place(models: Mapping[str, LoadedModel], tmp_path: Path) -> None:
+    operators = _export(models["images"], "int8", tmp_path).operators
+    rows = {row.module: row for row in operators if row.macs}
+    assert set(rows) == {"stem", "depthwise", "classifier"}
+    assert rows["stem"].operator == "CONV_2D"
+    assert rows["stem"].macs == 16 * 16 * 32 * 3 * 9
+    assert rows["depthwise"].macs == 16 * 16 * 32 * 9
+    assert rows["classifier"].macs == 32 * 10
+    assert all(row.delegate == "XNNPACK" for row in rows.values())
+    assert rows["stem"].source.startswith("test_tflite_lanes.py:")
+    assert rows["stem"].source.endswith("`x = torch.relu(self.stem(image))`")
+    assert [row.call for row in operators] == list(range(len(operators)))
+
+
+def test_an_operator_that_xnnpack_does_not_take_has_no_delegate(models: Mapping[str, LoadedModel], tmp_path: Path) -> None:
+    operators = _export(models["tokens"], "fp32", tmp_path).operators
+    delegates = {row.operator: row.delegate for row in operators}
+    assert delegates["EMBEDDING_LOOKUP"] is None
+    assert delegates["SOFTMAX"] == "XNNPACK"
+
+
+class _Encode(nn.Module):
+    def __init__(self, body) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, x):
+        return self.body(x)
+
+
+class _Compare(nn.Module):
+    def __init__(self, body) -> None:
+        super().__init__()
+        self.body = body
+
+    def forward(self, left, right):
+        return (self.body(left) * self.body(right)).sum(-1), self.body(left)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8", "int8-dynamic"])
+def test_methods_are_signatures_that_share_weights(precision: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Linear(128, 256), nn.ReLU(), nn.Linear(256, 128)).eval()
+    one = _method(_Encode(body).eval(), [(torch.randn(1, 128),) for _ in range(4)])
+    two = _method(_Compare(body).eval(), [(torch.randn(1, 128), torch.randn(1, 128)) for _ in range(4)], "compare")
+    model = _model(one, two)
+    exported = _export(model, precision, tmp_path)
+    assert [(method.name, method.entry) for method in exported.methods] == [("forward", "forward"), ("compare", "compare")]
+    assert [len(method.inputs) for method in exported.methods] == [1, 2]
+    assert _sqnr_db(model, exported, tmp_path) > 25
+    weight_bytes = 2 * 128 * 256 * (4 if precision == "fp32" else 1)
+    assert (tmp_path / exported.entry).stat().st_size < 1.5 * weight_bytes
+    macs = {name: sum(row.macs for row in exported.operators if row.method == name) for name in ("forward", "compare")}
+    assert macs["forward"] == 2 * 128 * 256
+    assert macs["compare"] == 2 * macs["forward"]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_a_batch_that_moves(precision: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    batch = torch.export.Dim("batch", min=1, max=16)
+    batches = [(torch.randn(count, 3, 32, 32),) for count in (2, 1, 5, 2)]
+    model = _model(_method(Images().eval(), batches, dynamic=({0: batch},)))
+    exported = _export(model, precision, tmp_path)
+    (given,), (result,) = exported.methods[0].inputs, exported.methods[0].outputs
+    assert given.shape == (2, 3, 32, 32)
+    assert [(dim.dim, dim.low, dim.high) for dim in given.dynamic] == [(0, 1, 16)]
+    assert result.shape == (2, 10)
+    assert [dim.dim for dim in result.dynamic] == [0]
+    assert _sqnr_db(model, exported, tmp_path) > (100 if precision == "fp32" else 25)
+    assert sum(row.macs for row in exported.operators if row.module == "classifier") == 2 * 32 * 10
+
+
+class _Flat(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 8, 3, padding=1)
+        self.linear = nn.Linear(8 * 64, 10)
+
+    def forward(self, image):
+        return self.linear(torch.relu(self.convolution(image)).flatten(1))
+
+
+def test_a_batch_that_cannot_move_is_refused(tmp_path: Path) -> None:
+    batch = torch.export.Dim("batch", min=1, max=16)
+    model = _model(_method(_Flat().eval(), [(torch.randn(2, 3, 8, 8),)], dynamic=({0: batch},)))
+    with pytest.raises(ExportError) as caught:
+        _export(model, "fp32", tmp_path)
+    assert "dimension" in caught.value.what
+    assert "dynamic_shapes" in caught.value.next_step
+
+
+@pytest.mark.parametrize(
+    ("precision", "operator"), [("int4-weights", "DEQUANTIZE"), ("8da4w", "FULLY_CONNECTED"), ("16x8", "FULLY_CONNECTED")]
+)
+def test_what_the_old_engine_gets_wrong_is_refused(
+    models: Mapping[str, LoadedModel], precision: str, operator: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match=r"tflite-runtime 2\.14\.0") as caught:
+        _export(models["tokens"], precision, tmp_path, _OLD)
+    assert caught.value.seen.startswith(operator)
+    assert caught.value.next_step
+    assert not list(tmp_path.iterdir()), "nothing is left that could be pushed"
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-static", "int8-dynamic"])
+def test_what_the_old_engine_would_get_wrong_is_written_so_that_it_does_not(
+    models: Mapping[str, LoadedModel], precision: str, tmp_path: Path
+) -> None:
+    from edgedeploy.exporters.tflite_compatibility import incompatibilities
+
+    for folder, versions in (("new", {}), ("old", _OLD)):
+        (tmp_path / folder).mkdir()
+        exported = _export(models["tokens"], precision, tmp_path / folder, versions)
+        found = incompatibilities(read_graphs((tmp_path / folder / exported.entry).read_bytes()))
+        assert bool(found) == (folder == "new")
+        assert _sqnr_db(models["tokens"], exported, tmp_path / folder) > 15
