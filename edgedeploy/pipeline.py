@@ -26,6 +26,7 @@ from edgedeploy.host import host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
 from edgedeploy.results.location import default_url
+from edgedeploy.stages.auto import settle
 from edgedeploy.stages.delegation import require_delegated
 from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered, with_artifact
 from edgedeploy.stages.devices import select
@@ -131,10 +132,10 @@ class Pipeline:
         if output is not None:
             check_output(output)  # before the minutes that exporting takes
         ready, failed = self._prepare(runs, kind, jobs, _one_at_a_time(sink), full=require_full_delegation)
-        if output is not None and not failed:
+        if output is not None and not [run for run in failed if (run.model, run.recipe) not in _automatic(runs)]:
             write_bundle(output, self.project.name, kind, [self._with_runner(item, kind, sink) for item in ready])
         done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
-        return self._report(target, (*failed, *done))
+        return self._report(target, settle((*failed, *done), _automatic(runs)))
 
     def push(
         self,
@@ -168,7 +169,7 @@ class Pipeline:
             results.add(run)
         delivery = Delivery(project=self.project.name, target=kind, ready=ready, measured=measure)
         delivered = deliver(delivery, units, self.cache, sink, keep=results.add) if ready else ()
-        return self._report(target, (*failed, *delivered))
+        return self._report(target, settle((*failed, *delivered), _automatic(runs)))
 
     def results(self) -> ResultStore:
         """The store of this project's results."""
@@ -269,6 +270,10 @@ def bundle_results(bundle: Bundle) -> ResultStore:
     from edgedeploy.results.store import ResultStore
 
     return ResultStore.open(default_url(state_folder() / "bundles", bundle.project))
+
+
+def _automatic(runs: Sequence[PlannedRun]) -> set[tuple[str, str]]:
+    return {(run.model_name, run.recipe_name) for run in runs if run.automatic}
 
 
 def _tell_broken(lab: Lab, sink: Sink) -> None:

@@ -128,6 +128,10 @@ PRECISIONS: dict[str, Precision] = {
 }
 
 
+AUTO = "auto"
+"""In a recipe: the cheapest of a few precisions that meets accuracy and budget."""
+
+
 def floors_of(recipe: Recipe) -> Floors:
     """The recipe's own floors; where it says nothing at all, its precision's defaults (none for one of a plug-in's)."""
     known = PRECISIONS.get(recipe.precision)

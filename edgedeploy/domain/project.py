@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
-from edgedeploy.domain.precision import PRECISIONS
+from edgedeploy.domain.precision import AUTO, PRECISIONS
 from edgedeploy.domain.recipe import Budget, Recipe
 from edgedeploy.domain.target import (
     Cpu,
@@ -79,7 +79,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     url: str = ""
 
 
-BUILTIN_RECIPES = {name: Recipe(precision=name) for name in PRECISIONS}
+BUILTIN_RECIPES = {name: Recipe(precision=name) for name in (*PRECISIONS, AUTO)}
 
 
 class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -136,11 +136,15 @@ class PushReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """Errors first (the first run's that has one), then a failed gate, then inconclusive, then 0."""
-        for run in self.runs:
+        """Errors first (the first run's that has one), then a failed gate, then inconclusive, then 0.
+
+        What was passed over does not count: another candidate took its place.
+        """
+        counting = [run for run in self.runs if run.verdict.status != "passed over"]
+        for run in counting:
             if run.error is not None:
                 return run.error.exit_code
-        statuses = {run.verdict.status for run in self.runs}
+        statuses = {run.verdict.status for run in counting}
         if "fail" in statuses:
             return GATE_FAILED_EXIT_CODE
         return INCONCLUSIVE_EXIT_CODE if "inconclusive" in statuses else 0

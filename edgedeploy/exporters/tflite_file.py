@@ -28,8 +28,7 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
     def sample(self, tensors: Sequence[Tensor]) -> Sample:
         """Inputs of a call, by name, in the file's dtypes."""
         return {
-            spec.name: np.asarray(tensor.numpy(), dtype=spec.dtype)
-            for spec, tensor in zip(self.inputs, tensors, strict=True)
+            spec.name: np.asarray(tensor.numpy(), dtype=spec.dtype) for spec, tensor in zip(self.inputs, tensors, strict=True)
         }
 
 

@@ -64,9 +64,7 @@ def in_lane(
         inputs = sum(map(len, samples.values()))
         emit(f"calibrating {precision} on {inputs} inputs" if calibrating else f"quantizing to {precision}")
     with explained(sdk, model.user_root, traces[0].program):
-        quantization = Quantization(
-            converted.content, samples, everything=everything, old_runtime=old_engine is not None
-        )
+        quantization = Quantization(converted.content, samples, everything=everything, old_runtime=old_engine is not None)
         content = quantization.run(precision)
     if old_engine is not None:
         emit(f"checking that {OLD_ENGINE} {old_engine} computes it right")
@@ -75,13 +73,9 @@ def in_lane(
     methods, operators = [], []
     for name, traced in zip(names, traces, strict=True):
         signature = tflite_file.signature(content, name, traced.inputs, traced.outputs)
-        methods.append(
-            ExportedMethod(name=traced.name, entry=name, inputs=signature.inputs, outputs=signature.outputs)
-        )
+        methods.append(ExportedMethod(name=traced.name, entry=name, inputs=signature.inputs, outputs=signature.outputs))
         example = signature.sample(traced.example_inputs)
-        operators += what_runs(
-            content, name, example, converted.origins, method=traced.name, user_root=model.user_root
-        )
+        operators += what_runs(content, name, example, converted.origins, method=traced.name, user_root=model.user_root)
     facts = tflite_file.inspection(content) | {"quantization": _described(precision, everything=everything)}
     floats, constants = left_in_float(content)
     if precision not in ("fp32", "fp16") and floats:
@@ -89,9 +83,7 @@ def in_lane(
     return Written(content=content, methods=tuple(methods), operators=tuple(operators), inspection=facts)
 
 
-def _converted(
-    model: LoadedModel, traces: Sequence[Traced], names: Sequence[str], sdk: str, *, old_runtime: bool
-) -> Converted:
+def _converted(model: LoadedModel, traces: Sequence[Traced], names: Sequence[str], sdk: str, *, old_runtime: bool) -> Converted:
     """The float file, converted once for all lanes of a worker."""
 
     def convert() -> Converted:
@@ -127,7 +119,9 @@ def _require_engine(content: bytes, converted: Converted, version: str, user_roo
     place = next((place for place, line in enumerate(lines) if line), 0)
     first = found[place]
     raise ExportError(
-        f"{OLD_ENGINE} {version} would compute this file wrongly" if first.silent else f"{OLD_ENGINE} {version} cannot run this file",
+        f"{OLD_ENGINE} {version} would compute this file wrongly"
+        if first.silent
+        else f"{OLD_ENGINE} {version} cannot run this file",
         where=lines[place] or first.operator.name,
         seen=first.reason + (f"; {len(found) - 1} more operators like it" if len(found) > 1 else ""),
         next_step=first.next_step,

@@ -102,9 +102,7 @@ def _has_data(interpreter: Interpreter, index: int) -> bool:
     return True
 
 
-def _shapes(
-    content: bytes, signature: str, sample: Sample, operators: Sequence[OperatorUse]
-) -> dict[int, tuple[int, ...]]:
+def _shapes(content: bytes, signature: str, sample: Sample, operators: Sequence[OperatorUse]) -> dict[int, tuple[int, ...]]:
     """Shapes of all tensors when the sample runs; within a delegate they would stay what the file says."""
     interpreter = Interpreter(
         model_content=content, experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

@@ -9,7 +9,14 @@ from edgedeploy.domain.verdict import Status
 from edgedeploy.report import units
 from edgedeploy.report.words import agreement_words, verification_words
 
-_SIGNS: dict[Status, str] = {"pass": "✅", "fail": "❌", "inconclusive": "⚠️", "error": "🛑", "unmeasured": "▫️"}
+_SIGNS: dict[Status, str] = {
+    "pass": "✅",
+    "fail": "❌",
+    "inconclusive": "⚠️",
+    "error": "🛑",
+    "unmeasured": "▫️",
+    "passed over": "▫️",
+}
 # Everything that GitHub's Markdown or its HTML would act on, mentions and references among it.
 _SPECIAL = re.compile(r"([\\`*_{}\[\]()#+!|~@$:])")
 _COLUMNS = ("model", "lane", "device", "size", "p50", "p90", "p99", "peak RSS", "device vs PyTorch", "verdict")

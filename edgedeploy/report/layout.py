@@ -18,6 +18,7 @@ _STYLES: dict[Status, str] = {
     "inconclusive": "bold yellow",
     "error": "bold red",
     "unmeasured": "bold cyan",
+    "passed over": "dim",
 }
 _UNBOUNDED = 10_000
 

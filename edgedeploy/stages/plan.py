@@ -9,20 +9,26 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy import registry
+from edgedeploy.domain.precision import AUTO
 from edgedeploy.domain.project import BUILTIN_RECIPES, Deploy, MeasureOverride, Model, Project
 from edgedeploy.domain.recipe import Budget, Recipe
 from edgedeploy.domain.target import Lane, MeasurePolicy, Target
 from edgedeploy.errors import ConfigError, MissingToolError, UsageError
+from edgedeploy.stages.auto import candidates
 from edgedeploy.suggest import did_you_mean
 
 
 class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
-    """One model by one recipe through one lane, and how it will be judged. The same for every unit of the target."""
+    """One model by one recipe through one lane, and how it will be judged. The same for every unit of the target.
+
+    ``automatic``: the recipe leaves the lane open, and this is one of the candidates.
+    """
 
     model_name: str
     model: Model
     recipe_name: str
     recipe: Recipe
+    automatic: bool = False
     lane: Lane
     budget: Budget
     policy: MeasurePolicy
@@ -77,7 +83,8 @@ def plan(project: Project, project_file: Path, target: Target, selection: Select
                     model_name=deploy.model,
                     model=model,
                     recipe_name=recipe_name,
-                    recipe=recipe,
+                    recipe=msgspec.structs.replace(recipe, precision=lane.precision),
+                    automatic=recipe.precision == AUTO,
                     lane=lane,
                     budget=deploy.budget,
                     policy=_policy(target.measure, deploy.measure),
@@ -217,6 +224,9 @@ def _check_source(model: Model, project_file: Path, name: str) -> None:
 
 def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str) -> list[Lane]:
     offered = lanes_of(target)
+    if recipe.precision == AUTO:
+        named = [lane for lane in offered if not deploy.exporters or _names(deploy.exporters, lane)]
+        return list(candidates([lane for lane in named if missing_sdk(lane) is None]))
     fitting = [lane for lane in offered if lane.precision == recipe.precision]
     if not deploy.exporters:
         if not fitting:
@@ -228,7 +238,7 @@ def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str) -> list[L
         return fitting[:1]
     chosen = []
     for exporter in deploy.exporters:
-        lane = next((lane for lane in fitting if exporter in {lane.exporter, f"{lane.exporter}-{lane.backend}"}), None)
+        lane = next((lane for lane in fitting if _names((exporter,), lane)), None)
         if lane is None:
             raise ConfigError(
                 f"{target.name} has no lane {exporter!r} of precision {recipe.precision!r}",
@@ -237,6 +247,10 @@ def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str) -> list[L
             )
         chosen.append(lane)
     return chosen
+
+
+def _names(exporters: Sequence[str], lane: Lane) -> bool:
+    return not {lane.exporter, f"{lane.exporter}-{lane.backend}"}.isdisjoint(exporters)
 
 
 def _policy(policy: MeasurePolicy, override: MeasureOverride) -> MeasurePolicy:

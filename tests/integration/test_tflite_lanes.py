@@ -92,9 +92,7 @@ def models() -> Mapping[str, LoadedModel]:
     return {"images": _model(images), "tokens": _model(tokens)}
 
 
-def _export(
-    model: LoadedModel, precision: str, folder: Path, runtime_versions: dict[str, str] | None = None
-) -> Exported:
+def _export(model: LoadedModel, precision: str, folder: Path, runtime_versions: dict[str, str] | None = None) -> Exported:
     request = ExportRequest(
         lane=_LANES[precision], os="linux", min_os="", runtime_versions=runtime_versions or {}, folder=str(folder)
     )
