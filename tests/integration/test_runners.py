@@ -19,8 +19,10 @@ import numpy as np
 import pytest
 from standins.build_cache import cache_dir
 
+from edgedeploy.domain.artifact import DelegateGraph, Operator
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.errors import MissingToolError, RunnerError, UsageError
+from edgedeploy.profile import join
 from edgedeploy.runners import build_tools, sdk
 from edgedeploy.runners.agent import agent_runner
 from edgedeploy.runners.document import RunnerDocument, parse_document
@@ -335,6 +337,49 @@ def test_a_profile_ends_in_time_and_never_before_one_invocation(run_model: Calla
     document = run_model(runner, "wide", "--profile", "100", "--max-seconds", "0.000001").document
     assert len(document.profiled_ns) == 1
     assert all(len(operator.ns) == 1 for operator in document.operators)
+
+
+class WhatRuns(msgspec.Struct, frozen=True, kw_only=True):
+    """What tiny_models.py wrote beside an artifact."""
+
+    operators: tuple[Operator, ...]
+    delegate_graphs: tuple[DelegateGraph, ...]
+
+
+@pytest.mark.parametrize(("name", "suffix"), [("mixed", "pte"), ("mixed8", "pte"), ("mixed", "tflite")])
+def test_a_profile_is_joined_to_the_exporters_operators(
+    run_model: Callable[..., Ran], models: Path, name: str, suffix: str
+) -> None:
+    document = run_model(f"native-{suffix}", name, "--profile", "3").document
+    rows = msgspec.json.decode((models / f"{name}.{suffix}.json").read_bytes(), type=WhatRuns)
+    profile = join(rows.operators, rows.delegate_graphs, document.operators)
+    # Beside what the model asks for there are only conversions of layout and type, and the delegates' own calls.
+    added = {time.ran[0].partition(" (")[0] for time in profile.times if time.operator is None}
+    assert added <= {"Transpose", "Convert", "Static Reshape", "DELEGATE_CALL"}
+    # Of the model's operators, only those have no time that are folded into the convolution before them.
+    assert {row.operator for row in profile.untimed} <= {"aten._native_batch_norm_legit_no_training", "aten.hardtanh"}
+    layers = {time.operator.module: time for time in profile.times if time.operator and time.operator.macs}
+    if suffix == "pte":
+        assert {"stem.0", "depthwise.0", "pointwise", "query", "key", "value", "head"} <= set(layers)
+        assert all(time.operator and time.operator.source.startswith("tiny_models.py:") for time in layers.values())
+
+
+def test_the_exporter_tells_what_runs_where(models: Path) -> None:
+    rows = msgspec.json.decode((models / "mixed.pte.json").read_bytes(), type=WhatRuns)
+    fallbacks = [row.operator for row in rows.operators if row.delegate is None]
+    assert "aten.cumsum" in fallbacks
+    assert "aten.native_layer_norm" in fallbacks
+    assert not [row for row in rows.operators if row.operator in {"aten.convolution", "aten.linear"} and row.delegate is None]
+    macs = {row.module: row.macs for row in rows.operators if row.macs and row.module}
+    # Output elements × inputs to each: 16×16 pixels, 48 channels.
+    assert macs["stem.0"] == 16 * 16 * 48 * 3 * 9
+    assert macs["depthwise.0"] == 16 * 16 * 48 * 9
+    assert macs["pointwise"] == macs["query"] == 16 * 16 * 48 * 48
+    assert macs["head"] == 48 * 10
+    for graph in rows.delegate_graphs:
+        steps = [step for row in rows.operators if row.call == graph.call for step in row.steps]
+        assert len(steps) == len(set(steps)), "a node of the delegate belongs to one operator"
+        assert all(0 <= step < len(graph.nodes) for step in steps)
 
 
 def test_the_agent_says_that_it_cannot_profile(run_model: Callable[..., Ran]) -> None:
