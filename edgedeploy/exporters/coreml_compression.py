@@ -27,23 +27,20 @@ def compressed(model: MLModel, precision: str, system: Deployment) -> MLModel:
     Raises:
         ExportError: a sparse precision, and no weight is sparse.
     """
+    if precision.startswith("sparse-"):
+        model = _without_zeros(model)
     match precision:
         case "int8" | "int8-static" | "int8-weights":
             return _int8(model)
         case "int4-weights":
             # Weights that do not divide into blocks stay whole there: they take int8.
             return _int8(cto.linear_quantize_weights(model, _linear("int4", "per_block")))
-        case "palette4":
-            return cto.palettize_weights(model, _tables(4, system))
-        case "palette6":
-            return cto.palettize_weights(model, _tables(6, system))
+        case "palette4" | "palette6":
+            return cto.palettize_weights(model, _tables(4 if precision == "palette4" else 6, grouped=_has_groups(system)))
         case "sparse-int8":
-            sparse = _without_zeros(model)
-            return _int8(cto.linear_quantize_weights(sparse, _linear("int8", "per_channel"), joint_compression=True))
+            return _int8(cto.linear_quantize_weights(model, _linear("int8", "per_channel"), joint_compression=True))
         case "sparse-palette4":
-            sparse = _without_zeros(model)
-            tables = cto.OptimizationConfig(cto.OpPalettizerConfig(mode="kmeans", nbits=4, weight_threshold=_SMALLEST_TABLE))
-            return cto.palettize_weights(sparse, tables, joint_compression=True)
+            return cto.palettize_weights(model, _tables(4, grouped=False), joint_compression=True)
     return model
 
 
@@ -63,9 +60,12 @@ def _linear(dtype: str, granularity: str) -> cto.OptimizationConfig:
     )
 
 
-def _tables(bits: int, system: Deployment) -> cto.OptimizationConfig:
-    """One table per 16 channels where the system has that, else one per weight."""
-    grouped = system.ios >= GROUPED_TABLES_FIRST_IOS
+def _has_groups(system: Deployment) -> bool:
+    return system.ios >= GROUPED_TABLES_FIRST_IOS
+
+
+def _tables(bits: int, *, grouped: bool) -> cto.OptimizationConfig:
+    """One table per 16 channels, or one per weight."""
     return cto.OptimizationConfig(
         cto.OpPalettizerConfig(
             mode="kmeans",
@@ -87,6 +87,6 @@ def _without_zeros(model: MLModel) -> MLModel:
         raise ExportError(
             "the model has no sparse weights to store without their zeros",
             seen=f"no weight is zero in more than {_SPARSE_ENOUGH:.0%} of its elements",
-            next_step='prune it first: compress = [{ use = "magnitude", settings = { sparsity = 0.6 } }], or choose a dense precision',
+            next_step='add compress = [{ use = "magnitude", settings = { sparsity = 0.6 } }], or choose a dense precision',
         )
     return sparse

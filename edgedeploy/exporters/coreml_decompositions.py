@@ -8,12 +8,14 @@ operator as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 aten = torch.ops.aten
+# What tells PyTorch to leave an operator alone; its own type would spoil every signature.
+_UNCHANGED = cast("Tensor", NotImplemented)
 # Larger than this, a one-hot matrix costs more than a scatter that runs on the CPU.
 _ONE_HOT_LIMIT = 1 << 20
 
@@ -32,7 +34,7 @@ def _fmod(x: Tensor, y: Tensor | float) -> Tensor:
 def _divide_rounded(x: Tensor, y: Tensor | float, *, rounding_mode: str | None = None) -> Tensor:
     """Integers stay integers: coremltools' own division makes floats of them, which then index nothing."""
     if rounding_mode != "trunc" or x.dtype.is_floating_point or not isinstance(y, Tensor) or y.dtype.is_floating_point:
-        return NotImplemented
+        return _UNCHANGED
     quotient = torch.floor_divide(x.abs(), y.abs())
     return torch.where((x < 0) == (y < 0), quotient, -quotient)
 
@@ -46,11 +48,11 @@ def _erfc(x: Tensor) -> Tensor:
 
 
 def _bitwise_or(x: Tensor, y: Tensor) -> Tensor:
-    return torch.logical_or(x, y) if x.dtype == y.dtype == torch.bool else NotImplemented
+    return torch.logical_or(x, y) if x.dtype == y.dtype == torch.bool else _UNCHANGED
 
 
 def _bitwise_xor(x: Tensor, y: Tensor) -> Tensor:
-    return torch.logical_xor(x, y) if x.dtype == y.dtype == torch.bool else NotImplemented
+    return torch.logical_xor(x, y) if x.dtype == y.dtype == torch.bool else _UNCHANGED
 
 
 def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
@@ -58,13 +60,13 @@ def _unfold(x: Tensor, dimension: int, size: int, step: int) -> Tensor:
     dimension %= x.ndim
     count = (x.shape[dimension] - size) // step + 1
     index = torch.arange(count)[:, None] * step + torch.arange(size)
-    windows = x.index_select(dimension, index.flatten()).unflatten(dimension, (count, size))
+    windows = x.index_select(dimension, index.flatten()).reshape(*x.shape[:dimension], count, size, *x.shape[dimension + 1 :])
     return windows.movedim(dimension + 1, -1)
 
 
 def _as_strided(x: Tensor, size: Sequence[int], stride: Sequence[int], storage_offset: int | None = None) -> Tensor:
     if not x.is_contiguous():
-        return NotImplemented
+        return _UNCHANGED
     index = torch.full((), storage_offset or 0, dtype=torch.int64)
     for length, step in zip(size, stride, strict=True):
         index = index.unsqueeze(-1) + torch.arange(length) * step
@@ -85,7 +87,8 @@ def _index_fill(x: Tensor, dimension: int, index: Tensor, value: Tensor | float)
 def _index_add(x: Tensor, dimension: int, index: Tensor, source: Tensor, *, alpha: float = 1) -> Tensor:
     dimension %= x.ndim
     added = source if alpha == 1 else source * alpha
-    return aten.index_put(x, [*[None] * dimension, index.reshape(-1)], added, accumulate=True)
+    put: Tensor = aten.index_put(x, [*[None] * dimension, index.reshape(-1)], added, accumulate=True)
+    return put
 
 
 def _index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accumulate: bool = False) -> Tensor:  # noqa: FBT001, FBT002  ATen's signature
@@ -93,19 +96,19 @@ def _index_put(x: Tensor, indices: Sequence[Tensor | None], values: Tensor, accu
     places = [place for place, index in enumerate(indices) if index is not None]
     given = [index for index in indices if index is not None]
     if any(index.dtype == torch.bool for index in given) or places != list(range(places[0], places[0] + len(places))):
-        return NotImplemented
+        return _UNCHANGED
     first, last = places[0], places[-1] + 1
-    together = torch.broadcast_tensors(*given)
+    together: tuple[Tensor, ...] = aten.broadcast_tensors(list(given))
     shape = (*x.shape[:first], *together[0].shape, *x.shape[last:])
     small = x.shape[first] * together[0].numel() <= _ONE_HOT_LIMIT
     if len(given) == 1 and together[0].ndim == 1 and not accumulate and small and x.dtype.is_floating_point:
         return _placed_by_one_hot(x, first, together[0], values.expand(shape))
     if first == 0:
-        return NotImplemented
+        return _UNCHANGED
     front = x.permute(*range(first, last), *range(first), *range(last, x.ndim))
     rank = together[0].ndim
     moved = values.expand(shape).permute(*range(first, first + rank), *range(first), *range(first + rank, len(shape)))
-    put = aten.index_put(front, list(together), moved, accumulate=accumulate)
+    put: Tensor = aten.index_put(front, list(together), moved, accumulate=accumulate)
     count = last - first
     return put.permute(*range(count, last), *range(count), *range(last, x.ndim))
 
@@ -132,14 +135,14 @@ def _scatter_reduce(
         start = torch.ones_like(x) if include_self else torch.zeros_like(x)
         return total / start.scatter_add(dimension, index, torch.ones_like(source)).clamp(min=1)
     if include_self:
-        return NotImplemented
+        return _UNCHANGED
     neutral = {"prod": 1.0, "amax": float("-inf"), "amin": float("inf")}[reduce]
     cleared = x.scatter(dimension, index, torch.full_like(source, neutral))
     return cleared.scatter_reduce(dimension, index, source, reduce, include_self=True)
 
 
 def _masked_scatter(x: Tensor, mask: Tensor, source: Tensor) -> Tensor:
-    where, target = torch.broadcast_tensors(mask, x)
+    where, target = mask.expand_as(x), x
     turn = where.flatten().to(torch.int64).cumsum(0) - 1
     taken = source.flatten().index_select(0, turn.clamp(0, source.numel() - 1)).reshape(target.shape)
     return torch.where(where, taken, target)
@@ -189,14 +192,14 @@ def _searchsorted(
     sorter: Tensor | None = None,
 ) -> Tensor:
     if boundaries.ndim != 1 or sorter is not None:
-        return NotImplemented
+        return _UNCHANGED
     return _bucketize(x, boundaries, out_int32=out_int32, right=right or side == "right")
 
 
 def _adaptive_avg_pool3d(x: Tensor, output_size: Sequence[int]) -> Tensor:
     sizes = x.shape[-3:]
     if any(size % wanted for size, wanted in zip(sizes, output_size, strict=True)):
-        return NotImplemented
+        return _UNCHANGED
     window = [size // wanted for size, wanted in zip(sizes, output_size, strict=True)]
     return torch.nn.functional.avg_pool3d(x, window, window)
 

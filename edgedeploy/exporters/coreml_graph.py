@@ -11,6 +11,7 @@ import torch
 from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY as TRANSLATIONS
 from torch import Tensor
 from torch.export import ExportedProgram
+from torch.export.graph_signature import TensorArgument
 from torch.fx import Graph, Node
 
 from edgedeploy.errors import ExportError
@@ -69,7 +70,8 @@ def prepared(program: ExportedProgram) -> ExportedProgram:
     for operator in list(table):
         if str(operator).split(".")[1] in _KEPT_WHOLE:
             del table[operator]
-    table.update(DECOMPOSITIONS)
+    for operator, written_out in DECOMPOSITIONS.items():
+        table[operator] = written_out
     rewritten: ExportedProgram = program.run_decompositions(table)
     graph = rewritten.graph_module.graph
     for node in reversed(list(graph.nodes)):
@@ -83,7 +85,7 @@ def prepared(program: ExportedProgram) -> ExportedProgram:
             graph.erase_node(node)
         else:
             _complete_arguments(node)
-    _separate_outputs(graph)
+    _separate_outputs(rewritten)
     _widen_bytes(graph)
     graph.eliminate_dead_code()
     rewritten.graph_module.recompile()
@@ -102,7 +104,7 @@ def require_known_operators(program: ExportedProgram, traced: ExportedProgram, u
     if not unknown:
         return
     names = list(dict.fromkeys(str(node.target) for node in unknown))
-    advice = next((_ADVICE[name.split(".")[1]] for name in names if name.split(".")[1] in _ADVICE), "")
+    advice = next((text for name in names for operator, text in _ADVICE.items() if operator in name.split(".")), "")
     trace = unknown[0].meta.get("stack_trace")
     line = innermost_line(trace, user_root) if isinstance(trace, str) else find_line(names[0], traced, user_root)
     raise ExportError(
@@ -121,7 +123,7 @@ def frozen_index(name: str) -> int | None:
 
 def _is_known(node: Node) -> bool:
     target = node.target
-    kind = target.name() if isinstance(target, torch._ops.OpOverload) else getattr(target, "__name__", str(target))  # noqa: SLF001  torch's own name for the type
+    kind = str(target.name()) if isinstance(target, torch._ops.OpOverload) else getattr(target, "__name__", str(target))  # type: ignore[no-untyped-call]  # noqa: SLF001  torch's own
     return TRANSLATIONS.get_func(kind) is not None
 
 
@@ -139,11 +141,12 @@ def _complete_arguments(node: Node) -> None:
         node.args = (*node.args, *(parameter.default_value for parameter in parameters[len(node.args) :]))
 
 
-def _separate_outputs(graph: Graph) -> None:
+def _separate_outputs(program: ExportedProgram) -> None:
     """Outputs that are inputs, or one another, get a value of their own: Core ML names values once."""
+    graph = program.graph_module.graph
     output = graph.output_node()
     seen: set[Node] = set()
-    separate: list[object] = []
+    separate: list[Node] = []
     for value in cast("tuple[Node, ...]", output.args[0]):
         taken = value in seen or value.op == "placeholder"
         seen.add(value)
@@ -156,6 +159,9 @@ def _separate_outputs(graph: Graph) -> None:
             copy.meta = dict(value.meta)
             separate.append(copy)
     output.args = (tuple(separate),)
+    for value, declared in zip(separate, program.graph_signature.output_specs, strict=True):
+        if isinstance(declared.arg, TensorArgument):
+            declared.arg.name = value.name
 
 
 def _widen_bytes(graph: Graph) -> None:

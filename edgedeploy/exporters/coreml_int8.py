@@ -26,7 +26,7 @@ from torchao.quantization.pt2e.quantizer import (
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from edgedeploy.errors import ExportError
-from edgedeploy.exporters.tracing import Traced, export_program
+from edgedeploy.exporters.tracing import Traced
 
 _WEIGHTED = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"})
 _COMPUTING = _WEIGHTED | {"add", "bmm", "matmul", "mul"}
@@ -116,7 +116,9 @@ def quantize(traced: Traced) -> Quantized:
         for batch in traced.calibration:
             observed(*batch)
         weights = tuple(_observed_weights(observed))
-        program = export_program(convert_pt2e(observed), traced.example_inputs, traced.dynamic_shapes)
+        # The quantized module takes the inputs one by one, not as the *inputs of the module that was traced.
+        moving = traced.dynamic_shapes[0] if traced.dynamic_shapes else None
+        program = torch.export.export(convert_pt2e(observed), traced.example_inputs, dynamic_shapes=moving, strict=False)
     return Quantized(program=program, weights=weights)
 
 

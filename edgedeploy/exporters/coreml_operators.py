@@ -8,6 +8,7 @@ from typing import Any
 
 from coremltools.converters.mil.mil import Operation, Var
 from coremltools.converters.mil.mil.scope import ScopeSource
+from torch import SymInt, Tensor
 from torch.fx import Node
 
 from edgedeploy.domain.artifact import Operator
@@ -58,7 +59,7 @@ def _described(converted: Converted, user_root: str) -> dict[str, Operator]:
         found[name] = Operator(
             operator=operation.op_type,
             name=name,
-            macs=_macs(operation, sizes),
+            macs=_macs(operation, sizes, node),
             source=next((line for one in described if (line := _source(one, user_root))), ""),
             module=next((path for one in described if (path := _module(one))), ""),
         )
@@ -82,28 +83,30 @@ def _module(node: Node) -> str:
 def _example_sizes(converted: Converted) -> dict[Any, int]:
     """The example's size for every symbol of the program's input shapes."""
     declared = converted.model._mil_program.functions["main"].inputs  # noqa: SLF001  the program is nowhere else
-    sizes = {}
-    for spec in converted.traced.inputs:
-        if spec.name in declared:
-            for size, example in zip(declared[spec.name].shape, spec.shape, strict=False):
-                if not isinstance(size, int):
-                    sizes[size] = example
-    return sizes
+    return {
+        size: example
+        for spec in converted.traced.inputs
+        if spec.name in declared
+        for size, example in zip(declared[spec.name].shape, spec.shape, strict=False)
+        if not isinstance(size, int)
+    }
 
 
-def _macs(operation: Operation, sizes: Mapping[Any, int]) -> int:
+def _macs(operation: Operation, sizes: Mapping[Any, int], node: Node | None) -> int:
     """Multiply-accumulates of one operator; 0 for those that multiply no matrices, and for loops.
 
     Counts of https://apple.github.io/coremltools/source/coremltools.converters.mil.mil.ops.defs.html: the shapes are those
     of its weight layouts.
     """
-    count = dict(_counted(operation, sizes))
+    count = dict(_counted(operation, sizes, node))
     return count.get(operation.op_type, 0)
 
 
-def _counted(operation: Operation, sizes: Mapping[Any, int]) -> Iterator[tuple[str, int]]:
+def _counted(operation: Operation, sizes: Mapping[Any, int], node: Node | None) -> Iterator[tuple[str, int]]:
     def shape(var: Var) -> list[int]:
-        return [_size(size, sizes) for size in var.shape]
+        found = [_size(size, sizes) for size in var.shape]
+        # Where coremltools lost the connection to the inputs (a convolution's output), PyTorch has it.
+        return [example if size is None else size for size, example in zip(found, _example(node, len(found)), strict=True)]
 
     match operation.op_type:
         case "conv":
@@ -124,5 +127,18 @@ def _counted(operation: Operation, sizes: Mapping[Any, int]) -> Iterator[tuple[s
             yield "lstm", steps * batch * sum(math.prod(shape(weight)) for weight in weights if weight is not None)
 
 
-def _size(size: Any, sizes: Mapping[Any, int]) -> int:
-    return size if isinstance(size, int) else int(size.subs(sizes)) if hasattr(size, "subs") else int(size)
+def _size(size: Any, sizes: Mapping[Any, int]) -> int | None:
+    """A dimension at the example's shapes; None for a symbol that is not the inputs'."""
+    if not hasattr(size, "subs"):
+        return int(size)
+    known = size.subs(sizes)
+    return int(known) if known.is_Integer else None
+
+
+def _example(node: Node | None, rank: int) -> list[int]:
+    """The shape of a node's value at the example's shapes; zeros where it is of another rank."""
+    value = node.meta.get("val") if node is not None else None
+    if not isinstance(value, Tensor) or value.ndim != rank:
+        return [0] * rank
+    dims: list[object] = list(value.shape)
+    return [int(size.node.hint) if isinstance(size, SymInt) else int(str(size)) for size in dims]

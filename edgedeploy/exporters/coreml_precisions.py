@@ -7,6 +7,7 @@ import msgspec
 from edgedeploy.errors import ExportError
 
 _DEFAULT_IOS = 17
+_KNOWN_IOS = (15, 16, 17, 18, 26)  # coremltools.target of coremltools 9.0, without the systems before ML programs
 _PREFIXES = {"ios": "iOS", "macos": "macOS"}
 # macOS versions in iOS's count: the two carry one Core ML, and since 2025 one number.
 _IOS_OF_MACOS = {12: 15, 13: 16, 14: 17, 15: 18}
@@ -73,6 +74,11 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     os: str
     version: str
     ios: int
+
+    @property
+    def target_name(self) -> str:
+        """The system as coremltools calls it; for one newer than coremltools, the newest that it knows."""
+        return f"iOS{max(known for known in _KNOWN_IOS if known <= self.ios)}"
 
     def described(self) -> str:
         """``"iOS 17, macOS 14 and newer"``."""

@@ -49,15 +49,15 @@ def convert(traced: Traced, program: ExportedProgram, *, system: Deployment, hal
     Raises:
         ExportError: operators coremltools does not know, states or shapes that Core ML does not have.
     """
-    _require_states(program, system)
     rewritten = prepared(program)
+    _require_states(rewritten, system)
     require_known_operators(rewritten, traced.program, user_root)
     dtypes = _IO_DTYPES | ({"float16": np.float32} if system.ios < _HALF_IO_FIRST_IOS else {})
     shapes = _input_shapes(rewritten)
     model = ct.convert(
         rewritten,
         convert_to="mlprogram",
-        minimum_deployment_target=deployment_target(system),
+        minimum_deployment_target=ct.target[system.target_name],
         compute_precision=ct.precision.FLOAT16 if half_precision else ct.precision.FLOAT32,
         inputs=[
             ct.TensorType(name=spec.name, shape=shape, dtype=dtypes[spec.dtype])
@@ -68,12 +68,6 @@ def convert(traced: Traced, program: ExportedProgram, *, system: Deployment, hal
         skip_model_load=True,
     )
     return Converted(traced=traced, program=rewritten, model=model)
-
-
-def deployment_target(system: Deployment) -> ct.target:
-    """Coremltools' name for the system; for one that is newer than coremltools, the newest that it knows."""
-    known = {int(name.removeprefix("iOS")): name for name in ct.target.__members__ if name.removeprefix("iOS").isdigit()}
-    return ct.target[known[max(version for version in known if version <= system.ios)]]
 
 
 def _input_shapes(program: ExportedProgram) -> list[tuple[object, ...]]:
@@ -102,7 +96,7 @@ def _dimension(size: object, program: ExportedProgram, ranges: dict[str, ct.Rang
             seen=str(symbol),
             next_step="give the dimension a torch.export.Dim of its own in dynamic_shapes, or fix its size",
         )
-    if not bounds.upper.is_finite or int(bounds.upper) >= np.iinfo(np.int32).max:
+    if bool(bounds.upper >= np.iinfo(np.int32).max):
         raise ExportError(
             "Core ML programs need an upper bound for a dimension that moves",
             where=f"input {name!r}",

@@ -38,6 +38,8 @@ def report(methods: Sequence[MethodInLane], package: Path, *, precision: str, sy
         fidelity += coreml_fidelity.weight_fidelity(method.converted, stored, method.floating_weights)
     coreml_fidelity.require(fidelity, scheme.weight_floor_db, precision)
     facts = mlpackage.inspection(package, program) | mlpackage.weight_facts(weights)
+    facts["inputs"] = "; ".join(mlpackage.described(method.inputs) for method in exported)
+    facts["outputs"] = "; ".join(mlpackage.described(method.outputs) for method in exported)
     facts["runs on"] = system.described()
     facts["compute precision"] = "float16" if scheme.half else "float32"
     facts["quantization"] = methods[0].quantization

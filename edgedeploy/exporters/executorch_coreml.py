@@ -7,7 +7,6 @@ from executorch.backends.apple.coreml.compiler import CoreMLBackend
 from executorch.backends.apple.coreml.partition import CoreMLPartitioner
 
 from edgedeploy.exporters.coreml_precisions import deployment
-from edgedeploy.exporters.coreml_program import deployment_target
 from edgedeploy.ports import ExportRequest
 
 _UNITS = {
@@ -27,7 +26,7 @@ def coreml_partitioner(request: ExportRequest) -> CoreMLPartitioner:
     precision = request.lane.precision
     return CoreMLPartitioner(
         compile_specs=CoreMLBackend.generate_compile_specs(
-            minimum_deployment_target=deployment_target(deployment(request.os, request.min_os)),
+            minimum_deployment_target=ct.target[deployment(request.os, request.min_os).target_name],
             compute_precision=ct.precision.FLOAT32 if precision == "fp32" else ct.precision.FLOAT16,
             compute_unit=_UNITS[request.compute_units],
             op_linear_quantizer_config=_WEIGHTS.get(precision),

@@ -124,7 +124,7 @@ def constants(program: Program, function: str) -> Iterator[StoredWeight]:
 
 
 def inspection(package: Path, program: Program) -> dict[str, str]:
-    """Facts read back from the package: specification version, operators, signature, states, weights by kind."""
+    """Facts read back from the package: specification version, operators, states, how weights are stored."""
     spec = ct.utils.load_spec(str(package))
     names = list(program.functions)
     computing = Counter(operation.op_type for name in names for operation in operations(program, name))
@@ -141,8 +141,6 @@ def inspection(package: Path, program: Program) -> dict[str, str]:
         "opset": ", ".join(sorted({function.opset for function in spec.mlProgram.functions.values()})),
         "operators": str(computing.total()),
         "operator kinds": bounded(computing),
-        "inputs": _described(_specs(description.input)),
-        "outputs": _described(_specs(description.output)),
         "compute units": spec.description.metadata.userDefined[COMPUTE_UNITS_KEY],
         "weight bytes": str(file_bytes),
         "numeric_check": "left to the verify stage" if sys.platform == "darwin" else "not possible on Linux",
@@ -176,7 +174,8 @@ def weight_facts(weights: Sequence[StoredWeight]) -> dict[str, str]:
 def _kind(operation: Operation) -> str:
     """``float16``, ``int8 linear``, ``sparse, uint4 table``: outermost first."""
     if operation.op_type == "const":
-        return types.builtin_to_string(operation.outputs[0].dtype).replace("fp", "float")
+        name: str = types.builtin_to_string(operation.outputs[0].dtype)
+        return name.replace("fp", "float")
     inner = [var.op for var in _inputs(operation) if var.op is not None and var.op.op_type.startswith("constexpr_")]
     word = _KINDS.get(operation.op_type, operation.op_type)
     if inner:
@@ -236,7 +235,8 @@ def _dynamic(array: Any) -> tuple[DynamicDim, ...]:
     )
 
 
-def _described(specs: Iterable[TensorSpec]) -> str:
+def described(specs: Iterable[TensorSpec]) -> str:
+    """``"image float32[1..8,3,32,32]"``."""
     return ", ".join(f"{spec.name} {spec.dtype}[{_shape(spec)}]" for spec in specs)
 
 
