@@ -70,12 +70,7 @@ class Incompatibility(msgspec.Struct, frozen=True, kw_only=True):
 
 def incompatibilities(graphs: Sequence[Graph]) -> tuple[Incompatibility, ...]:
     """Everything in a file that tflite-runtime 2.14.0 cannot read or computes wrongly; empty if it computes the file right."""
-    return tuple(
-        found
-        for graph in graphs
-        for operator in graph.operators
-        if (found := next(_found(operator), None)) is not None
-    )
+    return tuple(found for graph in graphs for operator in graph.operators if (found := next(_found(operator), None)) is not None)
 
 
 def _found(operator: OperatorUse) -> Iterator[Incompatibility]:
