@@ -25,6 +25,10 @@ class TfliteExporter:
     and outputs left in float32. In models with attention or run-time normalisation only layers with weights are int8,
     those whose activations have outliers with float arithmetic; ``int8-static`` does it all the same.
 
+    XNNPACK has no kernels for ``16x8``, which runs on TFLite's own, some fifty times slower than ``int8``; nor does it
+    unpack the weights of ``int4-weights``, which are small in the file and float32 in memory. ``8da4w`` wants linear layers
+    with rows of a multiple of 32.
+
     Methods become signatures that share their weights. A target whose ``runtime_versions`` name tflite-runtime gets a
     file that this engine computes right, or none.
     """

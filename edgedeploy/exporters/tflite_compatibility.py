@@ -50,12 +50,12 @@ _NEWEST: Mapping[str, int] = {
     "TRANSPOSE_CONV": 4,
     "UNPACK": 4,
 }
-# 2.14.0 knows hardly any of StableHLO's operators; a converter for devices leaves none of them behind but by failing.
+# 2.14.0 registers none of StableHLO's operators.
 _STABLEHLO = "STABLEHLO_"
 _NARROW = ("INT4", "UINT4", "INT2")
 _NO_KERNEL = {"INT8": ("DIV", "SQRT"), "INT16": ("BATCH_MATMUL", "DIV", "GELU", "RSQRT", "SQRT", "SUM")}
-# Input number of the weights, and of what they are multiplied with.
-_ONE_SCALE = {"FULLY_CONNECTED": (1, 0), "BATCH_MATMUL": (1, 0)}
+# Input 1 is the weights.
+_ONE_SCALE = ("FULLY_CONNECTED", "BATCH_MATMUL", "EMBEDDING_LOOKUP")
 _MATRIX = 2
 
 
@@ -105,12 +105,11 @@ def _narrow_weights(operator: OperatorUse) -> Incompatibility | None:
 
 
 def _scale_per_channel(operator: OperatorUse) -> Incompatibility | None:
-    if operator.operator == "EMBEDDING_LOOKUP":
-        weights, beside = operator.input(1), operator.outputs[0]
-    elif operator.operator in _ONE_SCALE:
-        weights, beside = (operator.input(number) for number in _ONE_SCALE[operator.operator])
-    else:
+    if operator.operator not in _ONE_SCALE:
         return None
+    weights = operator.input(1)
+    # What an embedding reads its table with are numbers of rows.
+    beside = operator.outputs[0] if operator.operator == "EMBEDDING_LOOKUP" else operator.input(0)
     if weights is None or beside is None or weights.type != "INT8" or weights.scales <= 1 or beside.type != "FLOAT32":
         return None
     return Incompatibility(

@@ -35,11 +35,17 @@ class Signature(msgspec.Struct, frozen=True, kw_only=True):
 def signature(content: bytes, name: str, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Signature:
     """A signature of the file, with the example's shapes and moving dimensions of ``inputs`` and ``outputs``.
 
+    Of outputs the file declares the example's shape even where it moves; the engine gives the right one.
+
     Raises:
-        ExportError: a dimension that is to move is fixed in the file.
+        ExportError: a dimension of an input that is to move is fixed in the file.
     """
     runner = Interpreter(model_content=content).get_signature_runner(name)
-    return Signature(inputs=_specs(runner.get_input_details(), inputs), outputs=_specs(runner.get_output_details(), outputs))
+    details = runner.get_input_details()
+    read = Signature(inputs=_specs(details, inputs), outputs=_specs(runner.get_output_details(), outputs))
+    for spec in read.inputs:
+        _require_moving(spec, details[spec.name])
+    return read
 
 
 def inspection(content: bytes) -> dict[str, str]:
@@ -68,19 +74,22 @@ def _specs(details: Mapping[str, Mapping[str, object]], traced: Sequence[TensorS
 
 
 def _spec(name: str, detail: Mapping[str, object], traced: TensorSpec) -> TensorSpec:
-    declared = [int(extent) for extent in detail["shape_signature"]]  # type: ignore[attr-defined]  # untyped details
-    shape = [int(extent) for extent in detail["shape"]]  # type: ignore[attr-defined]  # untyped details
-    moving = {dim.dim for dim in traced.dynamic}
-    if fixed := sorted(dim for dim in moving if dim < len(declared) and declared[dim] != -1):
-        raise ExportError(
-            f"litert-torch fixed a dimension of {traced.name} that is to move",
-            where=f"dimension {fixed[0]} of {traced.name}, {name} in the file",
-            seen=f"{declared[fixed[0]]} for all calls",
-            next_step="leave it out of dynamic_shapes for TFLite, or use another lane",
-        )
+    shape = detail["shape"]
     return TensorSpec(
         name=name,
         dtype=dtype_name(np.dtype(detail["dtype"]).name, name),  # type: ignore[call-overload]  # untyped details
-        shape=traced.shape if moving else tuple(shape),
+        shape=traced.shape if traced.dynamic else tuple(int(extent) for extent in shape),  # type: ignore[attr-defined]
         dynamic=traced.dynamic,
     )
+
+
+def _require_moving(spec: TensorSpec, detail: Mapping[str, object]) -> None:
+    declared = [int(extent) for extent in detail["shape_signature"]]  # type: ignore[attr-defined]  # untyped details
+    fixed = [dim.dim for dim in spec.dynamic if declared[dim.dim] != -1]
+    if fixed:
+        raise ExportError(
+            "litert-torch fixed a dimension that is to move",
+            where=f"dimension {fixed[0]} of {spec.name}",
+            seen=f"{declared[fixed[0]]} for all calls",
+            next_step="leave it out of dynamic_shapes for TFLite, or use another lane",
+        )

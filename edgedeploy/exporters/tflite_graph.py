@@ -112,14 +112,14 @@ def _tensor(model: schema_types.ModelT, tensor: schema_types.TensorT, index: int
     quantization = tensor.quantization
     scales = 0 if quantization is None or quantization.scale is None else len(quantization.scale)
     details = None if quantization is None else quantization.details
-    blocks = isinstance(details, schema.BlockwiseQuantizationT)
+    block_size = int(details.blockSize) if isinstance(details, schema.BlockwiseQuantizationT) else 0
     return TensorUse(
         index=index,
         name=(tensor.name or b"").decode(),
         type=_type_names()[tensor.type],
         shape=tuple(int(extent) for extent in tensor.shape) if tensor.shape is not None else (),
         constant=data is not None and len(data) > 0,
-        scales=max(scales, 1) if blocks else scales,
-        block_size=int(details.blockSize) if blocks else 0,
+        scales=max(scales, 1) if block_size else scales,
+        block_size=block_size,
         size_bytes=0 if data is None else len(data),
     )

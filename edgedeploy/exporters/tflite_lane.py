@@ -70,7 +70,8 @@ def in_lane(
         emit(f"checking that {OLD_ENGINE} {old_engine} computes it right")
         _require_engine(content, converted, old_engine, model.user_root)
     emit("reading the file back")
-    methods, operators = [], []
+    methods: list[ExportedMethod] = []
+    operators: list[Operator] = []
     for name, traced in zip(names, traces, strict=True):
         signature = tflite_file.signature(content, name, traced.inputs, traced.outputs)
         methods.append(ExportedMethod(name=traced.name, entry=name, inputs=signature.inputs, outputs=signature.outputs))
@@ -88,26 +89,22 @@ def _converted(model: LoadedModel, traces: Sequence[Traced], names: Sequence[str
 
     def convert() -> Converted:
         with explained(sdk, model.user_root, traces[0].program):
-            try:
-                return tflite_conversion.convert(traces, names, spare_bool_indexing=old_runtime)
-            except Exception as error:
-                moving = [spec.name for traced in traces for spec in traced.inputs if spec.dynamic]
-                if not moving or not _is_about_shapes(error):
-                    raise
-                raise ExportError(
-                    "litert-torch cannot convert this model with dimensions that move",
-                    where=f"dynamic_shapes of {', '.join(moving)}",
-                    seen=str(error).strip().partition("\n")[0][:300],
-                    next_step="leave dynamic_shapes out for TFLite, give each shape a method of its own, or use another lane",
-                ) from error
+            return tflite_conversion.convert(traces, names, spare_bool_indexing=old_runtime)
 
-    return model.once(f"tflite old={old_runtime}", convert)
-
-
-def _is_about_shapes(error: Exception) -> bool:
-    """Whether a conversion failed over a size that is a symbol."""
-    text = f"{type(error).__name__} {error}"
-    return any(word in text for word in ("SymInt", "Sym(", "dynamic", "symbol", "Dynamic", "-9223372036854775808"))
+    try:
+        return model.once(f"tflite for {'old' if old_runtime else 'new'} engines", convert)
+    except ExportError as error:
+        moving = sorted({spec.name for traced in traces for spec in traced.inputs if spec.dynamic})
+        if not moving:
+            raise
+        # A size that moves is nothing that the message tells from an operator that is missing.
+        raise ExportError(
+            f"{error.what}, with dimensions of {', '.join(moving)} that move",
+            where=error.where,
+            seen=error.seen,
+            next_step="leave dynamic_shapes out for TFLite, or give each shape a method of its own; if it is no better "
+            f"then, {error.next_step}",
+        ) from error
 
 
 def _require_engine(content: bytes, converted: Converted, version: str, user_root: str) -> None:

@@ -119,15 +119,17 @@ def _macs(use: OperatorUse, shapes: Mapping[int, tuple[int, ...]]) -> int:
     out = shapes[use.outputs[0].index] if use.outputs else ()
     match use.operator, inputs:
         case "CONV_2D", [_, [_, *kernel], *_]:  # weights: outputs, height, width, inputs of a group
-            return math.prod(out) * math.prod(kernel)
+            each = math.prod(kernel)
         case "DEPTHWISE_CONV_2D", [_, [_, height, width, _], *_]:
-            return math.prod(out) * height * width
+            each = height * width
         case "CONV_3D", [_, [*kernel, _], *_]:  # weights: depth, height, width, inputs, outputs
-            return math.prod(out) * math.prod(kernel)
+            each = math.prod(kernel)
         case "TRANSPOSE_CONV", [_, [outputs, height, width, _], data, *_]:
             return math.prod(data) * outputs * height * width
         case "FULLY_CONNECTED", [_, [*_, row], *_]:
-            return math.prod(out) * row
+            each = row
         case "BATCH_MATMUL", [[*_, rows, columns], *_]:  # the left side may be transposed: its area over the rows
-            return math.prod(out) * (rows * columns // out[-2] if out[-2] else 0)
-    return 0
+            each = rows * columns // max(out[-2], 1)
+        case _:
+            each = 0
+    return math.prod(out) * each

@@ -63,7 +63,7 @@ class Tokens(nn.Module):
 def _uneven(module):
     for layer in module.modules():
         if isinstance(layer, (nn.Linear, nn.Conv2d, nn.Embedding)):
-            rows = torch.logspace(-0.7, 0.7, layer.weight.shape[0])
+            rows = torch.logspace(-0.3, 0.3, layer.weight.shape[0])
             layer.weight.data *= rows[torch.randperm(len(rows))].reshape(-1, *[1] * (layer.weight.dim() - 1))
     return module.eval()
 
@@ -135,7 +135,7 @@ def test_every_precision_keeps_its_floor(models: Mapping[str, LoadedModel], name
         "16x8": {"INT16", "INT8"},
     }.get(precision, {"INT8"})
     assert expected <= types
-    assert ("INT8" in types) == (precision not in ("fp32", "fp16"))
+    assert ("INT8" in types) <= (precision not in ("fp32", "fp16"))
 
 
 def _types(file: Path) -> set[str]:
@@ -237,7 +237,8 @@ def test_a_batch_that_cannot_move_is_refused(tmp_path: Path) -> None:
     model = _model(_method(_Flat().eval(), [(torch.randn(2, 3, 8, 8),)], dynamic=({0: batch},)))
     with pytest.raises(ExportError) as caught:
         _export(model, "fp32", tmp_path)
-    assert "dimension" in caught.value.what
+    assert "with dimensions of image that move" in caught.value.what
+    assert caught.value.where.endswith("`return self.linear(torch.relu(self.convolution(image)).flatten(1))`")
     assert "dynamic_shapes" in caught.value.next_step
 
 
