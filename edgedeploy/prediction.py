@@ -50,8 +50,10 @@ def roofline(footprint: Footprint, profile: ModelProfile, soc: Soc, policy: Meas
     return Roofline(compute_ns=compute_ns, memory_ns=memory_ns, bound=bound, unknown=unknown)
 
 
-def _operations_per_s(soc: Soc, policy: MeasurePolicy, arithmetic: Arithmetic) -> tuple[float | None, tuple[str, ...]]:
+def _operations_per_s(soc: Soc, policy: MeasurePolicy, arithmetic: Arithmetic | None) -> tuple[float | None, tuple[str, ...]]:
     """Peak rate of the cores that are used, a multiply-accumulate counted as two; or the names of what is not known."""
+    if arithmetic is None:
+        return None, ("peak rate of the GPU or neural engine",)
     used = list(_used_cores(soc, policy))
     if not used:
         return None, ("soc.cores",)

@@ -20,7 +20,8 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 
     ``size_bytes`` is the file, ``weight_bytes`` the weights in it, ``packed_bytes`` the copies that the runtime makes of
     them at load, in the order its kernels want. ``activation_bytes`` is the peak of the values between the operators,
-    ``export_peak_bytes`` that of the process which exports.
+    ``export_peak_bytes`` that of the process which exports. ``arithmetic`` is that of the CPU's cores; None where something
+    else computes, or may.
     """
 
     size_bytes: int
@@ -28,7 +29,7 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     packed_bytes: int
     activation_bytes: int
     export_peak_bytes: int
-    arithmetic: Arithmetic
+    arithmetic: Arithmetic | None
 
 
 class Packing(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,3 +65,16 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
         if bits < 16 and weight.shape:  # noqa: PLR2004 - floats need no scale
             scales = weight.elements / self.group if self.group else weight.shape[0]
         return weight.elements * bits / 8 + scales * self.scale_bytes
+
+
+class Effort(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export takes beyond the loaded model: the SDK, copies of the weights, and the graph, per primitive operator."""
+
+    base_bytes: float
+    per_weight_byte: float
+    per_primitive: float
+
+    def peak_bytes(self, profile: ModelProfile) -> int:
+        """The peak memory of the process that exports."""
+        own = self.base_bytes + self.per_weight_byte * profile.weight_bytes + self.per_primitive * profile.primitives
+        return round(profile.loaded_rss_bytes + own)

@@ -15,9 +15,9 @@ WeightKind = Literal["linear", "conv", "embedding", "lookup", "recurrent", "bias
 """What reads a weight: its layer decides how a format stores it.
 
 ``embedding`` is a table that inputs choose rows of, ``lookup`` one that only constants do (position embeddings): some
-converters look them up once and for all. ``recurrent`` are the matrices of GRU and LSTM, ``bias`` what is added to a layer's output. ``folded`` are weights that
-vanish into the convolution before them (BatchNorm); where that convolution has no bias, it gets one, which is counted
-as ``bias``. ``unused`` is not read by any operator.
+converters look them up once and for all. ``recurrent`` are the matrices of GRU and LSTM, ``bias`` what is added to a
+layer's output. ``folded`` are weights that vanish into the convolution before them (BatchNorm); where that convolution
+has no bias, it gets one, which is counted as ``bias``. ``unused`` is not read by any operator.
 """
 
 

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
-from edgedeploy.domain.footprint import Arithmetic, Footprint, Packing
+from edgedeploy.domain.footprint import Effort, Footprint, Packing
 from edgedeploy.domain.profile import ModelProfile, WeightKind
 from edgedeploy.domain.target import Lane
 
 _WEIGHTS: frozenset[WeightKind] = frozenset({"linear", "conv", "recurrent", "embedding", "other"})
-_EIGHT: dict[WeightKind, float] = {"linear": 8, "conv": 8, "recurrent": 8, "embedding": 8}
+_EIGHT: dict[WeightKind, float] = dict.fromkeys(_WEIGHTS, 8)
+_FOUR: dict[WeightKind, float] = dict.fromkeys(_WEIGHTS, 4)
+_INT8 = Packing(bits=_EIGHT, otherwise=16, scale_bytes=2, least_elements=256, lookups_done=True)
 _PACKINGS = {
     "fp32": Packing(lookups_done=True),
-    "int8": Packing(bits=_EIGHT, otherwise=16, scale_bytes=2, least_elements=2048, lookups_done=True),
+    "fp16": Packing(otherwise=16, lookups_done=True),
+    "int8": _INT8,
+    "int8-static": _INT8,
+    "int8-weights": _INT8,
+    "int4-weights": Packing(bits=_FOUR, otherwise=16, scale_bytes=2, group=32, least_elements=256, lookups_done=True),
+    "palette4": Packing(bits=_FOUR, otherwise=16, scale_bytes=2, least_elements=1024, lookups_done=True),
 }
-_ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32"}
 
-# Found on the models of benchmarks/predictions that are named there as those to calibrate with.
-_BYTES_PER_PRIMITIVE = 720
+# Found by benchmarks/predictions on the models it calibrates with.
+_BYTES_PER_PRIMITIVE = 380
 _BYTES_EVER = 4_000
-_SDK_BYTES = 180e6
-_PER_WEIGHT_BYTE = 2.0
-_PER_PRIMITIVE = 30e3
+_SPECIFICATION = {"fp32": 2.0}  # times its size: what float32 packages carry beside it is a second text of that length
+_FLOAT = Effort(base_bytes=120e6, per_weight_byte=0.8, per_primitive=170e3)
+_QUANTIZED = Effort(base_bytes=105e6, per_weight_byte=4.9, per_primitive=200e3)
 
 
 def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
@@ -29,13 +35,13 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
         return None
     weights = packing.size_bytes(profile)
     half = lane.precision != "fp32"
+    effort = _FLOAT if lane.precision in {"fp32", "fp16"} else _QUANTIZED
+    text = _SPECIFICATION.get(lane.precision, 1.0) * _BYTES_PER_PRIMITIVE * profile.primitives
     return Footprint(
-        size_bytes=round(weights + _BYTES_EVER + _BYTES_PER_PRIMITIVE * profile.primitives),
+        size_bytes=round(weights + _BYTES_EVER + text),
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _WEIGHTS),
         activation_bytes=profile.activation_bytes // (2 if half else 1),
-        export_peak_bytes=round(
-            profile.loaded_rss_bytes + _SDK_BYTES + _PER_WEIGHT_BYTE * profile.weight_bytes + _PER_PRIMITIVE * profile.primitives
-        ),
-        arithmetic="fp16" if half else "fp32",
+        export_peak_bytes=effort.peak_bytes(profile),
+        arithmetic=None,  # Core ML chooses between CPU, GPU and Neural Engine
     )

@@ -1,51 +1,49 @@
-"""What a ``.pte`` will weigh, and what its export takes. Pure: needs no SDK."""
+"""What a ``.pte`` for XNNPACK will weigh, and what its export takes. Pure: needs no SDK."""
 
 from __future__ import annotations
 
-from edgedeploy.domain.footprint import Arithmetic, Footprint, Packing
+from edgedeploy.domain.footprint import Arithmetic, Effort, Footprint, Packing
 from edgedeploy.domain.profile import ModelProfile, WeightKind
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.int8_scope import operators_fit_int8
 
 # Layers whose weights XNNPACK copies into the order of its kernels.
-_PACKED: frozenset[WeightKind] = frozenset({"linear", "conv", "recurrent"})
-_LAYERS: dict[WeightKind, float] = {"linear": 8, "conv": 8, "recurrent": 8}
-_MATRICES: dict[WeightKind, float] = {"linear": 8, "recurrent": 8}
-_IN_GROUPS: dict[WeightKind, float] = {"linear": 4, "recurrent": 4}
-# Embeddings stay in float32 but where weights alone are quantized.
+_COPIED: frozenset[WeightKind] = frozenset({"linear", "conv", "recurrent"})
+_LAYERS: dict[WeightKind, float] = {"linear": 8, "conv": 8, "recurrent": 8, "embedding": 8, "lookup": 8}
+_MATRICES: dict[WeightKind, float] = {"linear": 8, "recurrent": 8, "embedding": 8, "lookup": 8}
+_NIBBLES: dict[WeightKind, float] = {"linear": 4, "recurrent": 4, "embedding": 8, "lookup": 8}
 _PACKINGS = {
     "fp32": Packing(),
     "fp16": Packing(otherwise=16),
     "int8": Packing(bits=_LAYERS),
     "int8-static": Packing(bits=_LAYERS),
-    "int8-dynamic": Packing(bits=_MATRICES),
-    "8da4w": Packing(bits=_IN_GROUPS, group=32, scale_bytes=2),
+    "int8-dynamic": Packing(bits=_LAYERS),
+    "int8-weights": Packing(bits=_MATRICES),
+    "int4-weights": Packing(bits=_NIBBLES),
+    "8da4w": Packing(bits=_NIBBLES, group=32, scale_bytes=2),
 }
-_ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp16"}
+_ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp16", "int8-weights": "fp32", "int4-weights": "fp32"}
 
-# Found on the models of benchmarks/predictions that are named there as those to calibrate with.
-_BYTES_PER_PRIMITIVE = 200
-_BYTES_EVER = 4_000
-_SDK_BYTES = 130e6
-_PER_WEIGHT_BYTE = 2.0
-_PER_PRIMITIVE = 30e3
+# Found by benchmarks/predictions on the models it calibrates with.
+_BYTES_PER_PRIMITIVE = 280
+_BYTES_EVER = 2_000
+_FLOAT = Effort(base_bytes=85e6, per_weight_byte=2.9, per_primitive=120e3)
+_QUANTIZED = Effort(base_bytes=115e6, per_weight_byte=2.3, per_primitive=200e3)
 
 
 def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
-    """Of an export by a lane; None for backends and precisions that nobody has measured."""
+    """Of an export by a lane; None for backends that nobody has measured."""
     packing = _PACKINGS.get(lane.precision)
     if lane.backend != "xnnpack" or packing is None:
         return None
     weights = packing.size_bytes(profile)
     static = lane.precision == "int8-static" or (lane.precision == "int8" and operators_fit_int8(profile.operators))
-    activations = max(method.activation_bytes for method in profile.methods)
+    effort = _FLOAT if lane.precision in {"fp32", "fp16"} else _QUANTIZED
     return Footprint(
         size_bytes=weights + _BYTES_EVER + _BYTES_PER_PRIMITIVE * profile.primitives,
         weight_bytes=weights,
-        packed_bytes=packing.shrunk_bytes(profile, _PACKED),
-        activation_bytes=activations // (4 if static else 2 if lane.precision == "fp16" else 1),
-        export_peak_bytes=round(
-            profile.loaded_rss_bytes + _SDK_BYTES + _PER_WEIGHT_BYTE * profile.weight_bytes + _PER_PRIMITIVE * profile.primitives
-        ),
+        packed_bytes=packing.shrunk_bytes(profile, _COPIED),
+        activation_bytes=profile.activation_bytes // (4 if static else 2 if lane.precision == "fp16" else 1),
+        export_peak_bytes=effort.peak_bytes(profile),
         arithmetic=_ARITHMETIC.get(lane.precision, "int8"),
     )

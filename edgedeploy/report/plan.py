@@ -45,6 +45,7 @@ def _print_runs(model: str, runs: list[PlanLine], console: Console) -> None:
     else:
         _print_lines((line for run in runs for line in _block(run)), console)
     _print_lines((remark for run in runs for remark in _remarks(model, run)), console)
+    _print_lines(_unknown(runs), console)
 
 
 def _table(runs: list[PlanLine]) -> Table:
@@ -114,11 +115,20 @@ def _remarks(model: str, run: PlanLine) -> Iterator[Text]:
         yield Text.assemble((f"{units.clean(model)} {_lane(run)}: ", colour), units.clean(obstacle.what))
         if obstacle.next_step:
             yield Text(f"  next: {units.clean(obstacle.next_step)}")
-    if run.predicted is not None and run.predicted.roofline.unknown:
-        names = ", ".join(run.predicted.roofline.unknown)
-        yield Text.assemble((f"{_lane(run)}: ", "dim"), f"the target does not say {names}")
-    elif run.predicted is None:
-        yield Text.assemble((f"{_lane(run)}: ", "dim"), "no prediction")
+
+
+def _unknown(runs: list[PlanLine]) -> Iterator[Text]:
+    """What is not predicted for want of a figure, once for all lanes that want the same."""
+    from rich.text import Text
+
+    wanting: dict[tuple[str, ...], list[str]] = {}
+    for run in runs:
+        roofline = run.predicted.roofline if run.predicted else None
+        if roofline is not None and roofline.unknown:
+            wanting.setdefault(roofline.unknown, []).append(_lane(run))
+    for names, lanes in wanting.items():
+        whose = "" if len(wanting) == 1 else f" ({', '.join(lanes)})"
+        yield Text(f"the target does not say: {', '.join(names)}{whose}", style="dim")
 
 
 def _lane(run: PlanLine) -> str:

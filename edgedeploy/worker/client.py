@@ -24,8 +24,8 @@ from edgedeploy.worker.job import (
     Failed,
     Job,
     Message,
-    ProfileJob,
     Profiled,
+    ProfileJob,
     Recorded,
     Step,
 )

@@ -18,7 +18,6 @@ from edgedeploy.worker.job import Profiled, ProfileJob
 from edgedeploy.worker.memory import rss_bytes
 from edgedeploy.worker.opening import Opened, open_model
 
-
 if TYPE_CHECKING:
     from torch import Tensor
 

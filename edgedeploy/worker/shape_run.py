@@ -67,7 +67,8 @@ def count(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> Counted:
 
 def _arguments(program: ExportedProgram, inputs: tuple[Tensor, ...], shapes: FakeTensorMode) -> tuple[list[Tensor], list[Tensor]]:
     """Weights and inputs without values, each in the order of the program's placeholders."""
-    held, given = [], []
+    held: list[Tensor] = []
+    given: list[Tensor] = []
     waiting = iter(inputs)
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT:
@@ -88,7 +89,7 @@ def _without_fused_cpu_kernels() -> Iterator[None]:
 
 
 @dataclass
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's __init_subclass__
     """Writes down every primitive operator with the storages it touches, which it keeps: an address is not used twice."""
 
     held: Sequence[Tensor]
@@ -97,18 +98,18 @@ class _Recorder(TorchDispatchMode):
     storages: dict[int, torch.UntypedStorage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._weights = {_identity(tensor) for tensor in self.held}
 
     def __torch_dispatch__(
         self,
         func: torch._ops.OpOverload,
-        types: Sequence[type],  # noqa: ARG002 - torch's signature
+        types: Sequence[type],
         args: Sequence[object] = (),
         kwargs: Mapping[str, object] | None = None,
     ) -> object:
         result = func(*args, **(kwargs or {}))
-        name = func.name().partition(".")[0]
+        name = func._schema.name  # noqa: SLF001 - "aten::add", without its overload
         if name in _NOT_COUNTED:
             return result
         reads, writes = self._note((args, kwargs)), self._note(result)
