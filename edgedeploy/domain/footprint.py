@@ -68,13 +68,21 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Effort(msgspec.Struct, frozen=True, kw_only=True):
-    """What an export takes beyond the loaded model: the SDK, copies of the weights, and the graph, per primitive operator."""
+    """What an export takes beyond the loaded model: the SDK, copies of weights, and the graph, per primitive operator.
+
+    ``floor_bytes`` is a process that has imported PyTorch and the SDK and nothing else: where a model has imported little,
+    the SDK brings the rest. ``per_largest_byte`` counts copies of the largest weight, where they are made one at a time.
+    """
 
     base_bytes: float
+    floor_bytes: float
     per_weight_byte: float
+    per_largest_byte: float = 0
     per_primitive: float
 
     def peak_bytes(self, profile: ModelProfile) -> int:
         """The peak memory of the process that exports."""
-        own = self.base_bytes + self.per_weight_byte * profile.weight_bytes + self.per_primitive * profile.primitives
-        return round(profile.loaded_rss_bytes + own)
+        imported = max(profile.loaded_rss_bytes - profile.weight_bytes + self.base_bytes, self.floor_bytes)
+        largest = max((weight.size_bytes for weight in profile.weights), default=0)
+        copies = self.per_weight_byte * profile.weight_bytes + self.per_largest_byte * largest
+        return round(imported + profile.weight_bytes + copies + self.per_primitive * profile.primitives)

@@ -24,8 +24,8 @@ _PACKINGS = {
 _BYTES_PER_PRIMITIVE = 380
 _BYTES_EVER = 4_000
 _SPECIFICATION = {"fp32": 2.0}  # times its size: what float32 packages carry beside it is a second text of that length
-_FLOAT = Effort(base_bytes=120e6, per_weight_byte=0.8, per_primitive=170e3)
-_QUANTIZED = Effort(base_bytes=105e6, per_weight_byte=4.9, per_primitive=200e3)
+_FLOAT = Effort(base_bytes=135e6, floor_bytes=540e6, per_weight_byte=0.6, per_primitive=90e3)
+_QUANTIZED = Effort(base_bytes=130e6, floor_bytes=540e6, per_weight_byte=0.6, per_largest_byte=7.0, per_primitive=90e3)
 
 
 def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:

@@ -25,10 +25,11 @@ _PACKINGS = {
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp16", "int8-weights": "fp32", "int4-weights": "fp32"}
 
 # Found by benchmarks/predictions on the models it calibrates with.
-_BYTES_PER_PRIMITIVE = 280
-_BYTES_EVER = 2_000
-_FLOAT = Effort(base_bytes=85e6, per_weight_byte=2.9, per_primitive=120e3)
-_QUANTIZED = Effort(base_bytes=115e6, per_weight_byte=2.3, per_primitive=200e3)
+_BYTES_EVER = 3_000
+_BYTES_PER_PRIMITIVE = {"fp32": 280, "fp16": 280}
+_BYTES_PER_QUANTIZED_PRIMITIVE = 560
+_FLOAT = Effort(base_bytes=90e6, floor_bytes=425e6, per_weight_byte=2.9, per_primitive=130e3)
+_QUANTIZED = Effort(base_bytes=125e6, floor_bytes=440e6, per_weight_byte=2.3, per_primitive=180e3)
 
 
 def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
@@ -38,9 +39,10 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
         return None
     weights = packing.size_bytes(profile)
     static = lane.precision == "int8-static" or (lane.precision == "int8" and operators_fit_int8(profile.operators))
+    per_primitive = _BYTES_PER_PRIMITIVE.get(lane.precision, _BYTES_PER_QUANTIZED_PRIMITIVE)
     effort = _FLOAT if lane.precision in {"fp32", "fp16"} else _QUANTIZED
     return Footprint(
-        size_bytes=weights + _BYTES_EVER + _BYTES_PER_PRIMITIVE * profile.primitives,
+        size_bytes=weights + _BYTES_EVER + per_primitive * profile.primitives,
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
         activation_bytes=profile.activation_bytes // (4 if static else 2 if lane.precision == "fp16" else 1),

@@ -22,8 +22,8 @@ _BYTES_PER_PATH_CHAR = 2.9
 _BYTES_PER_PRIMITIVE = 90
 _BYTES_EVER = 3_000
 _EFFORTS = {
-    "fp32": Effort(base_bytes=300e6, per_weight_byte=4.0, per_primitive=120e3),
-    "int8": Effort(base_bytes=305e6, per_weight_byte=4.9, per_primitive=130e3),
+    "fp32": Effort(base_bytes=310e6, floor_bytes=650e6, per_weight_byte=4.0, per_primitive=100e3),
+    "int8": Effort(base_bytes=320e6, floor_bytes=650e6, per_weight_byte=4.9, per_primitive=100e3),
 }
 
 

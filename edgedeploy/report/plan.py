@@ -64,7 +64,6 @@ def _cells(run: PlanLine) -> dict[str, str]:
     predicted = run.predicted
     roofline = predicted.roofline if predicted else None
     size = units.size(run.size_bytes) if run.size_bytes is not None else units.size(predicted.size_bytes if predicted else None)
-    cached = [name for name, is_cached in (("export", run.export_cached), ("verify", run.verify_cached)) if is_cached]
     return {
         "lane": _lane(run),
         "size": size,
@@ -73,7 +72,7 @@ def _cells(run: PlanLine) -> dict[str, str]:
         "least": units.duration(roofline.least_ns if roofline else None),
         "bound": (roofline.bound if roofline else None) or units.ABSENT,
         "fits": run.fits,
-        "cached": ", ".join(cached) or units.ABSENT,
+        "cached": ("verified" if run.verify_cached else "export") if run.export_cached else units.ABSENT,
     }
 
 
