@@ -35,7 +35,8 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
 class Packing(msgspec.Struct, frozen=True, kw_only=True):
     """How a precision stores weights: bits per element by kind, ``otherwise`` for the kinds that are not named.
 
-    ``scale_bytes`` come with every output channel of a weight of less than 16 bits, or with every ``group`` elements.
+    ``scale_bytes`` come with every output channel of a weight of less than 16 bits; below 8 bits, where there is a ``group``,
+    with so many elements.
     Tensors of fewer than ``least_elements`` stay at ``otherwise``. ``lookups_done``: of a ``lookup`` table only what its
     constants take from it is left.
     """
@@ -63,7 +64,8 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
         bits = self.bits.get(kind, self.otherwise) if weight.elements >= self.least_elements else self.otherwise
         scales = 0.0
         if bits < 16 and weight.shape:  # noqa: PLR2004 - floats need no scale
-            scales = weight.elements / self.group if self.group else weight.shape[0]
+            in_groups = self.group and bits < 8  # noqa: PLR2004 - int8 has one scale per channel everywhere
+            scales = weight.elements / self.group if in_groups else weight.shape[0]
         return weight.elements * bits / 8 + scales * self.scale_bytes
 
 

@@ -68,6 +68,4 @@ class TfliteExporter:
         traces = trace(model, _SDK)
         written = in_lane(model, traces, request.lane.precision, request.runtime_versions, emit, _SDK)
         Path(request.folder, _ENTRY).write_bytes(written.content)
-        return Exported(
-            entry=_ENTRY, methods=written.methods, operators=written.operators, inspection=written.inspection
-        )
+        return Exported(entry=_ENTRY, methods=written.methods, operators=written.operators, inspection=written.inspection)
