@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tools test-hardware unit lint format clean bench-start_up bench-pipeline_overhead
+.PHONY: help demo test test-tools test-hardware unit lint format clean bench-start_up bench-pipeline_overhead bench-predictions
 
 help:
 	@echo "make demo    run the main job on a real model, on this machine"
@@ -15,7 +15,7 @@ help:
 	@echo "make test-hardware TARGET=pixel8    a push to a real device"
 	@echo "make unit    the unit tests alone (seconds)"
 	@echo "make lint    ruff, mypy, import contracts"
-	@echo "make bench-start_up, make bench-pipeline_overhead"
+	@echo "make bench-start_up, make bench-pipeline_overhead, make bench-predictions"
 	@echo "make clean   remove the environment"
 
 $(BIN)/python:
@@ -67,6 +67,9 @@ bench-start_up: $(VENV)/.demo
 
 bench-pipeline_overhead: $(VENV)/.demo
 	$(BIN)/python benchmarks/pipeline_overhead/run.py
+
+bench-predictions: $(VENV)/.demo
+	$(BIN)/python benchmarks/predictions/run.py
 
 clean:
 	rm -rf $(VENV)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import sys
+from contextlib import suppress
+from pathlib import Path
 
 from edgedeploy.domain.target import Abi, Os
 from edgedeploy.errors import UsageError
@@ -34,3 +36,18 @@ def host_abi() -> Abi:
 def host_os() -> Os:
     """This machine's operating system."""
     return "macos" if sys.platform == "darwin" else "linux"
+
+
+def available_memory_bytes(root: Path = Path("/")) -> int | None:
+    """What a new process can have without swapping: the kernel's estimate, or less in a container. None: not known.
+
+    Linux says so in ``/proc/meminfo`` (``MemAvailable``) and, for a container, in the files of cgroup v2.
+    """
+    known = []
+    with suppress(OSError, ValueError, IndexError, StopIteration):
+        lines = (root / "proc/meminfo").read_text(encoding="ascii").splitlines()
+        known.append(next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")))
+    with suppress(OSError, ValueError):  # "max" is no limit
+        limit, used = (int((root / f"sys/fs/cgroup/memory.{name}").read_text(encoding="ascii")) for name in ("max", "current"))
+        known.append(limit - used)
+    return min(known) if known else None

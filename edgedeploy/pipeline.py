@@ -17,12 +17,13 @@ from edgedeploy.bundle import Bundle, check_output, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.config.project import check_targets, find_project_file, read_project
 from edgedeploy.domain.events import Event, Note, Sink, ignore
+from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import Project
 from edgedeploy.domain.result import PushReport, RunResult, Verification
-from edgedeploy.domain.target import Lane, Target
+from edgedeploy.domain.target import Target
 from edgedeploy.errors import EdgedeployError, UsageError
 from edgedeploy.fanout import at_once
-from edgedeploy.host import host_abi, host_os
+from edgedeploy.host import available_memory_bytes, host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
 from edgedeploy.results.location import default_url
@@ -30,11 +31,14 @@ from edgedeploy.stages.auto import settle
 from edgedeploy.stages.delegation import require_delegated
 from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered, with_artifact
 from edgedeploy.stages.devices import select
-from edgedeploy.stages.export import Prepared, cached_export, export
+from edgedeploy.stages.export import Prepared, export
 from edgedeploy.stages.host_run import Workplace
 from edgedeploy.stages.plan import PlannedRun, Selection, missing_sdk, plan, require_sdks, worker_groups
+from edgedeploy.stages.preflight import Profiled, foresee, model_facts, one_per_form
+from edgedeploy.stages.profile import cached_profile
+from edgedeploy.stages.profile import profile as profile_model
 from edgedeploy.stages.progress import emitter
-from edgedeploy.stages.runner_choice import portable_runner, runtimes_for
+from edgedeploy.stages.runner_choice import portable_runner
 from edgedeploy.stages.verify import require, verify
 from edgedeploy.worker.client import Workers
 
@@ -45,26 +49,6 @@ if TYPE_CHECKING:
 EVERYTHING = Selection()
 DEFAULT_JOBS = min(2, os.cpu_count() or 1)
 """Exports at once. An SDK's lowering keeps one core busy and takes 1 to 2 GB for small models, much more for large ones."""
-
-
-class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of ``--dry-run``: what would be done. ``export_cached``: nothing would be converted."""
-
-    model: str
-    recipe: str
-    lane: Lane
-    export_cached: bool
-    size_bytes: int | None
-    runtimes: tuple[str, ...]
-
-
-class PlanReport(msgspec.Struct, frozen=True, kw_only=True):
-    """What ``push --dry-run`` prints."""
-
-    schema: str = "edgedeploy.plan/1"
-    project: str
-    target: str
-    runs: tuple[PlanLine, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,23 +77,37 @@ class Pipeline:
         check_targets(project, file, lab.target_files)
         return cls(project=project, project_file=file, lab=lab, cache=cache or Cache())
 
-    def plan(self, target: str, *, selection: Selection = EVERYTHING) -> PlanReport:
-        """What :meth:`push` would do. Converts nothing, touches no device."""
+    def plan(
+        self,
+        target: str,
+        *,
+        selection: Selection = EVERYTHING,
+        profile: bool = False,
+        jobs: int = DEFAULT_JOBS,
+        sink: Sink = ignore,
+    ) -> PlanReport:
+        """What :meth:`push` would do, and what would come of it. Converts nothing, touches no device.
+
+        With ``profile``, models that nobody has counted yet are loaded and traced first, ``jobs`` at once: seconds each.
+        Without, predictions are there for those that were.
+
+        Raises:
+            UsageError, ConfigError: the request makes no sense.
+        """
         kind = self.lab.target(target)
-        lines = []
-        for run in self._runs(kind, selection):
-            cached = cached_export(run, kind, self.project_file, self.cache)
-            lines.append(
-                PlanLine(
-                    model=run.model_name,
-                    recipe=run.recipe_name,
-                    lane=run.lane,
-                    export_cached=cached is not None,
-                    size_bytes=cached.artifact.size_bytes if cached else None,
-                    runtimes=runtimes_for(run.lane, kind),
-                )
-            )
-        return PlanReport(project=self.project.name, target=target, runs=tuple(lines))
+        runs = self._runs(kind, selection)
+        forms = one_per_form(runs)
+        profiles = self._profiles(list(forms.values()), jobs, _one_at_a_time(sink), make=profile)
+        by_form = dict(zip(forms, profiles, strict=True))
+        free_bytes = available_memory_bytes()
+        return PlanReport(
+            edgedeploy=__version__,
+            project=self.project.name,
+            target=target,
+            host_memory_bytes=free_bytes,
+            models=model_facts(runs, by_form),
+            runs=foresee(runs, kind, self.project_file, self.cache, by_form, free_bytes),
+        )
 
     def export(
         self,
@@ -189,6 +187,20 @@ class Pipeline:
 
     def _runs(self, target: Target, selection: Selection) -> tuple[PlannedRun, ...]:
         return plan(self.project, self.project_file, target, selection)
+
+    def _profiles(self, runs: Sequence[PlannedRun], jobs: int, sink: Sink, *, make: bool) -> tuple[Profiled, ...]:
+        """The profile of each run's model: from the cache, or, with ``make``, counted now."""
+        workers = Workers()
+
+        def one(run: PlannedRun) -> Profiled:
+            try:
+                if not make:
+                    return cached_profile(run, self.project_file, self.cache)
+                return profile_model(run, self.project_file, self.cache, workers, sink)
+            except EdgedeployError as error:
+                return error
+
+        return at_once([partial(one, run) for run in runs], limit=jobs, stop=workers.stop)
 
     def _prepare(
         self, runs: Sequence[PlannedRun], target: Target, jobs: int, sink: Sink, *, full: bool

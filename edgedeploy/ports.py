@@ -10,7 +10,9 @@ import msgspec
 
 from edgedeploy.domain.artifact import Artifact, DelegateGraph, Format, Operator, TensorSpec
 from edgedeploy.domain.device import Device
+from edgedeploy.domain.footprint import Footprint
 from edgedeploy.domain.measurement import DeviceFacts
+from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import Abi, ComputeUnits, Lane, MeasurePolicy, Os
 
@@ -80,6 +82,9 @@ class Exporter(Protocol):
 
     def lacking(self, lane: Lane) -> Lacking | None:
         """What else a lane needs besides :meth:`toolchain` and is not here; None when it is complete. Imports no SDK."""
+
+    def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
+        """What an export by ``lane`` would weigh and take; None where that is not known. Pure: imports no SDK."""
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``.

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 # One module each, of the same name.
 VERBS = {
     "init": "Write a project: edgedeploy.toml, a model, a Makefile include, a CI workflow.",
+    "plan": "Say in seconds what an export would be and whether it fits: size, memory, least latency.",
     "push": "Export, verify, push, measure and judge on the devices of a target.",
     "export": "Export and verify on this machine only.",
     "targets": "List, show and check kinds of devices.",

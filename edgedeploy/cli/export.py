@@ -17,7 +17,8 @@ from edgedeploy.cli.options import (
     project_option,
     target_option,
 )
-from edgedeploy.cli.push import show_plan, show_report
+from edgedeploy.cli.plan import show_plan
+from edgedeploy.cli.push import show_report
 
 
 @click.command()

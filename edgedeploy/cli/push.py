@@ -20,11 +20,11 @@ from edgedeploy.cli.options import (
     project_option,
     target_option,
 )
+from edgedeploy.cli.plan import show_plan
 from edgedeploy.errors import UsageError
 
 if TYPE_CHECKING:
     from edgedeploy.domain.result import PushReport
-    from edgedeploy.pipeline import PlanReport
 
 
 @click.command()
@@ -135,17 +135,3 @@ def _append_summary(summary: Path, report: PushReport) -> None:
             file.write(step_summary(report))
     except OSError as error:  # the results are known all the same, and so is their exit code
         click.echo(f"warning: the step summary cannot be written: {summary}: {error.strerror or error}", err=True)
-
-
-def show_plan(plan: PlanReport, *, as_json: bool) -> None:
-    """The plan on stdout."""
-    if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(plan)))
-        return
-    click.echo(f"{plan.project} on {plan.target}:")
-    for line in plan.runs:
-        size = f"{line.size_bytes / 1e6:.2f} MB, cached" if line.size_bytes is not None else "to be exported"
-        runtimes = " or ".join(line.runtimes) or "nothing edgedeploy has"
-        click.echo(f"  {line.model} ({line.recipe}) as {line.lane.id}: {size}; runs by {runtimes}")

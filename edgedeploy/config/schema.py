@@ -6,11 +6,18 @@ from pathlib import Path
 
 import msgspec
 
+from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import Lab, Project
 from edgedeploy.domain.result import PushReport
 from edgedeploy.domain.target import Target
 
-KINDS: dict[str, type[msgspec.Struct]] = {"project": Project, "lab": Lab, "target": Target, "push": PushReport}
+KINDS: dict[str, type[msgspec.Struct]] = {
+    "project": Project,
+    "lab": Lab,
+    "target": Target,
+    "push": PushReport,
+    "plan": PlanReport,
+}
 FOLDER = Path(__file__).parent / "schemas"
 
 

@@ -46,6 +46,7 @@ def problems(target: Target) -> Iterator[tuple[str, str]]:
     """Pairs of key and complaint that types alone do not find."""
     defaults = Soc()
     facts = [f"soc.{name}" for name in Soc.__struct_fields__ if getattr(target.soc, name) != getattr(defaults, name)]
+    facts += sorted({f"soc.cores.{rate}" for group in target.soc.cores for rate in group.rates()})
     facts += [f"match.{name}" for name in target.match]
     if target.min_os:
         facts.append("min_os")

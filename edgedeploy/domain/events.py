@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-StageName = Literal["export", "verify", "push", "measure", "setup"]
+StageName = Literal["export", "verify", "push", "measure", "setup", "profile"]
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from edgedeploy.domain.measurement import (
 from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import GATE_FAILED_EXIT_CODE, INCONCLUSIVE_EXIT_CODE, Verdict
+from edgedeploy.errors import EdgedeployError
 
 PUSH_SCHEMA = "edgedeploy.push/2"
 
@@ -94,6 +95,19 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
     where: str
     seen: str
     next_step: str
+
+    @classmethod
+    def of(cls, error: EdgedeployError) -> Failure:
+        """The data of an error."""
+        return cls(
+            kind=type(error).__name__,
+            exit_code=error.exit_code,
+            retryable=error.retryable,
+            what=error.what,
+            where=error.where,
+            seen=error.seen,
+            next_step=error.next_step,
+        )
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):

@@ -46,11 +46,23 @@ class LaneOffer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class CoreGroup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Cores of one kind, in the order in which the kernel numbers them."""
+    """Cores of one kind, in the order in which the kernel numbers them.
+
+    The peak rates are those of one core, a multiply-accumulate counted as two operations; int8 with the instructions that
+    XNNPACK uses there. Each kind of rate that is set needs an entry ``soc.cores.<key>`` in the target's ``sources``.
+    """
 
     count: PositiveInt
     name: str
     max_clock_hz: PositiveInt | None = None
+    fp32_flops_per_cycle: PositiveInt | None = None
+    fp16_flops_per_cycle: PositiveInt | None = None
+    int8_ops_per_cycle: PositiveInt | None = None
+
+    def rates(self) -> tuple[str, ...]:
+        """Names of the peak rates that are set."""
+        names = ("fp32_flops_per_cycle", "fp16_flops_per_cycle", "int8_ops_per_cycle")
+        return tuple(name for name in names if getattr(self, name) is not None)
 
 
 class Soc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

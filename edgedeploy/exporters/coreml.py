@@ -7,7 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedeploy.domain.artifact import Format
+from edgedeploy.domain.footprint import Footprint
+from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.target import Lane
+from edgedeploy.exporters import coreml_footprint
 from edgedeploy.exporters.coreml_precisions import METHODS_FIRST_IOS, SCHEMES, deployment, require_precision
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportRequest, Lacking
@@ -47,6 +50,10 @@ class CoremlExporter:
         if lane.precision not in _CALIBRATED or importlib.util.find_spec(_QUANTIZER):
             return None
         return Lacking(what="torchao, which calibrates int8 activations", how='pip install "edgedeploy[coreml]"')
+
+    def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
+        """See :mod:`edgedeploy.exporters.coreml_footprint`."""
+        return coreml_footprint.footprint(profile, lane)
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model`` for ``request.os`` from ``request.min_os`` on. Cost: seconds of CPU.

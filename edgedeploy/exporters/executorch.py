@@ -6,8 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedeploy.domain.artifact import Format
+from edgedeploy.domain.footprint import Footprint
+from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters import executorch_delegates as delegates
+from edgedeploy.exporters import executorch_footprint
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
@@ -44,6 +47,10 @@ class ExecutorchExporter:
     def lacking(self, lane: Lane) -> Lacking | None:
         """The vendor's SDK, for a backend whose compiler is not in ExecuTorch's wheel."""
         return delegates.lacking(lane.backend)
+
+    def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
+        """See :mod:`edgedeploy.exporters.executorch_footprint`."""
+        return executorch_footprint.footprint(profile, lane)
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``. Cost: seconds of CPU, growing with the number of operators.

@@ -6,7 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedeploy.domain.artifact import Format
+from edgedeploy.domain.footprint import Footprint
+from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.target import Lane
+from edgedeploy.exporters import tflite_footprint
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportRequest, Lacking
 
@@ -48,6 +51,10 @@ class TfliteExporter:
     def lacking(self, lane: Lane) -> Lacking | None:  # noqa: ARG002 - the same SDKs do all
         """Nothing else is needed."""
         return None
+
+    def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
+        """See :mod:`edgedeploy.exporters.tflite_footprint`."""
+        return tflite_footprint.footprint(profile, lane)
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``. Cost: about ten seconds of CPU and 0.8 GB of memory for small models.

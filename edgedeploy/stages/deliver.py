@@ -100,15 +100,7 @@ def failed_run(run: PlannedRun, project: str, target: str, device: str, error: E
     return msgspec.structs.replace(
         _blank(run, project, target, device),
         verdict=Verdict(status="error", reasons=(error.what,)),
-        error=Failure(
-            kind=type(error).__name__,
-            exit_code=error.exit_code,
-            retryable=error.retryable,
-            what=error.what,
-            where=error.where,
-            seen=error.seen,
-            next_step=error.next_step,
-        ),
+        error=Failure.of(error),
     )
 
 

@@ -9,6 +9,7 @@ import msgspec
 
 from edgedeploy.agreement import complaints
 from edgedeploy.cache import Cache, key_of
+from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.events import Finished, Started
 from edgedeploy.domain.measurement import Agreement, RuntimeAgreement
 from edgedeploy.domain.precision import floors_of, safer_precisions
@@ -103,7 +104,17 @@ def _compared(
         return known.runtimes, True
     found = _Compared(runtimes=tuple(compare_here(artifact, folder, bundle) for bundle in runtimes.bundles))
     cache.write("verifications", key, msgspec.json.encode(found))
+    cache.write("verified", _artifact_key(artifact), b"true")
     return found.runtimes, False
+
+
+def was_verified(prepared: Prepared, cache: Cache) -> bool:
+    """Whether this artifact was compared with PyTorch before, by whatever runner. Cheap: none is looked for."""
+    return cache.read("verified", _artifact_key(prepared.artifact), bool) is True
+
+
+def _artifact_key(artifact: Artifact) -> str:
+    return key_of("verified", artifact.sha256, artifact.methods)
 
 
 def _worst(compared: Sequence[RuntimeAgreement]) -> Agreement:

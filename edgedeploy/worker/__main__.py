@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgedeploy.worker.job import EvaluateJob, ExportJob, Failed, Message
+    from edgedeploy.worker.job import EvaluateJob, ExportJob, Failed, Message, ProfileJob
 
 
 def main() -> None:
@@ -45,7 +45,7 @@ def _listen(parent: int, said: threading.Semaphore) -> None:
 def _work(line: bytes, channel: BinaryIO, wait: Callable[[], object]) -> None:
     import msgspec
 
-    from edgedeploy.worker.job import ExportJob, Job
+    from edgedeploy.worker.job import EvaluateJob, ExportJob, Job
 
     def say(message: Message) -> None:
         channel.write(msgspec.json.encode(message) + b"\n")
@@ -53,8 +53,10 @@ def _work(line: bytes, channel: BinaryIO, wait: Callable[[], object]) -> None:
     job: Job = msgspec.json.decode(line, type=Job)
     if isinstance(job, ExportJob):
         _export(job, say)
-    else:
+    elif isinstance(job, EvaluateJob):
         _evaluate(job, say, wait)
+    else:
+        _profile(job, say)
 
 
 def _evaluate(job: EvaluateJob, say: Callable[[Message], None], wait: Callable[[], object]) -> None:
@@ -87,6 +89,16 @@ def _export(job: ExportJob, say: Callable[[Message], None]) -> None:
         except BaseException as error:  # noqa: BLE001 - the other orders go on; the whole traceback is in the log
             what = f"the export of {job.model_name} as {order.lane.id}"
             say(_failed(error, number, what=what, where=order.lane.exporter, folder=order.folder))
+
+
+def _profile(job: ProfileJob, say: Callable[[Message], None]) -> None:
+    from edgedeploy.worker.job import ALL_ORDERS, Step
+    from edgedeploy.worker.profiling import profiled
+
+    try:
+        say(profiled(job, lambda text: say(Step(order=ALL_ORDERS, text=text))))
+    except BaseException as error:  # noqa: BLE001 - the whole traceback is in the log
+        say(_failed(error, ALL_ORDERS, what=f"the profile of {job.model_name}", where=job.project_file, folder=""))
 
 
 def _failed(error: BaseException, number: int, *, what: str, where: str, folder: str) -> Failed:

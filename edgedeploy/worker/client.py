@@ -24,6 +24,8 @@ from edgedeploy.worker.job import (
     Failed,
     Job,
     Message,
+    Profiled,
+    ProfileJob,
     Recorded,
     Step,
 )
@@ -78,6 +80,23 @@ class Workers:
                     case Failed():
                         raise _error(message)
             raise _death(process.wait(), f"the process that evaluates {job.subject}", job.subject, log)
+
+    def profile(self, job: ProfileJob, *, log: Path, emit: Callable[[str], None]) -> Profiled:
+        """Count what a model is made of.
+
+        Raises:
+            EdgedeployError: of kinds Config, Model, Compress, Export.
+        """
+        with self._process(log) as process:
+            for message in _messages(process, job):
+                match message:
+                    case Step():
+                        emit(message.text)
+                    case Profiled():
+                        return message
+                    case Failed():
+                        raise _error(message)
+            raise _death(process.wait(), f"the process that profiles {job.model_name}", job.model_name, log)
 
     def stop(self) -> None:
         """Kill all, and any that would start."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import time
 from collections.abc import Sequence
@@ -22,9 +21,9 @@ from edgedeploy.ports import Emit, ExportedMethod, ExportRequest
 from edgedeploy.source import LoadedMethod, LoadedModel
 from edgedeploy.worker.golden import Cases, by_shape, write_golden
 from edgedeploy.worker.job import Done, ExportJob
-from edgedeploy.worker.loading import call_user, load
+from edgedeploy.worker.loading import call_user
 from edgedeploy.worker.memory import peak_rss_bytes, reset_peak_rss
-from edgedeploy.worker.tracing import Trace
+from edgedeploy.worker.opening import open_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -40,16 +39,8 @@ class Loaded:
     def __init__(self, job: ExportJob, emit: Emit) -> None:
         started = time.monotonic()
         self._job = job
-        emit("importing torch")
-        importlib.import_module("torch")
-        trace = Trace()
-        trace.start()
-        emit("loading the model")
-        self._model = load(job)
-        self._parameters = _parameters(self._model)
-        for step in job.compress:
-            emit(f"compressing: {step.use}")
-            self._model = registry.compressor(step.use).compress(self._model, step.settings, emit)
+        opened = open_model(job, emit)
+        self._model, self._parameters = opened.model, opened.parameters
         self._metric = self._model.evaluation.metric if self._model.evaluation else ""
         self._layers: tuple[LayerOutput, ...] = ()
         if job.layers:
@@ -59,7 +50,7 @@ class Loaded:
             self._model, self._layers = with_layers(self._model, "PyTorch")
         emit("running PyTorch on the golden inputs")
         self._golden = [by_shape(method, _answers(method, self._model, job)) for method in self._model.methods]
-        self._dependencies = trace.stop(_named_files(job))
+        self._dependencies = opened.close()
         self._load_seconds = time.monotonic() - started
 
     def export(self, number: int, emit: Emit) -> Done:
@@ -139,17 +130,6 @@ def _method(exported: ExportedMethod, groups: Sequence[Cases], folder: Path, whe
             for number, group in enumerate(groups)
         ),
     )
-
-
-def _parameters(model: LoadedModel) -> int:
-    """How many weights the methods have between them: one that they share counts once."""
-    return sum({id(p): p.numel() for method in model.methods for p in method.module.parameters()}.values())
-
-
-def _named_files(job: ExportJob) -> tuple[Path, ...]:
-    """Files the project file names: the source itself, and what the user says it depends on."""
-    place = job.model.source if job.model.source.endswith(".pt2") else job.model.source.rpartition(":")[0]
-    return tuple(Path(job.project_root, name) for name in (place, *job.model.files))
 
 
 def _answers(method: LoadedMethod, model: LoadedModel, job: ExportJob) -> list[tuple[Tensor, ...]]:

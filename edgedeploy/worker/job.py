@@ -6,6 +6,7 @@ import msgspec
 
 from edgedeploy.domain.artifact import Artifact, Golden, TensorSpec
 from edgedeploy.domain.measurement import LayerOutput, MetricResult
+from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.project import Model
 from edgedeploy.domain.recipe import CompressStep
 from edgedeploy.domain.target import ComputeUnits, Lane, Os
@@ -46,6 +47,12 @@ class ExportJob(SourceJob, frozen=True, kw_only=True, tag="export"):
     layers: bool = False
 
 
+class ProfileJob(SourceJob, frozen=True, kw_only=True, tag="profile"):
+    """Load a model, compress it, and count what it is made of."""
+
+    compress: tuple[CompressStep, ...]
+
+
 class EvaluateJob(SourceJob, frozen=True, kw_only=True, tag="evaluate"):
     """Compute the source's own metric by PyTorch, then by what an artifact with this signature answers.
 
@@ -59,7 +66,7 @@ class EvaluateJob(SourceJob, frozen=True, kw_only=True, tag="evaluate"):
     folder: str
 
 
-Job = ExportJob | EvaluateJob
+Job = ExportJob | EvaluateJob | ProfileJob
 
 
 class Batch(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +118,13 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True, tag="evaluated"):
     dependencies: Dependencies
 
 
+class Profiled(msgspec.Struct, frozen=True, kw_only=True, tag="profiled"):
+    """The answer to a profile job; ``dependencies`` are what it read."""
+
+    profile: ModelProfile
+    dependencies: Dependencies
+
+
 class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     """An order, or all of them, failed with an error of :mod:`edgedeploy.errors`, named by its class."""
 
@@ -122,4 +136,4 @@ class Failed(msgspec.Struct, frozen=True, kw_only=True, tag="failed"):
     next_step: str
 
 
-Message = Step | Done | Recorded | Evaluated | Failed
+Message = Step | Done | Recorded | Evaluated | Profiled | Failed

@@ -16,11 +16,23 @@ def reset_peak_rss() -> None:
         Path("/proc/self/clear_refs").write_text(_RESET_PEAK, encoding="ascii")
 
 
+def rss_bytes() -> int:
+    """What this process has in memory now; where only the high-water mark is to be had, that."""
+    return _status_bytes("VmRSS") or peak_rss_bytes()
+
+
 def peak_rss_bytes() -> int:
     """The high-water mark since :func:`reset_peak_rss`."""
-    with suppress(OSError):
-        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+    if marked := _status_bytes("VmHWM"):
+        return marked
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _status_bytes(name: str) -> int:
+    """A figure of ``/proc/self/status``; 0 where there is none."""
+    with suppress(OSError):
+        for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(f"{name}:"):
+                return int(line.split()[1]) * 1024
+    return 0

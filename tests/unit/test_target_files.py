@@ -50,6 +50,7 @@ def facts_of(target: Target) -> set[str]:
     """Keys that say something about the hardware or its system, and so need a source."""
     unset = Soc()
     facts = {f"soc.{key}" for key in Soc.__struct_fields__ if getattr(target.soc, key) != getattr(unset, key)}
+    facts |= {f"soc.cores.{rate}" for group in target.soc.cores for rate in group.rates()}
     facts |= {f"match.{name}" for name in target.match}
     return facts | ({"min_os"} if target.min_os else set())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedeploy.domain.footprint import Footprint
+from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.target import Lane
 from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
@@ -29,6 +31,10 @@ class PortableExporter:
 
     def lacking(self, lane: Lane) -> Lacking | None:
         """What else has to be installed; nothing."""
+        return None
+
+    def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
+        """What `edgedeploy plan` predicts; here nothing."""
         return None
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:

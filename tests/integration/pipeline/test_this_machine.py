@@ -74,6 +74,23 @@ def test_dry_run_says_what_is_cached_and_does_nothing(run: Run, project: Path, s
     assert [line["export_cached"] for line in plan["runs"]] == [False, False]
 
 
+def test_a_plan_counts_the_model_once_and_says_what_is_unknown(run: Run, scratch_project: Path) -> None:
+    dry = run("push", "--target", "raspberry-pi-5", "--dry-run", "--json", cwd=scratch_project).document
+    assert (dry["schema"], dry["models"][0]["parameters"], dry["runs"][0]["fits"]) == ("edgedeploy.plan/2", None, "unknown")
+    plan = run("plan", "--target", "raspberry-pi-5", "--json", cwd=scratch_project).document
+    (model,), (line,) = plan["models"], plan["runs"]
+    assert model["parameters"] == 8 * 27 + 8 + 16 + 90
+    assert model["macs"] == 16 * 16 * 8 * 27 + 80
+    assert line["fits"] == "yes"
+    assert line["predicted"]["roofline"]["unknown"] == []
+    assert line["predicted"]["roofline"]["bound"] in {"compute", "memory"}
+    again = run("plan", "--target", "this-machine", cwd=scratch_project)
+    assert "cached" in again.stderr
+    assert "the target does not say: soc.cores" in again.stdout
+    # A dry run knows by now, too.
+    assert run("push", "--target", "raspberry-pi-5", "--dry-run", "--json", cwd=scratch_project).document["runs"] == plan["runs"]
+
+
 def test_a_changed_file_beside_the_model_is_noticed(run: Run, scratch_project: Path) -> None:
     weights = scratch_project / "scale.txt"
     weights.write_text("2.0")

@@ -1,0 +1,90 @@
+"""What an exporter expects of an export it has not made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import msgspec
+
+from edgedeploy.domain.profile import ModelProfile, Weight, WeightKind
+
+Arithmetic = Literal["fp32", "fp16", "int8"]
+"""In which numbers the multiplications are done: that decides how many a core does per cycle."""
+
+_GONE: frozenset[WeightKind] = frozenset({"folded", "unused"})
+
+
+class Footprint(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes before they are there.
+
+    ``size_bytes`` is the file, ``weight_bytes`` the weights in it, ``packed_bytes`` the copies that the runtime makes of
+    them at load, in the order its kernels want. ``activation_bytes`` is the peak of the values between the operators,
+    ``export_peak_bytes`` that of the process which exports. ``arithmetic`` is that of the CPU's cores; None where something
+    else computes, or may.
+    """
+
+    size_bytes: int
+    weight_bytes: int
+    packed_bytes: int
+    activation_bytes: int
+    export_peak_bytes: int
+    arithmetic: Arithmetic | None
+
+
+class Packing(msgspec.Struct, frozen=True, kw_only=True):
+    """How a precision stores weights: bits per element by kind, ``otherwise`` for the kinds that are not named.
+
+    ``scale_bytes`` come with every output channel of a weight of less than 16 bits; below 8 bits, where there is a ``group``,
+    with so many elements.
+    Tensors of fewer than ``least_elements`` stay at ``otherwise``. ``lookups_done``: of a ``lookup`` table only what its
+    constants take from it is left.
+    """
+
+    bits: Mapping[WeightKind, float] = {}
+    otherwise: float = 32
+    scale_bytes: float = 4
+    group: int = 0
+    least_elements: int = 0
+    lookups_done: bool = False
+
+    def size_bytes(self, profile: ModelProfile) -> int:
+        """Of all weights with their scales. What layers of two kinds share is stored for each."""
+        return round(sum(self._stored(weight, kind) for weight in profile.weights for kind in weight.kinds if kind not in _GONE))
+
+    def shrunk_bytes(self, profile: ModelProfile, kinds: frozenset[WeightKind]) -> int:
+        """Of the weights of some kinds."""
+        return round(sum(self._stored(weight, kind) for weight in profile.weights for kind in weight.kinds if kind in kinds))
+
+    def _stored(self, weight: Weight, kind: WeightKind) -> float:
+        if not weight.floating:
+            return weight.size_bytes
+        if kind == "lookup" and self.lookups_done:
+            return weight.looked_up * min(self.otherwise, 32) / 8
+        bits = self.bits.get(kind, self.otherwise) if weight.elements >= self.least_elements else self.otherwise
+        scales = 0.0
+        if bits < 16 and weight.shape:  # noqa: PLR2004 - floats need no scale
+            in_groups = self.group and bits < 8  # noqa: PLR2004 - int8 has one scale per channel everywhere
+            scales = weight.elements / self.group if in_groups else weight.shape[0]
+        return weight.elements * bits / 8 + scales * self.scale_bytes
+
+
+class Effort(msgspec.Struct, frozen=True, kw_only=True):
+    """What an export takes beyond the loaded model: the SDK, copies of weights, and the graph, per primitive operator.
+
+    ``floor_bytes`` is a process that has imported PyTorch and the SDK and nothing else: where a model has imported little,
+    the SDK brings the rest. ``per_largest_byte`` counts copies of the largest weight, where they are made one at a time.
+    """
+
+    base_bytes: float
+    floor_bytes: float
+    per_weight_byte: float
+    per_largest_byte: float = 0
+    per_primitive: float
+
+    def peak_bytes(self, profile: ModelProfile) -> int:
+        """The peak memory of the process that exports."""
+        imported = max(profile.loaded_rss_bytes - profile.weight_bytes + self.base_bytes, self.floor_bytes)
+        largest = max((weight.size_bytes for weight in profile.weights), default=0)
+        copies = self.per_weight_byte * profile.weight_bytes + self.per_largest_byte * largest
+        return round(imported + profile.weight_bytes + copies + self.per_primitive * profile.primitives)

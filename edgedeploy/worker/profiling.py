@@ -1,0 +1,84 @@
+"""The profile job: load a model, trace it, and count what it is made of. Needs torch, and no SDK."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from edgedeploy.domain.artifact import TensorSpec
+from edgedeploy.domain.profile import MethodProfile, ModelProfile
+from edgedeploy.ports import Emit
+from edgedeploy.source import LoadedMethod
+from edgedeploy.worker.job import Profiled, ProfileJob
+from edgedeploy.worker.memory import rss_bytes
+from edgedeploy.worker.opening import Opened, open_model
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from edgedeploy.exporters.tracing import Traced
+
+
+def profiled(job: ProfileJob, emit: Emit) -> Profiled:
+    """What the job's model is made of. Cost: loading it, and ``torch.export``: seconds for hundreds of operators.
+
+    Raises:
+        EdgedeployError: of kinds Config, Model, Compress.
+        ExportError: ``torch.export`` refuses the model: so would every lane.
+        ModelError: it cannot be run on shapes alone.
+    """
+    opened = open_model(job, emit)
+    dependencies = opened.close()
+    loaded_rss_bytes = rss_bytes()
+    emit("tracing with torch.export")
+    return Profiled(profile=_profile(opened, loaded_rss_bytes), dependencies=dependencies)
+
+
+def _profile(opened: Opened, loaded_rss_bytes: int) -> ModelProfile:
+    from edgedeploy.exporters.tracing import trace
+    from edgedeploy.worker.weight_kinds import state_bytes, weights_of
+
+    model = opened.model
+    traces = trace(model, "PyTorch")
+    programs = [traced.program for traced in traces]
+    return ModelProfile(
+        parameters=opened.parameters,
+        weights=weights_of(programs),
+        state_bytes=max(map(state_bytes, programs)),
+        methods=tuple(_method(method, traced) for method, traced in zip(model.methods, traces, strict=True)),
+        loaded_rss_bytes=loaded_rss_bytes,
+        torch=importlib.metadata.version("torch"),
+    )
+
+
+def _method(method: LoadedMethod, traced: Traced) -> MethodProfile:
+    from edgedeploy.worker.shape_run import count
+    from edgedeploy.worker.weight_kinds import module_path, operator_name
+
+    counted = count(traced.program, method.example_inputs)
+    called = Counter(operator_name(node) for node in traced.program.graph.nodes if str(node.target).startswith("aten."))
+    return MethodProfile(
+        name=method.name,
+        macs=counted.macs,
+        operators=dict(called.most_common()),
+        primitives=counted.primitives,
+        path_chars=sum(len(module_path(node)) for node in traced.program.graph.nodes if node.op == "call_function"),
+        activation_bytes=counted.activation_bytes,
+        input_bytes=_bytes(method.example_inputs),
+        output_bytes=sum(map(_bytes_of, traced.outputs)),
+        golden_cases=len(method.golden_inputs),
+        calibration_cases=len(method.calibration),
+    )
+
+
+def _bytes(tensors: Sequence[Tensor]) -> int:
+    return sum(tensor.nbytes for tensor in tensors)
+
+
+def _bytes_of(spec: TensorSpec) -> int:
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize

@@ -1,0 +1,136 @@
+"""Runs a traced model on shapes alone: nothing is computed, and what would be is counted. Imports torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import FlopCounterMode
+
+from edgedeploy.domain.profile import Access, peak_live_bytes
+from edgedeploy.errors import ModelError
+from edgedeploy.worker.weight_kinds import stored_tensor
+
+# Questions about tensors, and checks: no converter sees them.
+_NOT_COUNTED = frozenset({"prim::device", "aten::_assert_tensor_metadata", "aten::_assert_scalar", "aten::sym_size"})
+# Pointwise, though PyTorch does not tag it so.
+_POINTWISE_TOO = frozenset({"aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted:
+    """What one call of a method does."""
+
+    macs: int
+    primitives: int
+    activation_bytes: int
+
+
+def count(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> Counted:
+    """Run ``program`` on the shapes of ``inputs``. Cost: about a millisecond per operator; no memory for values.
+
+    Attention and recurrent layers are taken apart, as converters do, so that what they keep in between counts.
+
+    Raises:
+        ModelError: the program cannot be run on shapes alone.
+    """
+    shapes = FakeTensorMode(allow_non_fake_inputs=True)
+    with torch.no_grad(), shapes:
+        held, given = _arguments(program, inputs, shapes)
+        recorder = _Recorder(held)
+        flops = FlopCounterMode(display=False)
+        try:
+            with sdpa_kernel(SDPBackend.MATH), _without_fused_cpu_kernels(), flops, recorder:
+                outputs = torch.fx.Interpreter(program.graph_module).run(*held, *given)
+        except Exception as error:  # whatever PyTorch's shape rules raise for an operator
+            raise ModelError(
+                "the traced model cannot be run on shapes alone",
+                seen=f"{type(error).__name__}: {error}"[:300],
+                next_step="its size is predicted all the same once it has been exported",
+            ) from error
+        kept = [tensor for tensor in tree_leaves(outputs) if isinstance(tensor, Tensor)]
+        return Counted(
+            macs=flops.get_total_flops() // 2,  # the counter counts a multiplication and an addition as two
+            primitives=recorder.primitives,
+            activation_bytes=recorder.peak_bytes(given, kept),
+        )
+
+
+def _arguments(program: ExportedProgram, inputs: tuple[Tensor, ...], shapes: FakeTensorMode) -> tuple[list[Tensor], list[Tensor]]:
+    """Weights and inputs without values, each in the order of the program's placeholders."""
+    held: list[Tensor] = []
+    given: list[Tensor] = []
+    waiting = iter(inputs)
+    for spec in program.graph_signature.input_specs:
+        if spec.kind is InputKind.USER_INPUT:
+            given.append(shapes.from_tensor(next(waiting), static_shapes=True))
+        else:
+            tensor = stored_tensor(program, spec)
+            if tensor is None:
+                raise ModelError("the model holds something else than tensors", where=str(spec.target))
+            held.append(shapes.from_tensor(tensor, static_shapes=True))
+    return held, given
+
+
+@contextmanager
+def _without_fused_cpu_kernels() -> Iterator[None]:
+    """This machine's own fused kernels (an LSTM in one piece) are nothing that a converter has."""
+    with torch.backends.mkldnn.flags(enabled=False):
+        yield
+
+
+@dataclass
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's __init_subclass__
+    """Writes down every primitive operator with the storages it touches, which it keeps: an address is not used twice."""
+
+    held: Sequence[Tensor]
+    primitives: int = 0
+    accesses: list[Access] = field(default_factory=list)
+    storages: dict[int, torch.UntypedStorage] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._weights = {_identity(tensor) for tensor in self.held}
+
+    def __torch_dispatch__(
+        self,
+        func: torch._ops.OpOverload,
+        types: Sequence[type],
+        args: Sequence[object] = (),
+        kwargs: Mapping[str, object] | None = None,
+    ) -> object:
+        result = func(*args, **(kwargs or {}))
+        name = func._schema.name  # noqa: SLF001 - "aten::add", without its overload
+        if name in _NOT_COUNTED:
+            return result
+        reads, writes = self._note((args, kwargs)), self._note(result)
+        self.primitives += not func.is_view
+        pointwise = torch.Tag.pointwise in func.tags or name in _POINTWISE_TOO
+        self.accesses.append(Access(reads=reads, writes=tuple(s for s in writes if s not in reads), in_place=pointwise))
+        return result
+
+    def peak_bytes(self, given: Sequence[Tensor], kept: Sequence[Tensor]) -> int:
+        """The most that was alive at once between ``given`` and ``kept``, without the weights."""
+        start, end = self._note(given), self._note(kept)
+        sizes = {identity: storage.nbytes() for identity, storage in self.storages.items() if identity not in self._weights}
+        return peak_live_bytes(self.accesses, sizes, given=start, kept=end)
+
+    def _note(self, values: object) -> tuple[int, ...]:
+        tensors = [value for value in tree_leaves(values) if isinstance(value, Tensor)]
+        for tensor in tensors:
+            self.storages.setdefault(_identity(tensor), tensor.untyped_storage())
+        return tuple(dict.fromkeys(_identity(tensor) for tensor in tensors))
+
+
+def _identity(tensor: Tensor) -> int:
+    """What views of one storage have in common."""
+    return int(tensor.untyped_storage()._cdata)  # noqa: SLF001 - there is no public name for it

@@ -1,0 +1,165 @@
+"""Which kind of layer reads each weight of a traced model. Imports torch: load it when it is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, InputSpec
+from torch.fx import Node
+
+from edgedeploy.domain.profile import Weight, WeightKind
+
+_STORED = frozenset({InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR})
+
+# What hands a tensor on as it is, or nearly so: the operator behind it decides.
+_PASSED_ON = frozenset(
+    {"t", "transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "alias", "detach", "clone"}
+    | {"contiguous", "to", "_to_copy", "type_as", "flatten", "unflatten", "select", "numpy_T", "detach_", "lift_fresh_copy"}
+)
+_CONVOLUTIONS = frozenset(
+    {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
+)
+_NORMALISATIONS = frozenset({"layer_norm", "group_norm", "instance_norm", "rms_norm", "batch_norm"})
+_RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"})
+# Argument by argument: (operator, position) to kind.
+_BY_POSITION: dict[tuple[str, int], WeightKind] = {
+    ("linear", 1): "linear",
+    ("linear", 2): "bias",
+    ("addmm", 0): "bias",
+    ("addmm", 2): "linear",
+    ("embedding_bag", 0): "embedding",
+    **{(name, 1): "conv" for name in _CONVOLUTIONS},
+    **{(name, 2): "bias" for name in _CONVOLUTIONS},
+}
+
+
+def weights_of(programs: Sequence[ExportedProgram]) -> tuple[Weight, ...]:
+    """Every parameter, buffer and constant with the kinds of layers that read it; what methods or layers share, once."""
+    found: dict[tuple[object, ...], Weight] = {}
+    for program in programs:
+        nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+        for spec in program.graph_signature.input_specs:
+            tensor = stored_tensor(program, spec) if spec.kind in _STORED else None
+            if tensor is None:
+                continue
+            identity = (tensor.data_ptr(), tuple(tensor.shape), tensor.dtype) if tensor.numel() else (spec.target,)
+            weight = _weight(spec, tensor, nodes[spec.arg.name], frozenset(program.graph_signature.user_inputs))
+            known = found.get(identity)
+            found[identity] = weight if known is None else _merged(known, weight)
+    return tuple(found.values())
+
+
+def state_bytes(program: ExportedProgram) -> int:
+    """Bytes of the buffers that a call changes."""
+    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+    return sum(
+        tensor.nbytes
+        for spec in program.graph_signature.input_specs
+        if spec.kind is InputKind.BUFFER
+        and (spec.target in program.graph_signature.buffers_to_mutate.values() or _is_written(nodes[spec.arg.name]))
+        and (tensor := stored_tensor(program, spec)) is not None
+    )
+
+
+def stored_tensor(program: ExportedProgram, spec: InputSpec) -> torch.Tensor | None:
+    """The tensor behind a placeholder; None for what is none (a custom object)."""
+    held = program.constants if spec.kind is InputKind.CONSTANT_TENSOR or spec.persistent is False else program.state_dict
+    value = held.get(spec.target or "")
+    return value if isinstance(value, torch.Tensor) else None
+
+
+def operator_name(node: Node) -> str:
+    """``layer_norm`` for a node that calls ``aten.layer_norm.default``."""
+    return str(node.target).partition(".")[2].partition(".")[0]
+
+
+def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset[object]) -> Weight:
+    kinds: tuple[WeightKind, ...] = tuple(dict.fromkeys(_kinds(node, tensor.dim(), inputs)))
+    lookups = [user for user in node.users if operator_name(user) == "embedding"] if "lookup" in kinds else []
+    return Weight(
+        name=spec.target or spec.arg.name,
+        kinds=kinds or ("unused",),
+        dtype=str(tensor.dtype).removeprefix("torch."),
+        shape=tuple(int(extent) for extent in tensor.shape),
+        element_bytes=tensor.element_size(),
+        looked_up=sum(int(user.meta["val"].numel()) for user in lookups),
+    )
+
+
+def _merged(one: Weight, other: Weight) -> Weight:
+    kinds = tuple(kind for kind in dict.fromkeys((*one.kinds, *other.kinds)) if kind != "unused")
+    return msgspec.structs.replace(one, kinds=kinds or ("unused",))
+
+
+def _is_written(node: Node) -> bool:
+    """Whether an operator writes into a tensor or a view of it."""
+    return any(
+        _writes_first_argument(user) or (operator_name(user) in _PASSED_ON and _is_written(user))
+        for user in node.users
+        if user.args and user.args[0] is node
+    )
+
+
+def _writes_first_argument(node: Node) -> bool:
+    if not isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001 - the type of every operator
+        return False
+    written = node.target._schema.arguments[0].alias_info  # noqa: SLF001 - there is no public way to ask
+    return written is not None and bool(written.is_write)
+
+
+def _kinds(node: Node, dims: int, inputs: frozenset[object]) -> Iterator[WeightKind]:
+    for user in node.users:
+        if user.op != "call_function":
+            continue
+        name = operator_name(user)
+        if name in _PASSED_ON:
+            yield from _kinds(user, dims, inputs)
+        elif name == "embedding" and user.args[0] is node:
+            yield "lookup" if _is_constant(user.args[1], inputs) else "embedding"
+        elif name == "batch_norm":
+            yield _of_batch_norm(user, node)
+        elif name in _NORMALISATIONS:
+            yield "norm"
+        elif name in _RECURRENT:
+            yield "recurrent" if dims > 1 else "bias"
+        else:
+            positions = [index for index, argument in enumerate(user.args) if argument is node]
+            yield from (_BY_POSITION.get((name, position), "other") for position in positions or [-1])
+
+
+def _of_batch_norm(norm: Node, weight: Node) -> WeightKind:
+    """BatchNorm vanishes into a convolution or linear layer that nothing else reads; its shift stays as their bias."""
+    layer = norm.args[0]
+    if not isinstance(layer, Node) or len(layer.users) != 1 or operator_name(layer) not in _CONVOLUTIONS | {"linear"}:
+        return "norm"
+    has_bias = len(layer.args) > 2 and layer.args[2] is not None  # noqa: PLR2004 - input, weight, bias
+    is_shift = norm.args[2] is weight
+    return "bias" if is_shift and not has_bias else "folded"
+
+
+def _is_constant(value: object, inputs: frozenset[object]) -> bool:
+    """Whether a value is the same in every call: it comes from weights and numbers alone."""
+    seen: set[Node] = set()
+    waiting = [value]
+    while waiting:
+        node = waiting.pop()
+        if not isinstance(node, Node) or node in seen:
+            continue
+        if node.name in inputs:
+            return False
+        seen.add(node)
+        waiting += node.all_input_nodes
+    return True
+
+
+def module_path(node: Node) -> str:
+    """Every module around a node with its class: ``__main__.Net/torch.nn.modules.linear.Linear_head``."""
+    stack = node.meta.get("nn_module_stack") or {}
+    return "/".join(f"{_class_name(kind)}_{path.rpartition('.')[2]}" for path, kind in stack.values())
+
+
+def _class_name(kind: object) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else str(kind)

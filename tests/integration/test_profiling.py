@@ -1,0 +1,190 @@
+"""A model's profile against figures worked out by hand and by another count. Needs torch, and no SDK."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from edgedeploy.domain.profile import ModelProfile
+from edgedeploy.domain.project import Model
+from edgedeploy.errors import ExportError
+from edgedeploy.worker.client import Workers
+from edgedeploy.worker.job import ProfileJob
+
+pytestmark = pytest.mark.sdk
+
+SOURCE = """
+import torch
+from torch import nn
+from edgedeploy import ModelSource
+
+
+def convolutions():
+    net = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU(),
+        nn.Conv2d(8, 8, 3, stride=2, padding=1, groups=8), nn.Flatten(), nn.Linear(8 * 8 * 8, 10),
+    )
+    return ModelSource(module=net, example_inputs=(torch.randn(1, 3, 16, 16),))
+
+
+class Attention(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.words, self.places = nn.Embedding(50, 16), nn.Embedding(64, 16)
+        self.register_buffer("order", torch.arange(64))
+        self.query, self.key, self.value = nn.Linear(16, 16), nn.Linear(16, 16), nn.Linear(16, 16)
+        self.norm, self.head = nn.LayerNorm(16), nn.Linear(16, 50, bias=False)
+        self.head.weight = self.words.weight
+
+    def forward(self, ids):
+        x = self.norm(self.words(ids) + self.places(self.order[: ids.shape[1]]))
+        parts = [layer(x).view(1, -1, 2, 8).transpose(1, 2) for layer in (self.query, self.key, self.value)]
+        mixed = nn.functional.scaled_dot_product_attention(*parts)
+        return self.head(mixed.transpose(1, 2).reshape(1, -1, 16))
+
+
+def attention():
+    return ModelSource(module=Attention(), example_inputs=(torch.randint(0, 50, (1, 12)),))
+
+
+class Counter(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm = nn.LSTM(4, 6, batch_first=True)
+        self.register_buffer("seen", torch.zeros(5))
+
+    def forward(self, x):
+        self.seen.add_(1)
+        return self.lstm(x)[0] + self.seen.sum()
+
+
+def recurrent():
+    return ModelSource(module=Counter(), example_inputs=(torch.randn(1, 7, 4),))
+
+
+def flexible():
+    net = nn.Sequential(nn.Linear(4, 6), nn.ReLU())
+    batch = torch.export.Dim("batch", min=1, max=8)
+    return ModelSource(module=net, example_inputs=(torch.randn(3, 4),), dynamic_shapes=({0: batch},))
+
+
+class Branching(nn.Module):
+    def forward(self, x):
+        return x if x.sum() > 0 else -x
+
+
+def branching():
+    return ModelSource(module=Branching(), example_inputs=(torch.ones(3),))
+"""
+
+
+@pytest.fixture(scope="module")
+def profiles(tmp_path_factory: pytest.TempPathFactory) -> object:
+    folder = tmp_path_factory.mktemp("profiles")
+    (folder / "model.py").write_text(SOURCE)
+    known: dict[str, ModelProfile] = {}
+
+    def profile(name: str) -> ModelProfile:
+        if name not in known:
+            job = ProfileJob(
+                project_root=str(folder),
+                project_file=str(folder / "edgedeploy.toml"),
+                model_name=name,
+                model=Model(source=f"model.py:{name}"),
+                compress=(),
+            )
+            answer = Workers().profile(job, log=Path(folder, "log.txt"), emit=lambda _text: None)
+            assert str(folder / "model.py") in answer.dependencies.files
+            known[name] = answer.profile
+        return known[name]
+
+    return profile
+
+
+def kinds(profile: ModelProfile) -> dict[str, tuple[str, ...]]:
+    return {weight.name.removeprefix("inner."): weight.kinds for weight in profile.weights}
+
+
+def test_convolutions(profiles) -> None:
+    found = profiles("convolutions")
+    first = 8 * 3 * 9 * 16 * 16
+    depthwise = 8 * 1 * 9 * 8 * 8
+    linear = 512 * 10
+    assert found.macs == first + depthwise + linear
+    assert found.parameters == 8 * 27 + 16 + (8 * 9 + 8) + 5120 + 10
+    assert kinds(found) == {
+        "0.weight": ("conv",),
+        "1.weight": ("folded",),
+        "1.bias": ("bias",),  # becomes that of the convolution, which has none
+        "1.running_mean": ("folded",),
+        "1.running_var": ("folded",),
+        "1.num_batches_tracked": ("unused",),
+        "3.weight": ("conv",),
+        "3.bias": ("bias",),
+        "5.weight": ("linear",),
+        "5.bias": ("bias",),
+    }
+    assert {"conv2d", "batch_norm", "linear"} <= found.operators
+    (method,) = found.methods
+    # The first convolution's input and output together are the most: what follows works in place or is smaller.
+    assert method.activation_bytes == 4 * (3 * 16 * 16 + 8 * 16 * 16)
+    assert (method.input_bytes, method.output_bytes) == (4 * 3 * 16 * 16, 40)
+    assert found.loaded_rss_bytes > 50_000_000
+
+
+def test_attention_embeddings_and_a_shared_table(profiles) -> None:
+    found = profiles("attention")
+    projections = 3 * 12 * 16 * 16
+    products = 2 * 2 * 12 * 12 * 8  # two products, two heads
+    head = 12 * 16 * 50
+    assert found.macs == projections + products + head
+    names = kinds(found)
+    assert set(names["words.weight"] if "words.weight" in names else names["head.weight"]) == {"embedding", "linear"}
+    assert names["places.weight"] == ("lookup",)
+    places = next(weight for weight in found.weights if weight.kinds == ("lookup",))
+    assert places.looked_up == 12 * 16
+    assert names["norm.weight"] == ("norm",)
+    assert sum(weight.elements for weight in found.weights if weight.floating) == found.parameters
+
+
+def test_a_recurrent_layer_and_what_a_call_leaves_behind(profiles) -> None:
+    found = profiles("recurrent")
+    assert found.macs == 7 * 4 * (4 * 6 + 6 * 6)  # steps × gates × (input and hidden products)
+    assert found.state_bytes == 5 * 4
+    assert [kind for name, (kind,) in kinds(found).items() if "weight" in name] == ["recurrent", "recurrent"]
+
+
+def test_dynamic_shapes_are_counted_at_the_example_s(profiles) -> None:
+    assert profiles("flexible").macs == 3 * 4 * 6
+
+
+def test_a_model_that_cannot_be_traced_is_refused_with_its_line(profiles) -> None:
+    with pytest.raises(ExportError) as caught:
+        profiles("branching")
+    assert "x.sum() > 0" in str(caught.value)
+
+
+def test_another_count_agrees(profiles) -> None:
+    """The same multiply-accumulates from the shapes of the operators that the exported graph names."""
+    import torch
+    from torch import nn
+
+    namespace: dict[str, object] = {}
+    exec(SOURCE, namespace)
+    for name in ("convolutions", "attention"):
+        source = namespace[name]()
+        seen = []
+
+        def hook(layer: nn.Module, given: tuple, output: torch.Tensor, seen: list = seen) -> None:
+            if isinstance(layer, nn.Linear):
+                seen.append(output.numel() * layer.in_features)
+            elif isinstance(layer, nn.Conv2d):
+                seen.append(output.numel() * math.prod(layer.weight.shape[1:]))
+
+        for layer in source.module.modules():
+            layer.register_forward_hook(hook)
+        source.module.eval()(*source.example_inputs)
+        by_attention = 2 * 2 * 12 * 12 * 8 if name == "attention" else 0
+        assert profiles(name).macs == sum(seen) + by_attention
