@@ -15,6 +15,7 @@ from edgedeploy import registry
 from edgedeploy.deploy.digest import content_sha256, entries_of
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact, Method
 from edgedeploy.domain.measurement import LayerOutput
+from edgedeploy.domain.project import LanguageConfig
 from edgedeploy.errors import ExportError, ModelError
 from edgedeploy.exporters.eager import run_eagerly
 from edgedeploy.exporters.signature import flatten_outputs
@@ -22,6 +23,7 @@ from edgedeploy.ports import Emit, ExportedMethod, ExportRequest
 from edgedeploy.source import LoadedMethod, LoadedModel
 from edgedeploy.worker.golden import Cases, by_shape, write_golden
 from edgedeploy.worker.job import Done, ExportJob
+from edgedeploy.worker.language import is_language, listen, load_language, named_files, write_language
 from edgedeploy.worker.loading import call_user, load
 from edgedeploy.worker.memory import peak_rss_bytes, reset_peak_rss
 from edgedeploy.worker.tracing import Trace
@@ -45,7 +47,7 @@ class Loaded:
         trace = Trace()
         trace.start()
         emit("loading the model")
-        self._model = load(job)
+        self._model = load_language(job) if is_language(job) else load(job)
         self._parameters = _parameters(self._model)
         for step in job.compress:
             emit(f"compressing: {step.use}")
@@ -59,6 +61,8 @@ class Loaded:
             self._model, self._layers = with_layers(self._model, "PyTorch")
         emit("running PyTorch on the golden inputs")
         self._golden = [by_shape(method, _answers(method, self._model, job)) for method in self._model.methods]
+        language = self._model.language
+        self._said = None if language is None else listen(self._model, language)
         self._dependencies = trace.stop(_named_files(job))
         self._load_seconds = time.monotonic() - started
 
@@ -96,6 +100,7 @@ class Loaded:
             methods=self._methods(exported.methods, folder, f"{job.model_name} as {order.lane.id}"),
             operators=exported.operators,
             delegate_graphs=exported.delegate_graphs,
+            language=write_language(folder, self._model.language, self._said) if self._model.language and self._said else None,
             parameters=self._parameters,
             metric=self._metric,
             toolchain={name: importlib.metadata.version(name) for name in exporter.toolchain()},
@@ -148,6 +153,10 @@ def _parameters(model: LoadedModel) -> int:
 
 def _named_files(job: ExportJob) -> tuple[Path, ...]:
     """Files the project file names: the source itself, and what the user says it depends on."""
+    root = Path(job.project_root)
+    if is_language(job):
+        own = named_files(root / job.model.source, job.model.language or LanguageConfig(), root)
+        return (*own, *(root / name for name in job.model.files))
     place = job.model.source if job.model.source.endswith(".pt2") else job.model.source.rpartition(":")[0]
     return tuple(Path(job.project_root, name) for name in (place, *job.model.files))
 
