@@ -11,6 +11,8 @@ from typing import Literal
 Likeness = Literal[0, 1, 2]
 """Cannot be the same; can be, where nothing fits better; is the same kind of operator."""
 
+_SAME: Likeness = 2
+
 # What XNNPACK calls the operators it runs (names up to the bracket, as 1.5.1 of ExecuTorch and 2.3.0 of LiteRT print them),
 # by what its graph and TFLite call them, where that is another word. A 1×1 convolution is run as a matrix product.
 _RUNS_AS: dict[str, tuple[str, ...]] = {
@@ -147,13 +149,13 @@ def _aligned(nodes: Sequence[str], ran: Sequence[str]) -> dict[int, int]:
 def _moves(nodes: Sequence[str], ran: Sequence[str], i: int, j: int) -> list[tuple[tuple[int, int], int, bool]]:
     """(where to, cost, whether ran[j] belongs to the node before the new i)."""
     moves = []
-    another_part = i > 0 and j < len(ran) and _has_parts(nodes[i - 1]) and likeness(nodes[i - 1], ran[j]) == 2
+    another_part = i > 0 and j < len(ran) and _has_parts(nodes[i - 1]) and likeness(nodes[i - 1], ran[j]) == _SAME
     if another_part:
         moves.append(((i, j + 1), 0, True))
     if i < len(nodes) and j < len(ran) and (alike := likeness(nodes[i], ran[j])):
         moves.append(((i + 1, j + 1), 2 - alike, True))
         # Nothing is better than two that are the same: what one of them could be joined to later, costs more.
-        if alike == 2 and not another_part:
+        if alike == _SAME and not another_part:
             return moves
     if i < len(nodes):
         moves.append(((i + 1, j), 1, False))

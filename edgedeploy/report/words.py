@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgedeploy.domain.measurement import Agreement, MetricResult
+from edgedeploy.domain.measurement import Agreement, LanguageAgreement, MetricResult
 from edgedeploy.domain.result import PushStats, Verification
 from edgedeploy.report import units
 
@@ -20,6 +20,13 @@ def agreement_words(agreement: Agreement | None) -> str:
     return f"{units.decibel(agreement.sqnr_db)}, max error {units.error(agreement.max_abs_error)}"
 
 
+def language_words(language: LanguageAgreement) -> str:
+    """``96 of 96 tokens as PyTorch, perplexity 12.31 (PyTorch 12.08, +1.9 %)``."""
+    words = f"{language.same} of {language.tokens} tokens as PyTorch"
+    grown = language.perplexity
+    return words + (f", perplexity {grown.artifact:.2f} (PyTorch {grown.pytorch:.2f}, {grown.increase:+.1%})" if grown else "")
+
+
 def verification_words(verify: Verification) -> tuple[str, ...]:
     """What the agreement in one figure leaves out: other runtimes, classes, the weakest output, the source's own metric."""
     return tuple(_verification_lines(verify))
@@ -31,7 +38,9 @@ def _verification_lines(verify: Verification) -> Iterator[str]:
     for place, agreement in (("host", verify.host), ("device", verify.device)):
         if agreement is None:
             continue
-        if agreement.top1 is not None:
+        if agreement.language is not None:
+            yield f"{place}: {language_words(agreement.language)}"
+        elif agreement.top1 is not None:
             yield f"{place}: the class is PyTorch's in {agreement.top1:.1%} of the cases"
         inexact = [output for output in agreement.outputs if not output.exact]
         if len(agreement.outputs) > 1 and inexact:
