@@ -88,7 +88,9 @@ class Quantization:
         model = self._prepared(precision)
         quantizing = quantizer.Quantizer(bytearray(model))
         recipes[precision](quantizing)
-        ranges = self._ranges(model, quantizing) if quantizing.need_calibration else None
+        ranges = self._ranges(model, quantizing) if precision in CALIBRATED else None
+        if ranges is not None and not ranges:
+            raise _unchanged(precision)
         result = quantizing.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
         content = bytes(result.quantized_model)
         _require_change(self._model, content, precision)
@@ -207,17 +209,21 @@ _WEIGHT_INPUT: Mapping[str, int] = {
 def _require_change(before: bytes, after: bytes, precision: str) -> None:
     types = _types(read_graphs(after))
     if types == _types(read_graphs(before)):
-        raise ExportError(
-            f"nothing in this model can be {precision} in TFLite",
-            seen="no layer with weights that AI Edge Quantizer has this precision for",
-            next_step="use fp32: the file would be the same",
-        )
+        raise _unchanged(precision)
     if precision in _OF_FOUR_BITS and "INT4*" not in types:
         raise ExportError(
             f"nothing in this model can be {precision} in TFLite",
             seen=f"no weights that AI Edge Quantizer has 4 bits for: {_OF_FOUR_BITS[precision]}",
             next_step="use int8-dynamic or int8-weights: the file would be the same",
         )
+
+
+def _unchanged(precision: str) -> ExportError:
+    return ExportError(
+        f"nothing in this model can be {precision} in TFLite",
+        seen="no operator that AI Edge Quantizer, and the engine on the target, have this precision for",
+        next_step="use fp32: the file would be the same",
+    )
 
 
 def _types(graphs: Sequence[Graph]) -> set[str]:
