@@ -10,6 +10,7 @@ from typing import Literal
 
 Likeness = Literal[0, 1, 2]
 """Cannot be the same; can be, where nothing fits better; is the same kind of operator."""
+_SAME: Likeness = 2
 
 # What XNNPACK calls the operators it runs (names up to the bracket, as 1.5.1 of ExecuTorch and 2.3.0 of LiteRT print them),
 # by what its graph and TFLite call them, where that is another word. A 1×1 convolution is run as a matrix product.
@@ -82,9 +83,9 @@ def likeness(node: str, ran: str) -> Likeness:
     """Whether ``ran``, as XNNPACK names it, can be ``node`` of its own graph (``XNNConv2d``) or of TFLite's (``CONV_2D``)."""
     kind, name = _plain(node.removeprefix("XNN")), _name(ran)
     if kind == name or name in _RUNS_AS.get(kind, ()):
-        return 2
+        return _SAME
     if name in _TABLE:
-        return 2 if kind in _UNARY else 1 if kind in _CONVERSIONS else 0
+        return _SAME if kind in _UNARY else 1 if kind in _CONVERSIONS else 0
     return 1 if name in _CAN_RUN_AS.get(kind, ()) else 0
 
 
@@ -147,13 +148,13 @@ def _aligned(nodes: Sequence[str], ran: Sequence[str]) -> dict[int, int]:
 def _moves(nodes: Sequence[str], ran: Sequence[str], i: int, j: int) -> list[tuple[tuple[int, int], int, bool]]:
     """(where to, cost, whether ran[j] belongs to the node before the new i)."""
     moves = []
-    another_part = i > 0 and j < len(ran) and _has_parts(nodes[i - 1]) and likeness(nodes[i - 1], ran[j]) == 2
+    another_part = i > 0 and j < len(ran) and _has_parts(nodes[i - 1]) and likeness(nodes[i - 1], ran[j]) == _SAME
     if another_part:
         moves.append(((i, j + 1), 0, True))
     if i < len(nodes) and j < len(ran) and (alike := likeness(nodes[i], ran[j])):
-        moves.append(((i + 1, j + 1), 2 - alike, True))
+        moves.append(((i + 1, j + 1), _SAME - alike, True))
         # Nothing is better than two that are the same: what one of them could be joined to later, costs more.
-        if alike == 2 and not another_part:
+        if alike == _SAME and not another_part:
             return moves
     if i < len(nodes):
         moves.append(((i + 1, j), 1, False))
