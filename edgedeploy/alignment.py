@@ -10,6 +10,7 @@ from typing import Literal
 
 Likeness = Literal[0, 1, 2]
 """Cannot be the same; can be, where nothing fits better; is the same kind of operator."""
+_SAME: Likeness = 2
 
 _SAME: Likeness = 2
 
@@ -84,9 +85,9 @@ def likeness(node: str, ran: str) -> Likeness:
     """Whether ``ran``, as XNNPACK names it, can be ``node`` of its own graph (``XNNConv2d``) or of TFLite's (``CONV_2D``)."""
     kind, name = _plain(node.removeprefix("XNN")), _name(ran)
     if kind == name or name in _RUNS_AS.get(kind, ()):
-        return 2
+        return _SAME
     if name in _TABLE:
-        return 2 if kind in _UNARY else 1 if kind in _CONVERSIONS else 0
+        return _SAME if kind in _UNARY else 1 if kind in _CONVERSIONS else 0
     return 1 if name in _CAN_RUN_AS.get(kind, ()) else 0
 
 
@@ -153,7 +154,7 @@ def _moves(nodes: Sequence[str], ran: Sequence[str], i: int, j: int) -> list[tup
     if another_part:
         moves.append(((i, j + 1), 0, True))
     if i < len(nodes) and j < len(ran) and (alike := likeness(nodes[i], ran[j])):
-        moves.append(((i + 1, j + 1), 2 - alike, True))
+        moves.append(((i + 1, j + 1), _SAME - alike, True))
         # Nothing is better than two that are the same: what one of them could be joined to later, costs more.
         if alike == _SAME and not another_part:
             return moves

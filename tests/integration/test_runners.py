@@ -722,6 +722,9 @@ def test_executorch_on_an_emulated_arm64(
         for path in sorted(models.glob(f"{name}.output*.npy")):
             index = int(path.name.split(".output")[1].split(".")[0])
             np.testing.assert_allclose(ran.output(index), np.load(path), rtol=1e-4, atol=1e-5)
+    watched = run(start, [*arguments, "--profile", "2"], tmp_path / "watched").document
+    assert [operator.name for operator in watched.operators if operator.delegate is None][-1] == "sum.IntList_out"
+    assert {operator.delegate for operator in watched.operators} == {None, "XnnpackBackend"}
 
 
 @pytest.mark.skipif(platform.machine() == "aarch64", reason="this machine is one")
