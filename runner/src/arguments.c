@@ -92,6 +92,23 @@ static bool parse_option(const char *option, const char *value, runner_arguments
     arguments->method = value;
     return value[0] != '\0' || fail(why, "--method wants a name");
   }
+  if (strcmp(option, "--prompt") == 0) {
+    arguments->prompts[arguments->prompt_count++] = value;
+    return true;
+  }
+  if (strcmp(option, "--score") == 0) {
+    arguments->score = value;
+    return true;
+  }
+  if (strcmp(option, "--generate") == 0) {
+    return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->generate, why);
+  }
+  if (strcmp(option, "--prefill") == 0) {
+    return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->prefill, why);
+  }
+  if (strcmp(option, "--window") == 0) {
+    return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->window, why);
+  }
   if (strcmp(option, "--input") == 0) return parse_input(value, &arguments->inputs[arguments->input_count++], why);
   if (strcmp(option, "--warmup") == 0) {
     return parse_option_integer(option, value, MAX_ITERATIONS, &arguments->warmup, why);
@@ -113,6 +130,18 @@ static bool parse_option(const char *option, const char *value, runner_arguments
   return fail(why, "unknown argument '%s'", option);
 }
 
+static bool check_language(const runner_arguments *arguments, failure *why) {
+  const bool language = arguments->prompt_count > 0 || arguments->score != NULL;
+  if (language && arguments->input_count > 0) return fail(why, "--prompt and --score take the place of --input");
+  if ((arguments->prompt_count > 0) != (arguments->generate > 0)) {
+    return fail(why, "--prompt and --generate, which is at least 1, need each other");
+  }
+  if (arguments->score == NULL ? arguments->window != 0 : arguments->window < 2) {
+    return fail(why, "--score and --window, which is at least 2, need each other");
+  }
+  return true;
+}
+
 bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure *why) {
   memset(arguments, 0, sizeof *arguments);
   arguments->warmup = 5;
@@ -120,7 +149,8 @@ bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure
   arguments->max_seconds = 30;
   arguments->threads = 1;
   arguments->inputs = calloc((size_t)argc + 1, sizeof *arguments->inputs);
-  if (arguments->inputs == NULL) return fail(why, "out of memory");
+  arguments->prompts = calloc((size_t)argc + 1, sizeof *arguments->prompts);
+  if (arguments->inputs == NULL || arguments->prompts == NULL) return fail(why, "out of memory");
   if (argc == 2 && strcmp(argv[1], "--version") == 0) {
     arguments->version = true;
     return true;
@@ -131,11 +161,12 @@ bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure
   }
   if (arguments->model == NULL) return fail(why, "--model is missing");
   if (arguments->output_dir == NULL) return fail(why, "--output-dir is missing");
-  return true;
+  return check_language(arguments, why);
 }
 
 void arguments_release(runner_arguments *arguments) {
   free(arguments->inputs);
+  free(arguments->prompts);
   free(arguments->cpus);
   memset(arguments, 0, sizeof *arguments);
 }

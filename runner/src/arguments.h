@@ -39,6 +39,13 @@ typedef struct {
   int threads;
   int *cpus;
   size_t cpu_count;
+  /* Language models: with a prompt or a text to score, the model is run token by token and takes no --input. */
+  const char **prompts;
+  size_t prompt_count;
+  int64_t generate;
+  int64_t prefill; /* 0: a whole prompt in one call */
+  const char *score;
+  int64_t window;
 } runner_arguments;
 
 bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure *why);

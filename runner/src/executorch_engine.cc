@@ -19,6 +19,7 @@
 #include <executorch/runtime/platform/platform.h>
 #include <executorch/runtime/platform/runtime.h>
 
+#include "attention_kernels.h"
 #include "engine.h"
 #include "executorch_tracer.h"
 
@@ -173,7 +174,8 @@ bool prepare(int threads, failure* why) {
     return fail(why, "ExecuTorch's thread pool has %zu threads and cannot be set to %d", pool->get_thread_count(),
                 threads);
   }
-  return true;
+  return edgedeploy::register_attention_kernels() ||
+         fail(why, "ExecuTorch takes no further kernels; there is no room for those of language models");
 }
 
 int threads() {
@@ -297,6 +299,7 @@ bool bind_input(size_t index, const tensor_spec& given, const MethodMeta& meta, 
                 dynamic ? "at most " : "", tensor_describe(&declared, declared_text));
   }
   Input& input = loaded->inputs[index];
+  input = Input{};  // a model of dynamic shapes is bound anew for each
   size_t size_bytes = 0;
   tensor_size_bytes(&given, &size_bytes);
   input.element_bytes = element_type_size_bytes(given.type);

@@ -26,6 +26,11 @@ void json_integer(json_text *text, int64_t value) {
   append(text, digits, (size_t)snprintf(digits, sizeof digits, "%" PRId64, value));
 }
 
+void json_number(json_text *text, double value) {
+  char digits[40];
+  append(text, digits, (size_t)snprintf(digits, sizeof digits, "%.17g", value));
+}
+
 void json_integers(json_text *text, const int64_t *values, size_t count) {
   json_raw(text, "[");
   for (size_t i = 0; i < count; ++i) {

@@ -17,6 +17,8 @@ typedef struct {
 
 void json_raw(json_text *text, const char *chars);
 void json_integer(json_text *text, int64_t value);
+/* A finite number, with as many digits as it takes to read the same one back. */
+void json_number(json_text *text, double value);
 /* A quoted JSON string. Bytes that are not UTF-8 become U+FFFD, so that the document always parses. */
 void json_string(json_text *text, const char *value);
 void json_integers(json_text *text, const int64_t *values, size_t count);

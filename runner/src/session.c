@@ -10,6 +10,7 @@
 
 #include "arguments.h"
 #include "engine.h"
+#include "generation.h"
 #include "json_text.h"
 #include "process_facts.h"
 #include "sha256.h"
@@ -49,6 +50,11 @@ typedef struct {
   operator_profile profile;
   int64_t *profiled_ns;
   int64_t rss_before_load_bytes;
+  token_list *prompts;
+  token_list text;
+  generated *answers;
+  double nll;
+  size_t scored;
 } session;
 
 static bool hash_model(session *run, failure *why) {
@@ -253,6 +259,34 @@ static bool run_cases(session *run, failure *why) {
   return close_outputs(run, why);
 }
 
+static bool is_language(const session *run) {
+  return run->arguments.prompt_count > 0 || run->arguments.score != NULL;
+}
+
+static bool read_language(session *run, failure *why) {
+  const runner_arguments *arguments = &run->arguments;
+  run->prompts = calloc(arguments->prompt_count + 1, sizeof *run->prompts);
+  run->answers = calloc(arguments->prompt_count + 1, sizeof *run->answers);
+  if (run->prompts == NULL || run->answers == NULL) return fail(why, "out of memory");
+  run->stage = "read";
+  for (size_t i = 0; i < arguments->prompt_count; ++i) {
+    if (!read_tokens(arguments->prompts[i], &run->prompts[i], why)) return false;
+  }
+  return arguments->score == NULL || read_tokens(arguments->score, &run->text, why);
+}
+
+static bool run_language(session *run, failure *why) {
+  const runner_arguments *arguments = &run->arguments;
+  run->stage = "execute";
+  for (size_t i = 0; i < arguments->prompt_count; ++i) {
+    const bool done = generate(run->engine, &run->prompts[i], (size_t)arguments->prefill, (size_t)arguments->generate,
+                               &run->answers[i], why);
+    if (!done) return false;
+  }
+  return arguments->score == NULL ||
+         score(run->engine, &run->text, (size_t)arguments->window, &run->nll, &run->scored, why);
+}
+
 static bool run_session(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
   run->stage = "usage";
@@ -264,13 +298,14 @@ static bool run_session(session *run, failure *why) {
   if (!allocate_samples(&run->profiled_ns, arguments->profile, why)) return false;
   run->profile.invocations = (size_t)arguments->profile;
   run->stage = "input";
-  if (!read_inputs(run, why)) return false;
+  if (is_language(run) ? !read_language(run, why) : !read_inputs(run, why)) return false;
   run->stage = "load";
   if (!run->engine->prepare(arguments->threads, why)) return false;
   run->rss_before_load_bytes = resident_bytes();
   const int64_t began_ns = monotonic_now_ns();
   if (!run->engine->load(arguments->model, arguments->method, arguments->profile > 0, why)) return false;
   run->load_ns = monotonic_now_ns() - began_ns;
+  if (is_language(run)) return run_language(run, why);
   run->stage = "input";
   tensor_spec *specs = calloc(arguments->input_count + 1, sizeof *specs);
   if (specs == NULL) return fail(why, "out of memory");
@@ -329,6 +364,29 @@ static void describe_profile(json_text *text, const session *run) {
   json_raw(text, "]");
 }
 
+static void describe_language(json_text *text, const session *run) {
+  json_raw(text, ", \"generation\": [");
+  for (size_t i = 0; i < run->arguments.prompt_count; ++i) {
+    const generated *answer = &run->answers[i];
+    json_raw(text, i > 0 ? ", {\"prompt_tokens\": " : "{\"prompt_tokens\": ");
+    json_integer(text, (int64_t)answer->prompt_count);
+    json_member(text, "prefill_ns", answer->prefill_ns);
+    json_member(text, "ttft_ns", answer->ttft_ns);
+    json_raw(text, ", \"decode_ns\": ");
+    json_integers(text, answer->decode_ns, answer->count - 1);
+    json_raw(text, ", \"tokens\": ");
+    json_integers(text, answer->tokens, answer->count);
+    json_raw(text, "}");
+  }
+  json_raw(text, "]");
+  if (run->arguments.score == NULL) return;
+  json_raw(text, ", \"score\": {\"tokens\": ");
+  json_integer(text, (int64_t)run->scored);
+  json_raw(text, ", \"nll\": ");
+  json_number(text, run->nll);
+  json_raw(text, "}");
+}
+
 static void describe_run(json_text *text, const session *run) {
   int64_t cpus[MAX_CPUS];
   const size_t cpu_count = cpus_in_force(cpus, MAX_CPUS);
@@ -344,13 +402,18 @@ static void describe_run(json_text *text, const session *run) {
   json_member(text, "resolution_ns", monotonic_resolution_ns());
   json_raw(text, "}");
   json_member(text, "load_ns", run->load_ns);
+  json_member(text, "rss_before_load_bytes", run->rss_before_load_bytes);
+  json_member(text, "peak_rss_bytes", peak_resident_bytes());
+  if (is_language(run)) {
+    describe_language(text, run);
+    json_raw(text, "}\n");
+    return;
+  }
   json_member(text, "first_inference_ns", run->first_inference_ns);
   json_raw(text, ", \"warmup_ns\": ");
   json_integers(text, run->warmup_ns, run->warmup_count);
   json_raw(text, ", \"latency_ns\": ");
   json_integers(text, run->latency_ns, run->latency_count);
-  json_member(text, "rss_before_load_bytes", run->rss_before_load_bytes);
-  json_member(text, "peak_rss_bytes", peak_resident_bytes());
   if (run->arguments.profile > 0) describe_profile(text, run);
   json_member(text, "cases", (int64_t)run->cases);
   json_raw(text, ", \"outputs\": [");

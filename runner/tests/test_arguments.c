@@ -36,6 +36,14 @@ int main(void) {
   CHECK(WITH("--cpus", "4,5,7", "--threads", "0", "--iterations", "0", "--max-seconds", "0.5"));
   CHECK(parsed.cpu_count == 3 && parsed.cpus[2] == 7 && parsed.max_seconds == 0.5);
 
+  CHECK(WITH("--prompt", "a", "--prompt", "b", "--generate", "8", "--prefill", "16", "--score", "t", "--window", "64"));
+  CHECK(parsed.prompt_count == 2 && strcmp(parsed.prompts[1], "b") == 0 && parsed.generate == 8 && parsed.prefill == 16);
+  CHECK(strcmp(parsed.score, "t") == 0 && parsed.window == 64);
+  CHECK(WITH("--score", "t", "--window", "2"));
+  CHECK(!WITH("--prompt", "a") && !WITH("--generate", "8") && !WITH("--prompt", "a", "--generate", "0"));
+  CHECK(!WITH("--score", "t") && !WITH("--window", "64") && !WITH("--score", "t", "--window", "1"));
+  CHECK(!WITH("--prompt", "a", "--generate", "8", "--input", "float32:1:f"));
+
   CHECK(!PARSE("--model", "m"));
   CHECK(!PARSE("--output-dir", "o"));
   CHECK(!WITH("--model"));
