@@ -8,7 +8,7 @@ from math import inf
 import numpy as np
 import numpy.typing as npt
 
-from edgedeploy.domain.measurement import Agreement, OutputAgreement
+from edgedeploy.domain.measurement import Agreement, LanguageAgreement, OutputAgreement
 from edgedeploy.domain.recipe import Floors
 
 Array = npt.NDArray[np.generic]
@@ -40,7 +40,34 @@ def merged(parts: Sequence[Agreement]) -> Agreement:
 
 def complaints(agreement: Agreement, floors: Floors) -> tuple[str, ...]:
     """What falls short of the floors, each as a sentence that names the output; empty when the agreement is accepted."""
-    return tuple(text for output in agreement.outputs for text in _complaints(output, floors, len(agreement.outputs)))
+    found = [text for output in agreement.outputs for text in _complaints(output, floors, len(agreement.outputs))]
+    return (*found, *(_language_complaints(agreement.language, floors) if agreement.language else ()))
+
+
+def same_tokens(answers: Sequence[Sequence[int]], references: Sequence[Sequence[int]]) -> LanguageAgreement:
+    """How far each answer is the reference, which may be shorter; see :class:`LanguageAgreement`."""
+    same = 0
+    for answer, reference in zip(answers, references, strict=True):
+        for token, expected in zip(answer, reference, strict=False):
+            if token != expected:
+                break
+            same += 1
+    return LanguageAgreement(tokens=sum(map(len, references)), same=same)
+
+
+def _language_complaints(language: LanguageAgreement, floors: Floors) -> list[str]:
+    found = []
+    if floors.min_same_tokens is not None and language.same < floors.min_same_tokens * language.tokens:
+        found.append(
+            f"{language.same} of {language.tokens} generated tokens are PyTorch's, below {floors.min_same_tokens:.0%} of them"
+        )
+    grown = language.perplexity
+    bound = floors.max_perplexity_increase
+    if grown is not None and bound is not None and not grown.increase <= bound:
+        found.append(
+            f"perplexity {grown.artifact:.2f} against PyTorch's {grown.pytorch:.2f} is {grown.increase:+.1%}, above {bound:+.1%}"
+        )
+    return found
 
 
 def _complaints(output: OutputAgreement, floors: Floors, outputs: int) -> list[str]:

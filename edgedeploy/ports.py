@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import msgspec
 
@@ -94,6 +94,14 @@ class Exporter(Protocol):
         """
 
 
+@runtime_checkable
+class LanguageExporter(Protocol):
+    """An exporter that also takes language models (``LoadedModel.language``), and writes programs that keep their cache."""
+
+    def language_lanes(self) -> tuple[Lane, ...]:
+        """Those of its lanes that do."""
+
+
 class Compressor(Protocol):
     """Makes a model smaller before the export. Runs in a worker process."""
 
@@ -167,10 +175,24 @@ class Transport(Protocol):
         """
 
 
+class Talk(msgspec.Struct, frozen=True, kw_only=True):
+    """What a language model is to do: answer prompts, score a text, or both. Paths are the device's; empty: no text.
+
+    ``prefill_tokens`` is the most that one call takes; ``window`` how many tokens of the text know of each other.
+    """
+
+    prompts: tuple[str, ...] = ()
+    generate_tokens: int = 0
+    prefill_tokens: int
+    text: str = ""
+    window: int = 0
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What one start of a runner is about; paths are the device's.
 
-    ``inputs`` have the shapes of the files given. ``method`` is what the artifact calls it (:class:`Method`'s ``entry``).
+    ``inputs`` have the shapes of the files given; a language model that is run token by token has a ``talk`` in their place.
+    ``method`` is what the artifact calls it (:class:`Method`'s ``entry``).
     ``profile``: time per operator instead of samples, which watching would colour.
     """
 
@@ -181,6 +203,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     output_dir: str
     policy: MeasurePolicy
     profile: bool = False
+    talk: Talk | None = None
 
 
 class Runtime(Protocol):

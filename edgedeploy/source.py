@@ -80,6 +80,28 @@ class LoadedMethod:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LoadedLanguage:
+    """What is known of a language model besides its module: an :class:`edgedeploy.exporters.decoder.Decoder`.
+
+    ``prompts`` are token numbers, the first one to be measured, each to be answered by ``generate_tokens``; ``text`` is
+    empty where perplexity is not asked for.
+    """
+
+    architecture: str
+    vocabulary: int
+    end_tokens: tuple[int, ...]
+    begin_token: int | None
+    layers: int
+    kv_heads: int
+    head_size: int
+    context_length: int
+    prefill_tokens: int
+    prompts: tuple[tuple[int, ...], ...]
+    generate_tokens: int
+    text: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class LoadedModel:
     """A source that was loaded, put into eval mode and run once: what compressors and exporters work on.
 
@@ -91,6 +113,7 @@ class LoadedModel:
     methods: tuple[LoadedMethod, ...]
     user_root: str
     evaluation: Evaluation | None = None
+    language: LoadedLanguage | None = None
     shared: dict[str, object] = field(default_factory=dict, compare=False, repr=False)
 
     @property

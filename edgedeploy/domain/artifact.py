@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from edgedeploy.domain.language import Language
 from edgedeploy.domain.release import FileEntry
 from edgedeploy.domain.target import Lane
 
@@ -108,6 +109,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     docs/runner-protocol.md. ``files`` are relative to the artifact's folder; ``entry`` is what a runner is given.
     ``metric`` names the model source's own measure, empty where it has none.
     ``operators`` say what runs where; ``inspection`` holds further facts read back from the file, for reports.
+    ``language`` is there for a language model, which is run token by token.
     ``load_seconds`` were spent once for all lanes of one worker, ``export_seconds`` on this one.
     """
 
@@ -123,6 +125,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     methods: tuple[Method, ...]
     operators: tuple[Operator, ...] = ()
     delegate_graphs: tuple[DelegateGraph, ...] = ()
+    language: Language | None = None
     parameters: int
     metric: str = ""
     toolchain: dict[str, str]
@@ -136,9 +139,14 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         return tuple((method, golden) for method in self.methods for golden in method.golden)
 
     def golden_files(self) -> tuple[FileEntry, ...]:
-        """Every golden input and reference of every method."""
-        return tuple(entry for _, golden in self.calls() for entry in (*golden.inputs, *golden.references))
+        """Every golden input and reference of every method; of a language model also its prompts and its text."""
+        text = (self.language.text.file,) if self.language and self.language.text else ()
+        answers = tuple(entry for _, golden in self.calls() for entry in (*golden.inputs, *golden.references))
+        return (*answers, *self._prompts(), *text)
 
     def input_files(self) -> tuple[FileEntry, ...]:
-        """Every golden input of every method: what a device needs."""
-        return tuple(entry for _, golden in self.calls() for entry in golden.inputs)
+        """Every golden input of every method, and every prompt: what a device needs."""
+        return (*(entry for _, golden in self.calls() for entry in golden.inputs), *self._prompts())
+
+    def _prompts(self) -> tuple[FileEntry, ...]:
+        return tuple(prompt.file for prompt in self.language.prompts) if self.language else ()

@@ -9,8 +9,36 @@ import msgspec
 from edgedeploy.domain.operator_times import Profile
 
 
+class Generation(msgspec.Struct, frozen=True, kw_only=True):
+    """What a language model made of one prompt.
+
+    ``prefill_ns`` spans the calls that took the prompt in, ``ttft_ns`` (time to first token) those and the choice of the first
+    token. ``decode_ns`` has one entry per token after the first.
+    """
+
+    prompt_tokens: int
+    prefill_ns: int
+    ttft_ns: int
+    decode_ns: tuple[int, ...]
+    tokens: tuple[int, ...]
+
+    @property
+    def prefill_tokens_per_s(self) -> float:
+        """Tokens of the prompt per second."""
+        return self.prompt_tokens * 1e9 / max(self.prefill_ns, 1)
+
+    @property
+    def decode_tokens_per_s(self) -> float:
+        """Generated tokens per second, the first left out."""
+        return len(self.decode_ns) * 1e9 / max(sum(self.decode_ns), 1)
+
+
 class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
-    """One fresh process of the runner."""
+    """One fresh process of the runner.
+
+    Of a language model, ``first_inference_ns`` is the time to first token, and ``latency_ns`` has one entry for every token
+    after it; ``generation`` has the rest.
+    """
 
     load_ns: int
     first_inference_ns: int
@@ -18,6 +46,32 @@ class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
     latency_ns: tuple[int, ...]
     peak_rss_bytes: int
     rss_before_load_bytes: int
+    generation: Generation | None = None
+
+
+class Perplexity(msgspec.Struct, frozen=True, kw_only=True):
+    """Perplexity of PyTorch and of the artifact on the same text, over ``tokens`` scored tokens."""
+
+    pytorch: float
+    artifact: float
+    tokens: int
+
+    @property
+    def increase(self) -> float:
+        """By how much of itself it grew: 0.1 for 10 to 11; negative when it fell."""
+        return self.artifact / self.pytorch - 1.0
+
+
+class LanguageAgreement(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of what PyTorch says, token by token, the artifact says too.
+
+    Of ``tokens`` that could be compared, ``same`` are PyTorch's. A prompt's tokens after the first other one count as
+    different: they answer another text. ``perplexity`` is None where there was no text for it.
+    """
+
+    tokens: int
+    same: int
+    perplexity: Perplexity | None = None
 
 
 class ProfiledOperator(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,7 +111,10 @@ class OutputAgreement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
-    """The worst of all outputs, figure by figure, as :class:`OutputAgreement` defines them; and each output's own."""
+    """The worst of all outputs, figure by figure, as :class:`OutputAgreement` defines them; and each output's own.
+
+    ``language`` is there for a language model, whose outputs are logits.
+    """
 
     max_abs_error: float | None
     cosine: float | None
@@ -66,6 +123,7 @@ class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     finite: bool = True
     top1: float | None = None
     outputs: tuple[OutputAgreement, ...] = ()
+    language: LanguageAgreement | None = None
 
 
 class RuntimeAgreement(msgspec.Struct, frozen=True, kw_only=True):

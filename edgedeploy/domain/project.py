@@ -34,16 +34,35 @@ class InputConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     below: PositiveInt = 2
 
 
+class LanguageConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``[models.NAME.language]``: how a language model is exported and measured.
+
+    ``context_length`` is how many tokens the cache has room for; default: the model's own limit, at most 2048. Measured is a
+    prompt of ``prompt_tokens``, answered by ``generate_tokens``. ``prompts`` are compared with PyTorch token by token;
+    default: three sentences. ``perplexity_text`` is a UTF-8 file, relative to the project file, of which the first
+    ``perplexity_tokens`` are scored; without one, perplexity is not measured.
+    """
+
+    context_length: Annotated[int, Meta(ge=2)] | None = None
+    prompt_tokens: PositiveInt = 128
+    generate_tokens: Annotated[int, Meta(ge=2)] = 32
+    prompts: tuple[Annotated[str, Meta(min_length=1)], ...] = ()
+    perplexity_text: str = ""
+    perplexity_tokens: Annotated[int, Meta(ge=2)] = 2048
+
+
 class Model(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``[models.NAME]``.
 
-    ``source`` is ``file.py:callable``, ``package.module:callable`` or a ``.pt2`` file, relative to the project file.
+    ``source`` is ``file.py:callable``, ``package.module:callable``, a ``.pt2`` file, or the folder of a Hugging Face language
+    model (with a ``config.json``), relative to the project file. ``language`` is for such a folder only.
     ``files`` names further files the source depends on that Python itself does not open (native readers).
     """
 
     source: Annotated[str, Meta(min_length=1)]
     inputs: tuple[InputConfig, ...] = ()
     files: tuple[str, ...] = ()
+    language: LanguageConfig | None = None
 
 
 class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

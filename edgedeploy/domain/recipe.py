@@ -24,7 +24,9 @@ class Floors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The least agreement with PyTorch that is accepted, on the host and on the device. None: not asked.
 
     ``min_top1`` is the share of cases in which the largest value of a classifier's output is at the same place;
-    ``max_metric_drop`` how much worse the model source's own metric may become, in that metric's unit.
+    ``max_metric_drop`` how much worse the model source's own metric may become, in that metric's unit. Of a language model,
+    ``min_same_tokens`` is the share of generated tokens that are PyTorch's, ``max_perplexity_increase`` by how much of itself
+    perplexity may grow (0.1: from 10 to 11).
     """
 
     min_sqnr_db: Decibel | None = None
@@ -32,6 +34,8 @@ class Floors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     max_abs_error: Positive | None = None
     min_top1: Annotated[float, Meta(ge=0, le=1)] | None = None
     max_metric_drop: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    min_same_tokens: Annotated[float, Meta(ge=0, le=1)] | None = None
+    max_perplexity_increase: Annotated[float, Meta(ge=0, le=1e12)] | None = None
 
 
 class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -77,12 +77,26 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
-    """Every timed iteration of every process, in order, and quantiles of them (nearest-rank), in nanoseconds."""
+    """Every timed iteration of every process, in order, and quantiles of them (nearest-rank), in nanoseconds.
+
+    Of a language model an iteration is one token after the first.
+    """
 
     samples: tuple[int, ...]
     p50: int
     p90: int
     p99: int
+
+
+class GenerationSummary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a language model did with a prompt of ``prompt_tokens``: medians over the processes, whose samples are kept."""
+
+    prompt_tokens: int
+    generated_tokens: int
+    ttft_ns: int
+    prefill_tokens_per_s: float
+    decode_tokens_per_s: float
+    kv_cache_bytes: int
 
 
 class Failure(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,6 +146,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     load_ns: int | None = None
     latency_ns: Latency | None = None
     profile: Profile | None = None
+    generation: GenerationSummary | None = None
     peak_rss_bytes: int | None = None
     device_sha256: str | None = None
     processes: tuple[ProcessSamples, ...] = ()

@@ -15,7 +15,7 @@ from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
 if TYPE_CHECKING:
-    from edgedeploy.source import LoadedModel
+    from edgedeploy.source import LoadedLanguage, LoadedModel
 
 _ENTRY = "model.pte"
 _SDK = "ExecuTorch"
@@ -40,6 +40,12 @@ class ExecutorchExporter:
             for precision in precisions
         )
 
+    def language_lanes(self) -> tuple[Lane, ...]:
+        """XNNPACK in float, and with weights of 4 or 8 bits."""
+        return tuple(
+            Lane(exporter=self.name, backend="xnnpack", precision=precision) for precision in ("fp32", "8da4w", "int8-dynamic")
+        )
+
     def toolchain(self) -> tuple[str, ...]:
         """Distributions whose versions decide the bytes of the file."""
         return ("torch", "executorch", "torchao")
@@ -60,6 +66,8 @@ class ExecutorchExporter:
             ModelError: outputs that are no tensors.
         """
         quiet_sdks()
+        if model.language is not None:
+            return self._export_language(model, model.language, request, emit)
         from edgedeploy.exporters import executorch_lowering as lowering
         from edgedeploy.exporters.diagnosis import explained
         from edgedeploy.exporters.executorch_precision import in_precision
@@ -93,4 +101,28 @@ class ExecutorchExporter:
             operators=tuple(operator for method in ran for operator in method.operators),
             delegate_graphs=tuple(graph for method in ran for graph in method.delegate_graphs),
             inspection=lowering.inspection(lowered) | {"quantization": reduced[0].quantization},
+        )
+
+    def _export_language(self, model: LoadedModel, language: LoadedLanguage, request: ExportRequest, emit: Emit) -> Exported:
+        from edgedeploy.exporters import executorch_language as exporting
+        from edgedeploy.exporters import executorch_lowering as lowering
+        from edgedeploy.exporters.diagnosis import explained, explained_trace
+
+        precision = request.lane.precision
+        emit(f"quantizing to {precision}" if precision != "fp32" else "taking the decoder")
+        decoder = exporting.quantized(model, precision)
+        emit("tracing with torch.export")
+        with explained_trace(_SDK, model.user_root):
+            traced = exporting.trace(decoder, language)
+        with explained(_SDK, model.user_root, traced.program):
+            emit("lowering to XNNPACK")
+            lowered = exporting.lower(traced, language)
+        emit("checking that every operator has a kernel")
+        lowering.require_kernels(lowered, traced, model.user_root)
+        emit("writing the program")
+        Path(request.folder, _ENTRY).write_bytes(lowered.buffer)
+        return Exported(
+            entry=_ENTRY,
+            methods=(ExportedMethod(name=traced.name, entry=traced.name, inputs=traced.inputs, outputs=traced.outputs),),
+            inspection=lowering.inspection(lowered) | {"quantization": "none" if precision == "fp32" else precision},
         )

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import executorch.kernels.quantized  # noqa: F401 - registers its kernels
 import msgspec
 import torch
-from executorch.exir import to_edge_transform_and_lower
+from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 from executorch.exir.backend.partitioner import Partitioner
 from executorch.exir.schema import ExecutionPlan, KernelCall, Tensor
 from executorch.runtime import Runtime
@@ -33,13 +33,22 @@ class Lowered:
     programs: Mapping[str, ExportedProgram]
 
 
-def lower(programs: dict[str, ExportedProgram], partitioner: list[Partitioner]) -> Lowered:
-    """Lower methods into one program; what the partitioner takes goes to its backend, the rest to ExecuTorch's own kernels."""
-    edge = to_edge_transform_and_lower(programs, partitioner=partitioner)
-    executorch = edge.to_executorch()
+def lower(
+    programs: dict[str, ExportedProgram],
+    partitioner: list[Partitioner],
+    *,
+    constants: Mapping[str, object] | None = None,
+    config: ExecutorchBackendConfig | None = None,
+) -> Lowered:
+    """Lower methods into one program; what the partitioner takes goes to its backend, the rest to ExecuTorch's own kernels.
+
+    ``constants`` become methods that return them.
+    """
+    edge = to_edge_transform_and_lower(programs, partitioner=partitioner, constant_methods=dict(constants or {}))
+    executorch = edge.to_executorch(config)
     return Lowered(
         buffer=executorch.buffer,
-        plans={plan.name: plan for plan in executorch.executorch_program.execution_plan},
+        plans={plan.name: plan for plan in executorch.executorch_program.execution_plan if plan.name in programs},
         programs={name: executorch.exported_program(name) for name in programs},
     )
 

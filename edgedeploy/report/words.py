@@ -4,20 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgedeploy.domain.measurement import Agreement, MetricResult
+from edgedeploy.domain.measurement import Agreement, LanguageAgreement, MetricResult
 from edgedeploy.domain.result import PushStats, Verification
 from edgedeploy.report import units
 
 
 def agreement_words(agreement: Agreement | None) -> str:
-    """``38.4 dB, max error 0.012``; ``exact``; ``NaN or infinity``; a dash where nothing was compared."""
+    """``38.4 dB, max error 0.012``, and a language model's tokens; ``exact``; ``NaN or infinity``; a dash for nothing."""
     if agreement is None:
         return units.ABSENT
     if not agreement.finite:
         return "NaN or infinity"
     if agreement.exact:
         return "exact"
-    return f"{units.decibel(agreement.sqnr_db)}, max error {units.error(agreement.max_abs_error)}"
+    words = f"{units.decibel(agreement.sqnr_db)}, max error {units.error(agreement.max_abs_error)}"
+    return f"{words}, {language_words(agreement.language)}" if agreement.language else words
+
+
+def language_words(language: LanguageAgreement) -> str:
+    """``96 of 96 tokens as PyTorch, perplexity 12.31 (PyTorch 12.08, +1.9 %)``."""
+    words = f"{language.same} of {language.tokens} tokens as PyTorch"
+    grown = language.perplexity
+    return words + (f", perplexity {grown.artifact:.2f} (PyTorch {grown.pytorch:.2f}, {grown.increase:+.1%})" if grown else "")
 
 
 def verification_words(verify: Verification) -> tuple[str, ...]:

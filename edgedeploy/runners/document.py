@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import signal
-from typing import Annotated, Literal, NoReturn
+from typing import Annotated, Literal, NoReturn, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
-from edgedeploy.domain.measurement import ProcessSamples, ProfiledOperator
+from edgedeploy.domain.measurement import Generation, ProcessSamples, ProfiledOperator
 from edgedeploy.errors import RunnerError
 
 SCHEMA = "edgedeploy.runner/1"
@@ -62,8 +62,8 @@ class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
     file: Annotated[str, Meta(pattern=r"^output_[0-9]+\.bin\Z")]
 
 
-class RunnerDocument(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one process of a runner reports. Unknown members are left aside, so that runners may grow."""
+class ProcessDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """What every process of a runner reports. Unknown members are left aside, so that runners may grow."""
 
     schema: Literal["edgedeploy.runner/1"]
     runner: RunnerIdentity
@@ -72,11 +72,16 @@ class RunnerDocument(msgspec.Struct, frozen=True, kw_only=True):
     cpus: tuple[Count, ...]
     clock: Clock
     load_ns: DurationNs
+    rss_before_load_bytes: SizeBytes
+    peak_rss_bytes: SizeBytes
+
+
+class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
+    """All that a process reports that ran a model on inputs."""
+
     first_inference_ns: DurationNs
     warmup_ns: tuple[DurationNs, ...]
     latency_ns: tuple[DurationNs, ...]
-    rss_before_load_bytes: SizeBytes
-    peak_rss_bytes: SizeBytes
     cases: Annotated[int, Meta(ge=1)]
     outputs: tuple[OutputFile, ...]
     profiled_ns: Annotated[tuple[DurationNs, ...], Meta(max_length=_PROFILED_MAX)] = ()
@@ -101,6 +106,57 @@ class RunnerDocument(msgspec.Struct, frozen=True, kw_only=True):
             peak_rss_bytes=self.peak_rss_bytes,
             rss_before_load_bytes=self.rss_before_load_bytes,
         )
+
+
+class GeneratedDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to one prompt."""
+
+    prompt_tokens: Annotated[int, Meta(ge=1)]
+    prefill_ns: DurationNs
+    ttft_ns: DurationNs
+    decode_ns: tuple[DurationNs, ...]
+    tokens: Annotated[tuple[Count, ...], Meta(min_length=1)]
+
+    def __post_init__(self) -> None:
+        if len(self.decode_ns) != len(self.tokens) - 1:
+            raise ValueError(f"{len(self.tokens)} tokens with {len(self.decode_ns)} times between them")
+
+
+class ScoreDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """The negative log-likelihood of a text, in nats, summed over ``tokens``."""
+
+    tokens: Annotated[int, Meta(ge=1)]
+    nll: Annotated[float, Meta(ge=0)]
+
+
+class LanguageDocument(ProcessDocument, frozen=True, kw_only=True):
+    """All that a process reports that ran a language model token by token."""
+
+    generation: tuple[GeneratedDocument, ...]
+    score: ScoreDocument | None = None
+
+    @property
+    def samples(self) -> ProcessSamples:
+        """The part that a measurement keeps per process: the first prompt's."""
+        first = self.generation[0]
+        return ProcessSamples(
+            load_ns=self.load_ns,
+            first_inference_ns=first.ttft_ns,
+            warmup_ns=(),
+            latency_ns=first.decode_ns,
+            peak_rss_bytes=self.peak_rss_bytes,
+            rss_before_load_bytes=self.rss_before_load_bytes,
+            generation=Generation(
+                prompt_tokens=first.prompt_tokens,
+                prefill_ns=first.prefill_ns,
+                ttft_ns=first.ttft_ns,
+                decode_ns=first.decode_ns,
+                tokens=first.tokens,
+            ),
+        )
+
+
+DocumentT = TypeVar("DocumentT", bound=ProcessDocument)
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -237,10 +293,11 @@ def _reject_failure(content: object, stdout: bytes, exit_code: int, where: str) 
     )
 
 
-def parse_document(stdout: bytes, *, exit_code: int, stderr: bytes, where: str) -> RunnerDocument:
+def parse_document(stdout: bytes, *, exit_code: int, stderr: bytes, where: str, kind: type[DocumentT]) -> DocumentT:
     """Read what a runner left behind.
 
     Args:
+        kind: what it was asked for.
         stdout: everything it printed there.
         exit_code: as the shell gives it (128 + signal), or negative as ``subprocess`` does.
         stderr: everything it printed there; only ever quoted.
@@ -270,7 +327,7 @@ def parse_document(stdout: bytes, *, exit_code: int, stderr: bytes, where: str) 
     if "error" in content:
         _reject_failure(content, stdout, exit_code, where)
     try:
-        document = msgspec.convert(content, RunnerDocument)
+        document = msgspec.convert(content, kind)
     except msgspec.ValidationError as error:
         raise RunnerError(
             f"the runner's document breaks the protocol: {_quote(str(error).encode('utf-8', 'replace'))}",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.ports import Launch
+from edgedeploy.ports import Launch, Talk
 
 # Enough for a median that one interruption does not move, and few enough for the document of a model with thousands of
 # operators to stay below a megabyte.
@@ -23,6 +23,8 @@ def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: st
     arguments = ["--model", launch.model, "--method", launch.method, "--output-dir", launch.output_dir]
     for spec, file in zip(launch.inputs, launch.input_files, strict=True):
         arguments += ["--input", f"{spec.dtype}:{','.join(map(str, spec.shape))}:{file}"]
+    if launch.talk is not None:
+        arguments += _talk(launch.talk)
     policy = launch.policy
     arguments += ["--warmup", str(policy.warmup_iterations), "--iterations", str(policy.iterations)]
     arguments += ["--max-seconds", f"{policy.max_seconds:g}", "--threads", str(policy.threads)]
@@ -31,3 +33,10 @@ def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: st
     if launch.profile:
         arguments += ["--profile", str(PROFILED_INVOCATIONS)]
     return (*start, *arguments)
+
+
+def _talk(talk: Talk) -> list[str]:
+    words = [word for prompt in talk.prompts for word in ("--prompt", prompt)]
+    if talk.prompts:
+        words += ["--generate", str(talk.generate_tokens), "--prefill", str(talk.prefill_tokens)]
+    return words + (["--score", talk.text, "--window", str(talk.window)] if talk.text else [])

@@ -28,8 +28,10 @@ class _Agent:
         """The agent, one file."""
         return agent_runner()
 
-    def requirement(self, python_facts: Mapping[str, str], artifact: Artifact) -> str:  # noqa: ARG002
-        """One of the engines has to be installed there, and numpy."""
+    def requirement(self, python_facts: Mapping[str, str], artifact: Artifact) -> str:
+        """One of the engines has to be installed there, and numpy; and it runs models call by call, not token by token."""
+        if artifact.language is not None:
+            return "the Python agent does not run language models"
         if not python_facts:
             return "there is no Python 3 on the device"
         if not any(engine in python_facts for engine in self.engines):

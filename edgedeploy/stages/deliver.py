@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import secrets
+import statistics
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,11 +21,12 @@ from edgedeploy.deploy.store import Store
 from edgedeploy.domain.delegation import delegation_of
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink
-from edgedeploy.domain.measurement import Measurement
+from edgedeploy.domain.measurement import Measurement, ProcessSamples
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.result import (
     ArtifactSummary,
     Failure,
+    GenerationSummary,
     Latency,
     PushStats,
     RunResult,
@@ -250,7 +252,8 @@ class _Session:
             raise
         except EdgedeployError as error:
             return msgspec.structs.replace(self._failed(item, error), push=stats)
-        return _measured(self._with_push(item, stats, judge(run, artifact, found)), found)
+        cache_bytes = artifact.language.kv_cache_bytes if artifact.language else 0
+        return _measured(self._with_push(item, stats, judge(run, artifact, found)), found, cache_bytes)
 
     def _healed(self, payload: Payload, store: Store) -> bool:
         """After a run that failed: whether files on the device were damaged, and have been sent again."""
@@ -272,7 +275,21 @@ class _Session:
         return with_artifact(failed_run(item.prepared.run, self._delivery.project, target, device, error), item)
 
 
-def _measured(result: RunResult, found: Measurement) -> RunResult:
+def _generation(processes: Sequence[ProcessSamples], kv_cache_bytes: int) -> GenerationSummary | None:
+    runs = [process.generation for process in processes if process.generation is not None]
+    if not runs:
+        return None
+    return GenerationSummary(
+        prompt_tokens=runs[0].prompt_tokens,
+        generated_tokens=len(runs[0].tokens),
+        ttft_ns=quantile([run.ttft_ns for run in runs], 0.5),
+        prefill_tokens_per_s=round(statistics.median(run.prefill_tokens_per_s for run in runs), 3),
+        decode_tokens_per_s=round(statistics.median(run.decode_tokens_per_s for run in runs), 3),
+        kv_cache_bytes=kv_cache_bytes,
+    )
+
+
+def _measured(result: RunResult, found: Measurement, kv_cache_bytes: int) -> RunResult:
     samples = tuple(sample for process in found.processes for sample in process.latency_ns)
     return msgspec.structs.replace(
         result,
@@ -280,6 +297,7 @@ def _measured(result: RunResult, found: Measurement) -> RunResult:
         load_ns=quantile([process.load_ns for process in found.processes], 0.5),
         latency_ns=Latency(samples=samples, p50=quantile(samples, 0.5), p90=quantile(samples, 0.9), p99=quantile(samples, 0.99)),
         profile=found.profile,
+        generation=_generation(found.processes, kv_cache_bytes),
         peak_rss_bytes=max(process.peak_rss_bytes for process in found.processes),
         device_sha256=found.device_sha256,
         processes=found.processes,

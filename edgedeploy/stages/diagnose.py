@@ -36,6 +36,8 @@ class Diagnosis(msgspec.Struct, frozen=True, kw_only=True):
 
 def diagnose(prepared: Prepared, bundle: RunnerBundle, identity: str, floors: Floors, workplace: Workplace) -> Diagnosis:
     """Compare the layers of an export that falls short of ``floors`` when ``bundle`` runs it; that it cannot, is in words too."""
+    if prepared.artifact.language is not None:  # its layers keep a state, and one export takes minutes
+        return Diagnosis(layers=(), growth="")
     key = key_of("diagnose", 1, Path(prepared.folder).name, identity, bundle.name, floors)
     found = workplace.cache.read("diagnoses", key, Diagnosis)
     if found is None:

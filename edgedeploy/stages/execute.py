@@ -17,7 +17,7 @@ from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import CommandTimeoutError, RunnerError
 from edgedeploy.ports import Connection, Launch
-from edgedeploy.runners.document import RunnerDocument, parse_document
+from edgedeploy.runners.document import DocumentT, RunnerDocument, parse_document
 from edgedeploy.runtimes.launch import command
 
 _START_LIMIT_S = 300.0
@@ -50,9 +50,8 @@ def execute(
         RunnerError: it failed, crashed, printed nonsense, or ran another file than the one that was sent.
         DeviceLostError: the device went away.
     """
-    artifact = placed.artifact
     launch = Launch(
-        model=f"{placed.artifact_dir}/{artifact.entry}",
+        model=f"{placed.artifact_dir}/{placed.artifact.entry}",
         method=method.entry,
         inputs=tuple(
             msgspec.structs.replace(spec, shape=shape) for spec, shape in zip(method.inputs, golden.input_shapes, strict=True)
@@ -62,10 +61,21 @@ def execute(
         policy=policy,
         profile=profile,
     )
+    return start(connection, placed, launch, RunnerDocument)
+
+
+def start(connection: Connection, placed: Placed, launch: Launch, kind: type[DocumentT]) -> DocumentT:
+    """One fresh process of the runner, and its document.
+
+    Raises:
+        RunnerError: it failed, crashed, printed nonsense, or ran another file than the one that was sent.
+        DeviceLostError: the device went away.
+    """
+    artifact = placed.artifact
     argv = command(placed.bundle, launch, runner_dir=placed.runner_dir, python=placed.python)
     where = f"{placed.device}: {placed.bundle.name} on {artifact.model} {artifact.lane.id}"
     try:
-        done = connection.run(argv, timeout_s=_START_LIMIT_S + 4 * policy.max_seconds)
+        done = connection.run(argv, timeout_s=_START_LIMIT_S + 4 * launch.policy.max_seconds)
     except CommandTimeoutError as error:
         raise RunnerError(
             "the runner did not end in time and was killed",
@@ -73,7 +83,7 @@ def execute(
             seen=error.what,
             next_step="it hangs, or the model is very slow there: give it fewer warm-up iterations (measure = { … })",
         ) from error
-    document = parse_document(done.stdout, exit_code=done.exit_code, stderr=done.stderr, where=where)
+    document = parse_document(done.stdout, exit_code=done.exit_code, stderr=done.stderr, where=where, kind=kind)
     if document.model.sha256 != artifact.sha256:
         raise RunnerError(
             "another file ran than the one that was sent",

@@ -28,6 +28,7 @@ from edgedeploy.runners.old_tflite import old_tflite_runner
 from edgedeploy.stages.execute import SHORTEST, Placed, agreement, execute
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.runner_choice import choose, python_facts_of
+from edgedeploy.stages.talk import agreed, answer
 from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import Batch
 
@@ -88,6 +89,8 @@ def runtimes_of(artifact: Artifact, subject: str, workplace: Workplace) -> HostR
 def compare_here(artifact: Artifact, folder: Path, bundle: RunnerBundle) -> RuntimeAgreement:
     """Run every method on its golden inputs, which lie in ``folder`` beside the artifact, and compare with PyTorch.
 
+    A language model also answers its prompts and scores its text.
+
     Raises:
         RunnerError: it cannot be run.
     """
@@ -97,7 +100,12 @@ def compare_here(artifact: Artifact, folder: Path, bundle: RunnerBundle) -> Runt
             document = execute(connection, placed, method, golden, SHORTEST)
             engine = f"{document.runner.engine} {document.runner.engine_version}"
             found.append(agreement(connection, placed, method, golden, document, folder))
-    return RuntimeAgreement(runtime=engine, agreement=merged(found))
+        whole = merged(found)
+        language = artifact.language
+        if language is not None:
+            said = answer(connection, placed, language, SHORTEST, language.prompts, language.text)
+            whole = msgspec.structs.replace(whole, language=agreed(said, language.prompts, language.text))
+    return RuntimeAgreement(runtime=engine, agreement=whole)
 
 
 def answer_here(artifact: Artifact, folder: Path, bundle: RunnerBundle, batches: Sequence[Batch], place: Path) -> None:

@@ -6,6 +6,8 @@ import platform
 import time
 from pathlib import Path
 
+import msgspec
+
 from edgedeploy.agreement import merged
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.measurement import DeviceFacts, Environment, Measurement, ProcessSamples
@@ -14,8 +16,9 @@ from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import RunnerError
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.profile import join
-from edgedeploy.runners.document import RunnerDocument
+from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
 from edgedeploy.stages.execute import Placed, agreement, execute, once
+from edgedeploy.stages.talk import agreed, answer
 from edgedeploy.stats import quantile
 
 _PROBE_LIMIT_S = 30.0
@@ -32,7 +35,7 @@ def measure(
     """Every sample of every process, the outputs' agreement with PyTorch, and what the device said about itself.
 
     Latency is that of the main method at the shapes of its first golden inputs; every method is compared with PyTorch, whose
-    answers lie in ``folder``.
+    answers lie in ``folder``. Of a language model, what is measured is the answer to its first prompt, token by token.
 
     Raises:
         RunnerError: a process failed; nothing of the run is kept.
@@ -44,15 +47,24 @@ def measure(
     processes: list[ProcessSamples] = []
     calls = placed.artifact.calls()
     method, golden = calls[0]
+    language = placed.artifact.language
     for number in range(policy.processes):
         if number and policy.cooldown_s:
             time.sleep(policy.cooldown_s)
         sink(Progress(stage="measure", subject=subject, done=number, total=policy.processes, text="process"))
-        document = execute(connection, placed, method, golden, policy)
+        document: RunnerDocument | LanguageDocument
+        if language is None:
+            document = execute(connection, placed, method, golden, policy)
+        else:
+            document = answer(connection, placed, language, policy, language.prompts[:1], None)
         processes.append(document.samples)
-    agreed = agreement(connection, placed, method, golden, document, folder)
+    found = [agreement(connection, placed, method, golden, document, folder)] if isinstance(document, RunnerDocument) else []
     after = facts_of(connection, probe, placed.scratch)
-    found = [agreed, *(once(connection, placed, other, case, policy, folder) for other, case in calls[1:])]
+    found += [once(connection, placed, other, case, policy, folder) for other, case in calls[len(found) :]]
+    agreement_found = merged(found)
+    if language is not None and isinstance(document, LanguageDocument):
+        said = agreed(document, language.prompts[:1], None)
+        agreement_found = msgspec.structs.replace(agreement_found, language=said)
     sink(Progress(stage="measure", subject=subject, done=policy.processes, total=policy.processes, text="profile"))
     profile = _profile(connection, placed, policy, sink)
     everything = [sample for process in processes for sample in process.latency_ns]
@@ -68,7 +80,7 @@ def measure(
         processes=tuple(processes),
         device_sha256=document.model.sha256,
         environment=_environment(document, before, after),
-        agreement=merged(found),
+        agreement=agreement_found,
         profile=profile,
     )
 
@@ -93,7 +105,7 @@ def facts_of(connection: Connection, probe: Probe, workdir: str) -> DeviceFacts:
     return probe.parse(done.stdout.decode(errors="replace"))
 
 
-def _environment(document: RunnerDocument, before: DeviceFacts, after: DeviceFacts) -> Environment:
+def _environment(document: ProcessDocument, before: DeviceFacts, after: DeviceFacts) -> Environment:
     return Environment(
         runner=f"{document.runner.name} {document.runner.version}",
         engine=document.runner.engine,

@@ -14,6 +14,7 @@ from edgedeploy.domain.project import BUILTIN_RECIPES, Deploy, MeasureOverride, 
 from edgedeploy.domain.recipe import Budget, Recipe
 from edgedeploy.domain.target import Lane, MeasurePolicy, Target
 from edgedeploy.errors import ConfigError, MissingToolError, UsageError
+from edgedeploy.ports import LanguageExporter
 from edgedeploy.stages.auto import candidates
 from edgedeploy.suggest import did_you_mean
 
@@ -78,7 +79,7 @@ def plan(project: Project, project_file: Path, target: Target, selection: Select
             recipe = known[recipe_name]
             for step in recipe.compress:
                 registry.compressor(step.use).check(step.settings)
-            for lane in _lanes(target, recipe, deploy, where):
+            for lane in _lanes(target, recipe, deploy, where, language=is_language(model, project_file)):
                 run = PlannedRun(
                     model_name=deploy.model,
                     model=model,
@@ -203,12 +204,22 @@ def _check_source(model: Model, project_file: Path, name: str) -> None:
     place, _, attribute = model.source.rpartition(":")
     file = model.source if model.source.endswith(".pt2") else place
     where = f"{project_file}: models.{name}.source"
+    if is_language(model, project_file):
+        _check_language(model, project_file, name)
+        return
+    if model.language is not None:
+        raise ConfigError(
+            "`language` is for the folder of a Hugging Face model",
+            where=f"{project_file}: models.{name}.language",
+            seen=f"no config.json in {model.source!r}",
+            next_step="give that folder as the source, or leave `language` out",
+        )
     if not model.source.endswith(".pt2") and not (place and attribute.isidentifier()):
         raise ConfigError(
             "not a model source",
             where=where,
             seen=repr(model.source),
-            next_step='write "file.py:callable", "package.module:callable", or a .pt2 file',
+            next_step='write "file.py:callable", "package.module:callable", a .pt2 file, or the folder of a language model',
         )
     if file.endswith((".py", ".pt2")) and not (project_file.parent / file).is_file():
         raise ConfigError(
@@ -222,8 +233,24 @@ def _check_source(model: Model, project_file: Path, name: str) -> None:
             raise ConfigError(f"no file {extra!r}", where=f"{project_file}: models.{name}.files")
 
 
-def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str) -> list[Lane]:
-    offered = lanes_of(target)
+def is_language(model: Model, project_file: Path) -> bool:
+    """Whether the source is a Hugging Face folder."""
+    return (project_file.parent / model.source / "config.json").is_file()
+
+
+def _takes_language(lane: Lane) -> bool:
+    exporter = registry.exporter(lane.exporter)
+    return isinstance(exporter, LanguageExporter) and lane in exporter.language_lanes()
+
+
+def _check_language(model: Model, project_file: Path, name: str) -> None:
+    text = model.language.perplexity_text if model.language else ""
+    if text and not (project_file.parent / text).is_file():
+        raise ConfigError(f"no file {text!r}", where=f"{project_file}: models.{name}.language.perplexity_text")
+
+
+def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str, *, language: bool) -> list[Lane]:
+    offered = [lane for lane in lanes_of(target) if not language or _takes_language(lane)]
     if recipe.precision == AUTO:
         named = [lane for lane in offered if not deploy.exporters or _names(deploy.exporters, lane)]
         return list(candidates([lane for lane in named if missing_sdk(lane) is None]))

@@ -17,6 +17,7 @@ from edgedeploy.domain.recipe import Floors
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane, Target
 from edgedeploy.errors import VerifyError
+from edgedeploy.report.words import language_words
 from edgedeploy.stages.diagnose import diagnose
 from edgedeploy.stages.evaluate import evaluate, metric_complaint
 from edgedeploy.stages.export import Prepared
@@ -98,7 +99,7 @@ def _compared(
     prepared: Prepared, runtimes: HostRuntimes, identity: str, cache: Cache
 ) -> tuple[tuple[RuntimeAgreement, ...], bool]:
     artifact, folder = prepared.artifact, Path(prepared.folder)
-    key = key_of("verify", 4, artifact.sha256, artifact.methods, identity)
+    key = key_of("verify", 4, artifact.sha256, artifact.methods, artifact.language, identity)
     known = cache.read("verifications", key, _Compared)
     if known is not None:
         return known.runtimes, True
@@ -134,6 +135,7 @@ def _say(found: Verification) -> str:
         text = "identical to PyTorch"
     else:
         text = f"max abs error {agreement.max_abs_error:.2g}, SQNR {agreement.sqnr_db:.1f} dB"
+        text += f", {language_words(agreement.language)}" if agreement.language else ""
     metric = found.metric
     if metric is not None and metric.value is not None:
         text += f", {metric.metric} {metric.value:.4g} (PyTorch {metric.reference:.4g})"

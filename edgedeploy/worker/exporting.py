@@ -21,6 +21,7 @@ from edgedeploy.ports import Emit, ExportedMethod, ExportRequest
 from edgedeploy.source import LoadedMethod, LoadedModel
 from edgedeploy.worker.golden import Cases, by_shape, write_golden
 from edgedeploy.worker.job import Done, ExportJob
+from edgedeploy.worker.language import listen, write_language
 from edgedeploy.worker.loading import call_user
 from edgedeploy.worker.memory import peak_rss_bytes, reset_peak_rss
 from edgedeploy.worker.opening import open_model
@@ -50,6 +51,8 @@ class Loaded:
             self._model, self._layers = with_layers(self._model, "PyTorch")
         emit("running PyTorch on the golden inputs")
         self._golden = [by_shape(method, _answers(method, self._model, job)) for method in self._model.methods]
+        language = self._model.language
+        self._said = None if language is None else listen(self._model, language)
         self._dependencies = opened.close()
         self._load_seconds = time.monotonic() - started
 
@@ -87,6 +90,7 @@ class Loaded:
             methods=self._methods(exported.methods, folder, f"{job.model_name} as {order.lane.id}"),
             operators=exported.operators,
             delegate_graphs=exported.delegate_graphs,
+            language=write_language(folder, self._model.language, self._said) if self._model.language and self._said else None,
             parameters=self._parameters,
             metric=self._metric,
             toolchain={name: importlib.metadata.version(name) for name in exporter.toolchain()},

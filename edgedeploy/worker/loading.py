@@ -21,7 +21,7 @@ from edgedeploy.suggest import did_you_mean
 from edgedeploy.worker.job import SourceJob
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
 
 
 T = TypeVar("T")
@@ -76,14 +76,7 @@ def _method(name: str, source: ModelSource | MethodSource, job: SourceJob, key: 
         raise ModelError("`module` of the model source is not a torch.nn.Module", where=key, seen=type(module).__name__)
     if not job.model.source.endswith(".pt2"):  # an exported program is in eval mode for good, and says so by raising
         module.eval()
-    for parameter, value in module.named_parameters():
-        if not bool(value.isfinite().all()):
-            raise ModelError(
-                f"the weight {parameter} has NaN or infinite values",
-                where=key,
-                seen=f"{int((~value.isfinite()).sum())} of {value.numel()} values",
-                next_step="the training diverged, or the checkpoint is damaged: load another one",
-            )
+    require_finite(module, key)
     example = _inputs(source.example_inputs, "example_inputs", key)
     golden = _cases(source.golden_inputs, "golden_inputs", job, key) or (example,)
     calibration = _cases(source.calibration, "calibration", job, key) or golden
@@ -110,6 +103,22 @@ def _method(name: str, source: ModelSource | MethodSource, job: SourceJob, key: 
         calibration=calibration,
         dynamic_shapes=source.dynamic_shapes,
     )
+
+
+def require_finite(module: nn.Module, where: str) -> None:
+    """Refuse weights that are no numbers.
+
+    Raises:
+        ModelError: naming the first of them.
+    """
+    for parameter, value in module.named_parameters():
+        if not bool(value.isfinite().all()):
+            raise ModelError(
+                f"the weight {parameter} has NaN or infinite values",
+                where=where,
+                seen=f"{int((~value.isfinite()).sum())} of {value.numel()} values",
+                next_step="the training diverged, or the checkpoint is damaged: load another one",
+            )
 
 
 def _kind(tensor: Tensor, *, fixed: bool) -> tuple[object, ...]:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedeploy import registry
+from edgedeploy.domain.project import LanguageConfig
 from edgedeploy.ports import Emit
 from edgedeploy.source import LoadedModel
 from edgedeploy.worker.job import Dependencies, ExportJob, ProfileJob
+from edgedeploy.worker.language import is_language, load_language, named_files
 from edgedeploy.worker.loading import load
 from edgedeploy.worker.tracing import Trace
 
@@ -39,7 +41,7 @@ def open_model(job: ExportJob | ProfileJob, emit: Emit) -> Opened:
     trace = Trace()
     trace.start()
     emit("loading the model")
-    model = load(job)
+    model = load_language(job) if is_language(job) else load(job)
     parameters = _parameters(model)
     for step in job.compress:
         emit(f"compressing: {step.use}")
@@ -54,5 +56,9 @@ def _parameters(model: LoadedModel) -> int:
 
 def _named_files(job: ExportJob | ProfileJob) -> tuple[Path, ...]:
     """Files the project file names: the source itself, and what the user says it depends on."""
+    root = Path(job.project_root)
+    if is_language(job):
+        own = named_files(root / job.model.source, job.model.language or LanguageConfig(), root)
+        return (*own, *(root / name for name in job.model.files))
     place = job.model.source if job.model.source.endswith(".pt2") else job.model.source.rpartition(":")[0]
     return tuple(Path(job.project_root, name) for name in (place, *job.model.files))
