@@ -110,7 +110,7 @@ class Ran(msgspec.Struct):
 
     @property
     def document(self) -> RunnerDocument:
-        return parse_document(self.stdout, exit_code=self.exit_code, stderr=self.stderr, where="here")
+        return parse_document(self.stdout, exit_code=self.exit_code, stderr=self.stderr, where="here", kind=RunnerDocument)
 
     @property
     def failure(self) -> dict[str, str]:
@@ -566,7 +566,7 @@ def test_a_killed_runner_is_recognised(starts: dict[str, list[str]], models: Pat
         process.send_signal(signal.SIGKILL)
         stdout, stderr = process.communicate(timeout=LIMIT_S)
     with pytest.raises(RunnerError, match="SIGKILL"):
-        parse_document(stdout, exit_code=process.returncode, stderr=stderr, where="here")
+        parse_document(stdout, exit_code=process.returncode, stderr=stderr, where="here", kind=RunnerDocument)
 
 
 # ------------------------------------------------------------------------------------------------ old Pythons

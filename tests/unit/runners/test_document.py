@@ -35,7 +35,7 @@ GOOD: dict[str, Any] = {
 
 def parse(stdout: bytes | str, exit_code: int = 0, stderr: bytes | str = b"") -> RunnerDocument:
     as_bytes = [text.encode() if isinstance(text, str) else text for text in (stdout, stderr)]
-    return parse_document(as_bytes[0], exit_code=exit_code, stderr=as_bytes[1], where="desk-pi")
+    return parse_document(as_bytes[0], exit_code=exit_code, stderr=as_bytes[1], where="desk-pi", kind=kind)
 
 
 def refused(stdout: bytes | str, exit_code: int = 0, stderr: bytes | str = b"") -> RunnerError:
