@@ -66,6 +66,7 @@ def render_html(runs: Sequence[RunResult], *, title: str) -> str:
         "decibel": units.decibel,
         "small": units.error,
         "count": units.count,
+        "rate": units.rate,
         "clean": units.clean,
         "agreement": agreement_words,
         "pushed": pushed_words,

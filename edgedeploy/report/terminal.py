@@ -87,6 +87,19 @@ def _cells(run: RunResult) -> dict[str, str]:
     }
 
 
+def _generation(run: RunResult) -> dict[str, str]:
+    """What a language model's answer took; its p50 to p99 are those of a token."""
+    found = run.generation
+    if found is None:
+        return {}
+    return {
+        "TTFT": f"{units.duration(found.ttft_ns)} for {found.prompt_tokens} tokens",
+        "prefill": units.rate(found.prefill_tokens_per_s),
+        "decode": units.rate(found.decode_tokens_per_s),
+        "KV cache": units.size(found.kv_cache_bytes),
+    }
+
+
 def _table(runs: Sequence[RunResult], columns: Sequence[str]) -> Table:
     from rich.text import Text
 
@@ -141,6 +154,8 @@ def _lane(run: RunResult) -> str:
 def _remarks(run: RunResult) -> Iterator[Text]:
     from rich.text import Text
 
+    if generation := _generation(run):
+        yield Text("   ").join(Text.assemble((f"{name} ", "dim"), figure) for name, figure in generation.items())
     failure = run.error
     if failure is None:
         yield from (Text(units.clean(reason)) for reason in run.verdict.reasons)

@@ -47,6 +47,13 @@ def celsius(value: float | None) -> str:
     return ABSENT if value is None else f"{value:.1f} °C"
 
 
+def rate(per_second: float | None) -> str:
+    """Tokens per second, three significant digits: ``12.3 tok/s``, ``5,120 tok/s``."""
+    if per_second is None:
+        return ABSENT
+    return f"{per_second:,.0f} tok/s" if per_second >= 100 else f"{per_second:.3g} tok/s"  # noqa: PLR2004
+
+
 def count(value: int | None) -> str:
     """With thin groups of three: ``3,504,872``."""
     return ABSENT if value is None else f"{value:,}"

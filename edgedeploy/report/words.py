@@ -10,15 +10,14 @@ from edgedeploy.report import units
 
 
 def agreement_words(agreement: Agreement | None) -> str:
-    """``38.4 dB, max error 0.012``, and a language model's tokens; ``exact``; ``NaN or infinity``; a dash for nothing."""
+    """``38.4 dB, max error 0.012``; ``exact``; ``NaN or infinity``; a dash where nothing was compared."""
     if agreement is None:
         return units.ABSENT
     if not agreement.finite:
         return "NaN or infinity"
     if agreement.exact:
         return "exact"
-    words = f"{units.decibel(agreement.sqnr_db)}, max error {units.error(agreement.max_abs_error)}"
-    return f"{words}, {language_words(agreement.language)}" if agreement.language else words
+    return f"{units.decibel(agreement.sqnr_db)}, max error {units.error(agreement.max_abs_error)}"
 
 
 def language_words(language: LanguageAgreement) -> str:
@@ -39,7 +38,9 @@ def _verification_lines(verify: Verification) -> Iterator[str]:
     for place, agreement in (("host", verify.host), ("device", verify.device)):
         if agreement is None:
             continue
-        if agreement.top1 is not None:
+        if agreement.language is not None:
+            yield f"{place}: {language_words(agreement.language)}"
+        elif agreement.top1 is not None:
             yield f"{place}: the class is PyTorch's in {agreement.top1:.1%} of the cases"
         inexact = [output for output in agreement.outputs if not output.exact]
         if len(agreement.outputs) > 1 and inexact:

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from edgedeploy.agreement import compare, complaints, merged
+from edgedeploy.agreement import compare, complaints, merged, same_tokens
+from edgedeploy.domain.measurement import Agreement, LanguageAgreement, Perplexity
 from edgedeploy.domain.recipe import Floors
 
 floats = hnp.arrays(np.float32, 7, elements=st.floats(-100, 100, width=32))
@@ -103,3 +104,25 @@ def test_parts_become_one_by_the_worst_and_top1_by_the_number_of_cases() -> None
 def test_one_part_that_is_not_finite_spoils_the_whole() -> None:
     fine, odd = np.array([[1.0]]), np.array([[np.nan]])
     assert not merged([compare([fine], [fine], ["y"]), compare([odd], [fine], ["y"])]).finite
+
+
+def test_tokens_after_the_first_other_one_do_not_count() -> None:
+    found = same_tokens([[1, 2, 3, 4], [5, 6, 9, 8], [7, 7]], [[1, 2, 3], [5, 6, 7, 8], []])
+    assert found == LanguageAgreement(tokens=7, same=5)
+
+
+def _said(same: int, artifact: float) -> Agreement:
+    language = LanguageAgreement(tokens=10, same=same, perplexity=Perplexity(pytorch=20.0, artifact=artifact, tokens=99))
+    return Agreement(max_abs_error=0.1, cosine=1.0, sqnr_db=90.0, exact=False, language=language)
+
+
+def test_a_language_model_is_judged_by_its_tokens_and_its_perplexity() -> None:
+    floors = Floors(min_same_tokens=1.0, max_perplexity_increase=0.1)
+    assert complaints(_said(10, 21.9), floors) == ()
+    assert complaints(_said(10, 15.0), floors) == (), "better than PyTorch is no complaint"
+    (tokens,) = complaints(_said(9, 20.0), floors)
+    assert "9 of 10" in tokens
+    (perplexity,) = complaints(_said(10, 23.0), floors)
+    assert "+15.0%" in perplexity
+    assert complaints(_said(0, 1e9), Floors()) == ()
+    assert len(complaints(_said(10, math.inf), floors)) == 1

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 
+import msgspec
 import pytest
 from documents import failed_run, measured_run, report_of
 from rich.console import Console
 
-from edgedeploy.domain.result import PushReport, RunResult
+from edgedeploy.domain.measurement import LanguageAgreement, Perplexity
+from edgedeploy.domain.result import GenerationSummary, PushReport, RunResult
 from edgedeploy.domain.verdict import Verdict
 from edgedeploy.report.terminal import print_history, print_report
 
@@ -90,3 +92,29 @@ def test_history_shows_where_a_series_went() -> None:
 def test_an_export_has_no_device() -> None:
     run = measured_run(device="", verdict=Verdict(status="unmeasured", reasons=("exported, not deployed",)))
     assert printed(report_of(run), width=80).splitlines()[0] == "mobilenet  executorch-xnnpack-int8  unmeasured"
+
+
+def test_a_language_model_says_what_its_answer_took_and_whether_it_is_pytorchs() -> None:
+    said = LanguageAgreement(tokens=96, same=95, perplexity=Perplexity(pytorch=12.0, artifact=12.6, tokens=2000))
+    run = measured_run()
+    host = msgspec.structs.replace(run.verify.device, language=said)
+    run = msgspec.structs.replace(
+        run,
+        verify=msgspec.structs.replace(run.verify, host=host),
+        generation=GenerationSummary(
+            prompt_tokens=128,
+            generated_tokens=32,
+            ttft_ns=250_000_000,
+            prefill_tokens_per_s=512.4,
+            decode_tokens_per_s=11.04,
+            kv_cache_bytes=134_217_728,
+        ),
+    )
+    for width in (80, 300):
+        text = printed(report_of(run), width=width)
+        assert "TTFT 250 ms for 128 tokens" in text
+        assert "prefill 512 tok/s" in text
+        assert "decode 11 tok/s" in text
+        assert "95 of 96 tokens as PyTorch" in text
+        assert "12.00" in text
+        assert "+5.0%" in text

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgedeploy.errors import RunnerError
-from edgedeploy.runners.document import SCHEMA, RunnerDocument, parse_document
+from edgedeploy.runners.document import SCHEMA, LanguageDocument, RunnerDocument, parse_document
 
 GOOD: dict[str, Any] = {
     "schema": SCHEMA,
@@ -35,7 +35,7 @@ GOOD: dict[str, Any] = {
 
 def parse(stdout: bytes | str, exit_code: int = 0, stderr: bytes | str = b"") -> RunnerDocument:
     as_bytes = [text.encode() if isinstance(text, str) else text for text in (stdout, stderr)]
-    return parse_document(as_bytes[0], exit_code=exit_code, stderr=as_bytes[1], where="desk-pi", kind=kind)
+    return parse_document(as_bytes[0], exit_code=exit_code, stderr=as_bytes[1], where="desk-pi", kind=RunnerDocument)
 
 
 def refused(stdout: bytes | str, exit_code: int = 0, stderr: bytes | str = b"") -> RunnerError:
@@ -328,3 +328,54 @@ class TestAnything:
         document = parse(encoded({"latency_ns": latency_ns, "warmup_ns": warmup_ns}))
         assert list(document.latency_ns) == latency_ns
         assert list(document.warmup_ns) == warmup_ns
+
+
+class TestLanguageModels:
+    GENERATED: dict[str, Any] = {
+        "prompt_tokens": 5,
+        "prefill_ns": 900,
+        "ttft_ns": 950,
+        "decode_ns": [70, 80],
+        "tokens": [7, 0, 9],
+    }
+    LEFT_OUT = ("first_inference_ns", "warmup_ns", "latency_ns", "cases", "outputs")
+
+    def read(self, **changes: Any) -> LanguageDocument:
+        content = {name: value for name, value in GOOD.items() if name not in self.LEFT_OUT}
+        content |= {"generation": [self.GENERATED], "score": {"tokens": 3, "nll": 4.5}} | changes
+        stdout = msgspec.json.encode(content)
+        return parse_document(stdout, exit_code=0, stderr=b"", where="desk-pi", kind=LanguageDocument)
+
+    def test_a_token_is_a_sample(self) -> None:
+        samples = self.read().samples
+        assert samples.first_inference_ns == 950
+        assert samples.latency_ns == (70, 80)
+        assert samples.generation is not None
+        assert samples.generation.tokens == (7, 0, 9)
+        assert samples.generation.prefill_tokens_per_s == pytest.approx(5e9 / 900)
+        assert samples.generation.decode_tokens_per_s == pytest.approx(2e9 / 150)
+
+    def test_there_need_be_no_text(self) -> None:
+        assert self.read(score=None).score is None
+
+    @pytest.mark.parametrize(
+        "changes",
+        [
+            {"generation": [GENERATED | {"decode_ns": [70]}]},
+            {"generation": [GENERATED | {"tokens": []}]},
+            {"generation": [GENERATED | {"tokens": [7, -1, 9]}]},
+            {"generation": [GENERATED | {"prompt_tokens": 0}]},
+            {"generation": [GENERATED | {"ttft_ns": -1}]},
+            {"generation": {}},
+            {"score": {"tokens": 0, "nll": 1.0}},
+            {"score": {"tokens": 1, "nll": -1.0}},
+            {"score": {"tokens": 1, "nll": None}},
+        ],
+    )
+    def test_what_cannot_be_is_refused(self, changes: dict[str, Any]) -> None:
+        with pytest.raises(RunnerError, match="breaks the protocol"):
+            self.read(**changes)
+
+    def test_an_ordinary_document_is_no_answer(self) -> None:
+        with pytest.raises(RunnerError, match="generation"):
+            parse_document(encoded(), exit_code=0, stderr=b"", where="desk-pi", kind=LanguageDocument)
