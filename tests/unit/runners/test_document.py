@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import signal
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -331,7 +331,7 @@ class TestAnything:
 
 
 class TestLanguageModels:
-    GENERATED: dict[str, Any] = {
+    GENERATED: ClassVar[dict[str, Any]] = {
         "prompt_tokens": 5,
         "prefill_ns": 900,
         "ttft_ns": 950,
