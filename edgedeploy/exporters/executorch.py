@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
 if TYPE_CHECKING:
+    from edgedeploy.exporters.executorch_lowering import Lowered
+    from edgedeploy.exporters.tracing import Traced
     from edgedeploy.source import LoadedLanguage, LoadedModel
 
 _ENTRY = "model.pte"
@@ -81,11 +84,33 @@ class ExecutorchExporter:
             partitioner = delegates.partitioner(request)
             programs = {traced.name: one.program for traced, one in zip(traces, reduced, strict=True)}
             lowered = lowering.lower(programs, partitioner)
+        return self._written(lowered, traces, reduced[0].quantization, model.user_root, request, emit)
+
+    def _export_language(self, model: LoadedModel, language: LoadedLanguage, request: ExportRequest, emit: Emit) -> Exported:
+        from edgedeploy.exporters import executorch_language as exporting
+        from edgedeploy.exporters.diagnosis import explained, explained_trace
+
+        precision = request.lane.precision
+        emit(f"quantizing to {precision}" if precision != "fp32" else "taking the decoder")
+        decoder = exporting.quantized(model, precision)
+        emit("tracing with torch.export")
+        with explained_trace(_SDK, model.user_root):
+            traced = exporting.trace(decoder, language)
+        with explained(_SDK, model.user_root, traced.program):
+            emit("lowering to XNNPACK")
+            lowered = exporting.lower(traced, language)
+        return self._written(lowered, (traced,), "none" if precision == "fp32" else precision, model.user_root, request, emit)
+
+    def _written(
+        self, lowered: Lowered, traces: Sequence[Traced], quantization: str, user_root: str, request: ExportRequest, emit: Emit
+    ) -> Exported:
+        from edgedeploy.exporters import executorch_lowering as lowering
+
         emit("checking that every operator has a kernel")
         for traced in traces:
-            lowering.require_kernels(lowered, traced, model.user_root)
+            lowering.require_kernels(lowered, traced, user_root)
         emit("writing the program")
-        ran = lowering.what_methods_run(lowered, model.user_root)
+        ran = lowering.what_methods_run(lowered, user_root)
         Path(request.folder, _ENTRY).write_bytes(lowered.buffer)
         return Exported(
             entry=_ENTRY,
@@ -100,29 +125,5 @@ class ExecutorchExporter:
             ),
             operators=tuple(operator for method in ran for operator in method.operators),
             delegate_graphs=tuple(graph for method in ran for graph in method.delegate_graphs),
-            inspection=lowering.inspection(lowered) | {"quantization": reduced[0].quantization},
-        )
-
-    def _export_language(self, model: LoadedModel, language: LoadedLanguage, request: ExportRequest, emit: Emit) -> Exported:
-        from edgedeploy.exporters import executorch_language as exporting
-        from edgedeploy.exporters import executorch_lowering as lowering
-        from edgedeploy.exporters.diagnosis import explained, explained_trace
-
-        precision = request.lane.precision
-        emit(f"quantizing to {precision}" if precision != "fp32" else "taking the decoder")
-        decoder = exporting.quantized(model, precision)
-        emit("tracing with torch.export")
-        with explained_trace(_SDK, model.user_root):
-            traced = exporting.trace(decoder, language)
-        with explained(_SDK, model.user_root, traced.program):
-            emit("lowering to XNNPACK")
-            lowered = exporting.lower(traced, language)
-        emit("checking that every operator has a kernel")
-        lowering.require_kernels(lowered, traced, model.user_root)
-        emit("writing the program")
-        Path(request.folder, _ENTRY).write_bytes(lowered.buffer)
-        return Exported(
-            entry=_ENTRY,
-            methods=(ExportedMethod(name=traced.name, entry=traced.name, inputs=traced.inputs, outputs=traced.outputs),),
-            inspection=lowering.inspection(lowered) | {"quantization": "none" if precision == "fp32" else precision},
+            inspection=lowering.inspection(lowered) | {"quantization": quantization},
         )

@@ -16,7 +16,8 @@ from standins.board import SshBoard
 
 from edgedeploy.config.schema import schema_of
 
-pytestmark = pytest.mark.sdk
+# Exports of a language model take a minute of CPU each.
+pytestmark = [pytest.mark.sdk, pytest.mark.timeout(1800)]
 
 MAKE = Path(__file__).parents[3] / "examples" / "language-model" / "make_model.py"
 SMALL = ("--hidden", "64", "--layers", "2", "--vocabulary", "512", "--steps", "120")
