@@ -43,7 +43,7 @@ _ARCHITECTURES = ("llama", "qwen2", "qwen3")
 # Others choose their frequencies by the length of the prompt, which a graph cannot.
 _ROTATIONS = ("default", "linear", "llama3", "yarn")
 _CONTEXT_LENGTH = 2048
-# XNNPACK gains nothing from longer calls, and memory for activations is planned for the longest.
+# Memory for activations is planned for the longest call.
 _PREFILL_TOKENS = 128
 # Golden inputs: one call with a prompt's first tokens, and so many of one token each, from position 0 on.
 _GOLDEN_STEPS = 8
