@@ -1,7 +1,7 @@
 """A language model as an ExecuTorch program for XNNPACK, with a static cache. Imports the SDKs: load it when it is needed.
 
 One method takes one token or many: its number is a dynamic dimension. A second method for one token alone would hold packed
-copies of all weights (XNNPACK keeps them per method), and be no faster. Keys and values are kept and looked up by
+copies of all weights (XNNPACK keeps them per method), and be one in a hundred faster. Keys and values are kept and looked up by
 ExecuTorch's own operators ``llama::update_cache`` and ``llama::custom_sdpa``, whose work grows with the tokens in the cache; the
 same in ATen operators copies the cache in every call (docs/adr/0005-language-models.md has the figures).
 """

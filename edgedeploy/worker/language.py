@@ -19,7 +19,7 @@ from edgedeploy.domain.project import LanguageConfig
 from edgedeploy.domain.release import FileEntry
 from edgedeploy.errors import ConfigError, MissingToolError, ModelError
 from edgedeploy.source import LoadedLanguage, LoadedMethod, LoadedModel
-from edgedeploy.worker.job import ExportJob, ProfileJob
+from edgedeploy.worker.job import SourceJob
 from edgedeploy.worker.loading import MAIN_METHOD, require_finite
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _ARCHITECTURES = ("llama", "qwen2", "qwen3")
 # Others choose their frequencies by the length of the prompt, which a graph cannot.
 _ROTATIONS = ("default", "linear", "llama3", "yarn")
 _CONTEXT_LENGTH = 2048
-# XNNPACK gains nothing from longer calls, and memory for activations is planned for the longest.
+# Memory for activations is planned for the longest call.
 _PREFILL_TOKENS = 128
 # Golden inputs: one call with a prompt's first tokens, and so many of one token each, from position 0 on.
 _GOLDEN_STEPS = 8
@@ -56,7 +56,7 @@ _PROMPTS = (
 )
 
 
-def is_language(job: ExportJob | ProfileJob) -> bool:
+def is_language(job: SourceJob) -> bool:
     """Whether the job's source is a folder with a ``config.json``."""
     return Path(job.project_root, job.model.source, CONFIG_FILE).is_file()
 
@@ -67,7 +67,7 @@ def named_files(folder: Path, config: LanguageConfig, project_root: Path) -> tup
     return (*sorted(path for pattern in _FILES for path in folder.glob(pattern)), *text)
 
 
-def load_language(job: ExportJob | ProfileJob) -> LoadedModel:
+def load_language(job: SourceJob) -> LoadedModel:
     """The model of a Hugging Face folder in float32, with golden inputs from its prompts.
 
     Raises:

@@ -215,27 +215,27 @@ def language_folder(file: Path) -> Model:
 def test_a_language_model_takes_only_lanes_that_take_one(file: Path) -> None:
     net = language_folder(file)
     both = target(lanes=(TFLITE_OFFER, msgspec.structs.replace(TFLITE_OFFER, exporter="executorch")))
-    assert [run.lane for run in plan(project(deploy(), net=net), file, both)] == [FP32]
+    assert [run.lane for run in plan(project(deploy(), net=net), file, both, Selection())] == [FP32]
     with pytest.raises(ConfigError, match="no lane 'tflite' of precision 'fp32'") as caught:
-        plan(project(deploy(exporters=("tflite",)), net=net), file, both)
+        plan(project(deploy(exporters=("tflite",)), net=net), file, both, Selection())
     assert "executorch-xnnpack-8da4w" in caught.value.next_step
     assert "tflite" not in caught.value.next_step
 
 
 def test_static_int8_of_a_language_model_is_refused(file: Path) -> None:
     with pytest.raises(ConfigError, match="no lane of precision 'int8'"):
-        plan(project(deploy(recipes=("int8",)), net=language_folder(file)), file, target())
+        plan(project(deploy(recipes=("int8",)), net=language_folder(file)), file, target(), Selection())
 
 
 def test_the_text_of_a_language_model_that_is_not_there(file: Path) -> None:
     net = msgspec.structs.replace(language_folder(file), language=LanguageConfig(perplexity_text="gone.txt"))
     with pytest.raises(ConfigError, match=r"no file 'gone\.txt'") as caught:
-        plan(project(deploy(), net=net), file, target())
+        plan(project(deploy(), net=net), file, target(), Selection())
     assert caught.value.where == f"{file}: models.net.language.perplexity_text"
 
 
 def test_language_is_for_language_models(file: Path) -> None:
     net = Model(source="model.py:net", language=LanguageConfig())
     with pytest.raises(ConfigError, match="Hugging Face") as caught:
-        plan(project(deploy(), net=net), file, target())
+        plan(project(deploy(), net=net), file, target(), Selection())
     assert "config.json" in caught.value.seen
