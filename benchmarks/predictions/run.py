@@ -1,7 +1,7 @@
 """Do the predictions of ``edgedeploy plan`` hold? Models of the zoo are profiled, exported, and both are compared.
 
 The constants of the exporters' footprints were chosen on other models: the zoo's mobilenet-v2, tinybert, minilm, vit, unet,
-yolo, convnext-v2, whisper-encoder, tabular and pointnet, and three larger ones. One export per process: what earlier lanes
+yolo, resnet, convnext-v2, whisper-encoder, tabular and pointnet, and three larger ones. One export per process: what earlier lanes
 leave in a worker's memory would count for the next.
 
 ``python benchmarks/predictions/run.py 30`` begins no further export after 30 minutes.
@@ -30,14 +30,13 @@ from edgedeploy.worker.job import ExportJob, Order, ProfileJob
 ZOO = ROOT / "examples" / "zoo"
 # No constant was chosen on any of these.
 CHECKED = {
-    "resnet": "vision.py:resnet",
-    "distilbert": "text.py:distilbert",
     "keyword-spotting": "audio.py:keyword_spotting",
-    "mobilenet-v3": "vision.py:mobilenet_v3",
-    "segformer": "dense.py:segformer",
+    "distilbert": "text.py:distilbert",
     "autoencoder": "sensors.py:autoencoder",
-    "llama": "text.py:llama",
+    "mobilenet-v3": "vision.py:mobilenet_v3",
     "two-tower": "recommend.py:two_tower",
+    "segformer": "dense.py:segformer",
+    "llama": "text.py:llama",
 }
 LANES = (
     ("executorch", "xnnpack", "fp32"),

@@ -15,11 +15,11 @@ _NIBBLES: dict[WeightKind, float] = {"linear": 4, "recurrent": 4, "embedding": 8
 _PACKINGS = {
     "fp32": Packing(),
     "fp16": Packing(otherwise=16),
-    "int8": Packing(bits=_LAYERS),
-    "int8-static": Packing(bits=_LAYERS),
-    "int8-dynamic": Packing(bits=_LAYERS),
-    "int8-weights": Packing(bits=_MATRICES),
-    "int4-weights": Packing(bits=_NIBBLES),
+    "int8": Packing(bits=_LAYERS, scale_bytes=8),
+    "int8-static": Packing(bits=_LAYERS, scale_bytes=8),
+    "int8-dynamic": Packing(bits=_LAYERS, scale_bytes=8),
+    "int8-weights": Packing(bits=_MATRICES, scale_bytes=8),
+    "int4-weights": Packing(bits=_NIBBLES, scale_bytes=8),
     "8da4w": Packing(bits=_NIBBLES, group=32, scale_bytes=2),
 }
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp16", "int8-weights": "fp32", "int4-weights": "fp32"}
@@ -27,7 +27,7 @@ _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp16", "int8-weig
 # Found by benchmarks/predictions on the models it calibrates with.
 _BYTES_EVER = 3_000
 _BYTES_PER_PRIMITIVE = {"fp32": 280, "fp16": 280}
-_BYTES_PER_QUANTIZED_PRIMITIVE = 560
+_BYTES_PER_QUANTIZED_PRIMITIVE = 450
 _FLOAT = Effort(base_bytes=90e6, floor_bytes=425e6, per_weight_byte=2.9, per_primitive=130e3)
 _QUANTIZED = Effort(base_bytes=125e6, floor_bytes=440e6, per_weight_byte=2.3, per_primitive=180e3)
 

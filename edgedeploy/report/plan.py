@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 _STYLES: dict[Fits, str] = {"yes": "green", "no": "bold red", "doubtful": "yellow", "unknown": "dim"}
-_LEFT = frozenset({"lane", "fits", "bound", "cached"})
-_COLUMNS = ("lane", "size", "export", "device", "least", "bound", "fits", "cached")
+_LEFT = frozenset({"lane", "fits", "bound"})
+_COLUMNS = ("lane", "size", "export", "device", "least", "bound", "fits")
 
 
 def print_plan(report: PlanReport, console: Console | None = None) -> None:
@@ -45,6 +45,7 @@ def _print_runs(model: str, runs: list[PlanLine], console: Console) -> None:
     else:
         _print_lines((line for run in runs for line in _block(run)), console)
     _print_lines((remark for run in runs for remark in _remarks(model, run)), console)
+    _print_lines(_cached(runs), console)
     _print_lines(_unknown(runs), console)
 
 
@@ -72,7 +73,6 @@ def _cells(run: PlanLine) -> dict[str, str]:
         "least": units.duration(roofline.least_ns if roofline else None),
         "bound": (roofline.bound if roofline else None) or units.ABSENT,
         "fits": run.fits,
-        "cached": ("verified" if run.verify_cached else "export") if run.export_cached else units.ABSENT,
     }
 
 
@@ -114,6 +114,16 @@ def _remarks(model: str, run: PlanLine) -> Iterator[Text]:
         yield Text.assemble((f"{units.clean(model)} {_lane(run)}: ", colour), units.clean(obstacle.what))
         if obstacle.next_step:
             yield Text(f"  next: {units.clean(obstacle.next_step)}")
+
+
+def _cached(runs: list[PlanLine]) -> Iterator[Text]:
+    from rich.text import Text
+
+    verified = [_lane(run) for run in runs if run.export_cached and run.verify_cached]
+    exported = [_lane(run) for run in runs if run.export_cached and not run.verify_cached]
+    for what, lanes in (("exported and verified already", verified), ("exported already", exported)):
+        if lanes:
+            yield Text(f"{what}: {', '.join(lanes)}")
 
 
 def _unknown(runs: list[PlanLine]) -> Iterator[Text]:

@@ -51,6 +51,7 @@ def test_a_table_at_80_columns() -> None:
     rows = [row.split() for row in text.splitlines() if row.startswith("executorch")]
     assert rows[0][:3] == ["executorch-xnnpack-fp32", "4.00", "MB"]
     assert rows[1][:3] == ["executorch-xnnpack-int8", "1.00", "MB"]
+    assert "exported and verified already: executorch-xnnpack-int8" in text
     assert "2.00 GB of memory free here" in text
     assert "1,000,000 parameters, 2,000,000 multiply-accumulates" in text
 
