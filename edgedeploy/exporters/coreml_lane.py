@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -71,17 +72,22 @@ def in_lane(model: LoadedModel, traced: Traced, precision: str, system: Deployme
 def save(methods: Sequence[MethodInLane], package: Path) -> None:
     """Write one method as a package, or several as the functions of one that share equal weights."""
     if len(methods) == 1:
-        methods[0].model.save(str(package))
+        _write(methods[0].model, package)
         return
     with tempfile.TemporaryDirectory() as folder:
         description = ct.utils.MultiFunctionDescriptor()
         for method in methods:
             name = method.converted.traced.name
-            path = str(Path(folder, f"{name}.mlpackage"))
-            method.model.save(path)
-            description.add_function(path, src_function_name="main", target_function_name=name)
+            path = Path(folder, f"{name}.mlpackage")
+            _write(method.model, path)
+            description.add_function(str(path), src_function_name="main", target_function_name=name)
         description.default_function_name = methods[0].converted.traced.name
         ct.utils.save_multifunction(description, str(package))
+
+
+def _write(model: MLModel, package: Path) -> None:
+    """Copy the package. ``MLModel.save`` would add ExecuTorch's debugging file, and refuse programs with loops for it."""
+    shutil.copytree(model.package_path, package)
 
 
 def require_finite_weights(module: nn.Module, user_root_name: str) -> None:

@@ -180,7 +180,9 @@ def _kind(operation: Operation) -> str:
     word = _KINDS.get(operation.op_type, operation.op_type)
     if inner:
         return f"{word}, {_kind(inner[0])}"
-    data = max((var for var in _inputs(operation) if var.val is not None), key=lambda var: np.asarray(var.val).size)
+    # The largest constant is the weight's own; a mask of one bit says only where values are.
+    known = [var for var in _inputs(operation) if var.val is not None and _bits(var) > 1]
+    data = max(known, key=lambda var: np.asarray(var.val).size)
     return f"{types.builtin_to_string(data.dtype)} {word}"
 
 

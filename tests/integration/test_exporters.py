@@ -201,7 +201,7 @@ def test_core_ml_package_says_what_it_should(transformer: LoadedModel, precision
     assert exported.inspection["specification version"] == "8", "iOS 17"
     assert exported.inspection["numeric_check"] == "not possible on Linux"
     assert "layer_norm" in exported.inspection["operator kinds"]
-    assert ("constexpr" in exported.inspection["operator kinds"]) == (precision == "int8")
+    assert ("int8 linear" in exported.inspection["weights"]) == (precision == "int8")
 
 
 def test_core_ml_int8_weights_are_a_quarter(cnn: LoadedModel, tmp_path: Path) -> None:
@@ -274,7 +274,7 @@ def _failing(expression: str, folder: Path) -> LoadedModel:
         ("tflite", "torch.special.bessel_j0(y)", "special_bessel_j0"),
         ("tflite", "torch.linalg.svd(y)[1]", "linalg_svd"),
         ("coreml", "torch.special.bessel_j0(y)", "special_bessel_j0"),
-        ("coreml", "torch.fft.rfft(y).abs()", "_fft_r2c"),
+        ("coreml", "torch.linalg.svd(y)[1]", "linalg_svd"),
     ],
 )
 def test_an_unknown_operator_is_named_with_its_line(exporter: str, expression: str, operator: str, tmp_path: Path) -> None:
@@ -288,7 +288,7 @@ def test_an_unknown_operator_is_named_with_its_line(exporter: str, expression: s
     assert caught.value.where == f"model.py:13: `z = {expression}`"
     assert 0 < len(caught.value.seen) <= 300
     assert caught.value.next_step
-    assert caught.value.__cause__ is not None
+    assert exporter == "coreml" or caught.value.__cause__ is not None, "coremltools is not asked what it does not know"
 
 
 @pytest.mark.parametrize("exporter", ["executorch", "tflite", "coreml"])
