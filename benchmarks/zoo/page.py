@@ -12,6 +12,9 @@ FORMATS = {
     "tflite": ("TFLite", "XNNPACK on this machine's CPU, run by LiteRT."),
     "coreml": ("Core ML", "For iOS 18. Nothing but Apple's systems runs these files: they were read back here, and not run."),
 }
+_NEARLY_ALL = 0.995
+_SHOWN_IN_MB = 100_000
+
 FAMILIES = {
     "vision": "Image classification",
     "dense": "Detection, segmentation, depth, super-resolution",
@@ -38,14 +41,16 @@ def _head(zoo: Zoo, formats: Sequence[str]) -> str:
     return f"""# The zoo
 
 {len(zoo.models)} architectures through {len(formats)} formats: what works, what does not, and what to do then. The models are in
-[examples/zoo](../examples/zoo): real structures, small, with random weights but for two; every cell is an export by edgedeploy with its default
-floors. `make zoo` makes this page and [zoo.json](zoo.json), which has all figures, again; `make zoo MODEL=vit` one row.
+[examples/zoo](../examples/zoo): real structures, small, with random weights but for two; every cell is an export by
+edgedeploy with its default floors. `make zoo` makes this page and [zoo.json](zoo.json), which has all figures, again;
+`make zoo MODEL=vit` one row.
 
 Made on {zoo.date} on {zoo.machine}, Python {zoo.python}, edgedeploy {zoo.edgedeploy}: {versions}.
 
-A figure in dB is the SQNR of the worst output against PyTorch, on golden inputs; 999 is identical. **acc** is a file that was made and refused because it
-computes something else (random weights are the hardest case for few bits); **✗** could not be made or run. ✓ is {NOT_RUN}: written, read back and
-inspected."""
+A figure in dB is the SQNR of the worst output against PyTorch, on golden inputs; 999 is identical. **acc** is a file that was
+made and refused because it computes something else (random weights are the hardest case for few bits). **✗** could not be
+made, or not be run. ✓ is {NOT_RUN}: written, read back and inspected. *del.* is the share of multiply-accumulates that
+the delegate takes, where that is not all."""
 
 
 def _summary(zoo: Zoo, formats: Sequence[str]) -> str:
@@ -83,10 +88,8 @@ def _shown(cell: Cell | None) -> str:
         return "**✗**"
     text = "✓" if cell.sqnr_db is None else f"{cell.sqnr_db:.0f} dB"
     size = f", {_size(cell.size_bytes)}" if cell.size_bytes else ""
-    fallback = (
-        "" if cell.delegated_share is None or cell.delegated_share > 0.995 else f", {100 * cell.delegated_share:.0f} % del."
-    )
-    return text + size + fallback
+    share = cell.delegated_share
+    return text + size + ("" if share is None or share > _NEARLY_ALL else f", {100 * share:.0f} % *del.*")
 
 
 def _problems(zoo: Zoo, formats: Sequence[str]) -> str:
@@ -151,4 +154,4 @@ def _families(models: Iterable[Model]) -> list[tuple[str, list[Model]]]:
 
 
 def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= 100_000 else f"{size_bytes / 1e3:.0f} kB"
+    return f"{size_bytes / 1e6:.1f} MB" if size_bytes >= _SHOWN_IN_MB else f"{size_bytes / 1e3:.0f} kB"

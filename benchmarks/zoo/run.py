@@ -14,7 +14,6 @@ import datetime as dt
 import importlib.metadata
 import os
 import platform
-import signal
 import subprocess
 import sys
 import threading
@@ -65,24 +64,27 @@ def main() -> int:
     parser.add_argument("--model", action="append", default=[], help="only this one; may be given again")
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="models at once; each takes about 2 GB")
     parser.add_argument("--seconds", type=int, default=900, help="time limit per model")
+    parser.add_argument("--precision", action="append", default=[], help="only this one; may be given again")
     parser.add_argument("--one", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.one:
-        sys.stdout.buffer.write(msgspec.json.encode(make(chosen.one)))
-        return 0
+        threading.Thread(target=_end_with_parent, daemon=True).start()
+        sys.stdout.buffer.write(msgspec.json.encode(make(chosen.one, chosen.precision)))
+        sys.stdout.flush()
+        os._exit(0)  # the thread still reads
     models = rows()
     names = [model.name for model in models]
     unknown = sorted(set(chosen.model) - set(names))
     if unknown:
         parser.error(f"no model {', '.join(unknown)} in {PROJECT}")
-    return _run_all(models, chosen.model or names, jobs=chosen.jobs, seconds=chosen.seconds)
+    return _run_all(models, chosen.model or names, chosen.precision, jobs=chosen.jobs, seconds=chosen.seconds)
 
 
-def make(model: str) -> _Made:
-    """Export one model in every lane, in worker processes of this one."""
+def make(model: str, only: Sequence[str] = ()) -> _Made:
+    """Export one model in every lane (of the precisions ``only``), in worker processes of this one."""
     pipeline = Pipeline.load(PROJECT)
     runs = []
-    for exporter, target, precisions in offered():
+    for exporter, target, precisions in offered(only):
         deploy = Deploy(model=model, targets=(target,), recipes=precisions, exporters=(exporter,))
         project = msgspec.structs.replace(pipeline.project, deploy=(deploy,))
         runs += dataclasses.replace(pipeline, project=project).export(target, jobs=1).runs
@@ -92,13 +94,15 @@ def make(model: str) -> _Made:
     )
 
 
-def offered() -> list[tuple[str, str, tuple[str, ...]]]:
-    """Exporter, target and precisions, of ``LANES`` those that there are."""
+def offered(only: Sequence[str] = ()) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Exporter, target and precisions, of ``LANES`` those that there are (and are among ``only``)."""
     lab = Lab(PROJECT.parent)
     found = []
     for exporter, (target, wanted) in LANES.items():
         there = {lane.precision for lane in lanes_of(lab.target(target)) if lane.exporter == exporter}
-        found.append((exporter, target, tuple(precision for precision in wanted if precision in there)))
+        precisions = tuple(precision for precision in wanted if precision in there and (not only or precision in only))
+        if precisions:
+            found.append((exporter, target, precisions))
     return found
 
 
@@ -114,10 +118,16 @@ def rows() -> list[Model]:
     return models
 
 
-def _run_all(models: Sequence[Model], names: Sequence[str], *, jobs: int, seconds: int) -> int:
-    started, failed, lock = time.monotonic(), [], threading.Lock()
+def _end_with_parent() -> None:
+    while os.read(0, 4096):  # not sys.stdin: a thread in it would abort the interpreter at its end
+        pass
+    os._exit(1)
+
+
+def _run_all(models: Sequence[Model], names: Sequence[str], only: Sequence[str], *, jobs: int, seconds: int) -> int:
+    started, failed = time.monotonic(), []
     with ThreadPoolExecutor(jobs) as pool:
-        waiting = {pool.submit(_in_process, name, seconds): name for name in names}
+        waiting = {pool.submit(_in_process, name, only, seconds): name for name in names}
         for number, future in enumerate(as_completed(waiting), 1):
             name = waiting[future]
             made, complaint = future.result()
@@ -125,41 +135,64 @@ def _run_all(models: Sequence[Model], names: Sequence[str], *, jobs: int, second
                 failed.append(name)
                 print(f"[{number}/{len(names)}] {name}: {complaint}", flush=True)
                 continue
-            with lock:
-                _write(models, name, made)
-            works = sum(cell.works for cell in made.cells)
-            print(
-                f"[{number}/{len(names)}, {time.monotonic() - started:.0f} s] {name}: {works} of {len(made.cells)} work",
-                flush=True,
-            )
+            _write(models, name, made)
+            works, elapsed = sum(cell.works for cell in made.cells), time.monotonic() - started
+            print(f"[{number}/{len(names)}, {elapsed:.0f} s] {name}: {works} of {len(made.cells)} work", flush=True)
     print(f"{TABLE} and {PAGE} are written" + (f"; without {', '.join(failed)}" if failed else ""))
     return 1 if failed else 0
 
 
-def _in_process(name: str, seconds: int) -> tuple[_Made | None, str]:
+def _in_process(name: str, only: Sequence[str], seconds: int) -> tuple[_Made | None, str]:
     """The model's cells, or why there are none."""
     command = [sys.executable, str(Path(__file__).resolve()), "--one", name]
+    command += [word for precision in only for word in ("--precision", precision)]
     # One thread per library: two models at once on a few cores get in each other's way otherwise.
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment, start_new_session=True)
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, env=environment)
     try:
-        output, complaints = process.communicate(timeout=seconds)
+        # Its stdin stays open: it ends when that closes, and so when this process ends.
+        output, complaints = _read(process, seconds)
     except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)  # the group is the process's own: start_new_session
-        process.communicate()
+        process.kill()  # its workers end with it
+        process.wait()
         backends = {"executorch": "xnnpack", "tflite": "xnnpack", "coreml": "mlprogram"}
-        lanes = [(e, backends[e], precision) for e, _, precisions in offered() for precision in precisions]
+        lanes = [(e, backends[e], precision) for e, _, precisions in offered(only) for precision in precisions]
         return _Made(parameters=None, cells=tuple(late(name, lanes, seconds))), ""
     if process.returncode != 0:
         return None, complaints.decode(errors="replace").strip().rpartition("\n")[2]
     return msgspec.json.decode(output, type=_Made), ""
 
 
+def _read(process: subprocess.Popen[bytes], seconds: int) -> tuple[bytes, bytes]:
+    """Everything the process prints, without closing its stdin as ``communicate`` does.
+
+    Raises:
+        subprocess.TimeoutExpired: it has not ended in time.
+    """
+    with ThreadPoolExecutor(2) as readers:
+        reading = [readers.submit(stream.read) for stream in (process.stdout, process.stderr) if stream is not None]
+        try:
+            process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
+        return reading[0].result(), reading[1].result()
+
+
 def _write(models: Sequence[Model], name: str, made: _Made) -> None:
     """Put the model's cells into the table, and write both files. Cells of models that are no longer there go."""
     before = read_zoo() if TABLE.is_file() else None
-    cells = {model.name: tuple(c for c in (before.cells if before else ()) if c.model == model.name) for model in models}
-    cells[name] = made.cells
+    made_now = {(cell.exporter, cell.precision) for cell in made.cells}
+    kept = [c for c in (before.cells if before else ()) if c.model != name or (c.exporter, c.precision) not in made_now]
+    order = [(exporter, precision) for exporter, (_, precisions) in LANES.items() for precision in precisions]
+    cells = {
+        model.name: sorted(
+            (c for c in (*kept, *made.cells) if c.model == model.name and (c.exporter, c.precision) in order),
+            key=lambda c: order.index((c.exporter, c.precision)),
+        )
+        for model in models
+    }
     parameters = {model.name: model.parameters for model in (before.models if before else ())} | {name: made.parameters}
     zoo = Zoo(
         date=dt.datetime.now(dt.UTC).date().isoformat(),

@@ -107,8 +107,9 @@ def cell_of(run: RunResult) -> Cell:
             seen=_public(run.error.seen),
             next_step=_public(run.error.next_step),
         )
-    agreement, artifact = run.verify.host, run.artifact
-    operators = read_artifact(Path(artifact.folder)).operators if artifact else ()
+    agreement = run.verify.host
+    artifact = read_artifact(Path(run.artifact.folder)) if run.artifact else None
+    operators = artifact.operators if artifact else ()
     macs = sum(operator.macs for operator in operators)
     undelegated: dict[str, int] = {}
     for operator in operators:
