@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-tools test-hardware unit lint format clean bench-start_up bench-pipeline_overhead bench-predictions
+.PHONY: help zoo demo test test-tools test-hardware unit lint format clean bench-start_up bench-pipeline_overhead bench-predictions
 
 help:
 	@echo "make demo    run the main job on a real model, on this machine"
@@ -16,6 +16,7 @@ help:
 	@echo "make unit    the unit tests alone (seconds)"
 	@echo "make lint    ruff, mypy, import contracts"
 	@echo "make bench-start_up, make bench-pipeline_overhead, make bench-predictions"
+	@echo "make zoo     every model of examples/zoo in every lane, into docs/zoo.md (long)"
 	@echo "make clean   remove the environment"
 
 $(BIN)/python:
@@ -70,6 +71,10 @@ bench-pipeline_overhead: $(VENV)/.demo
 
 bench-predictions: $(VENV)/.demo
 	$(BIN)/python benchmarks/predictions/run.py
+
+# MODEL=vit: one row. SECONDS=3600: a longer time limit per model.
+zoo: $(VENV)/.test
+	$(BIN)/python benchmarks/zoo/run.py $(addprefix --model ,$(MODEL)) $(addprefix --seconds ,$(SECONDS))
 
 clean:
 	rm -rf $(VENV)
