@@ -12,8 +12,6 @@ Likeness = Literal[0, 1, 2]
 """Cannot be the same; can be, where nothing fits better; is the same kind of operator."""
 _SAME: Likeness = 2
 
-_SAME: Likeness = 2
-
 # What XNNPACK calls the operators it runs (names up to the bracket, as 1.5.1 of ExecuTorch and 2.3.0 of LiteRT print them),
 # by what its graph and TFLite call them, where that is another word. A 1×1 convolution is run as a matrix product.
 _RUNS_AS: dict[str, tuple[str, ...]] = {

@@ -25,7 +25,7 @@ def run_row(run: RunResult) -> dict[str, Value]:
     """
     joined = run.latency_ns is not None and run.latency_ns.samples == _all_samples(run.processes)
     latency = replace(run.latency_ns, samples=()) if joined and run.latency_ns is not None else run.latency_ns
-    bare = replace(run, processes=(), latency_ns=latency)
+    bare = replace(run, processes=run.processes if _generated(run.processes) else (), latency_ns=latency)
     return {
         "id": run.id,
         "created_us": _microseconds(run.created_at),
@@ -65,7 +65,7 @@ def to_process(row: Mapping[str, object]) -> ProcessSamples:
     Raises:
         msgspec.ValidationError: the row is not one of this version's.
     """
-    values = {name: row[name] for name in ProcessSamples.__struct_fields__}
+    values = {name: row[name] for name in ProcessSamples.__struct_fields__ if name != "generation"}
     values |= {name: unpack(values[name]) for name in ("warmup_ns", "latency_ns")}
     return msgspec.convert(values, ProcessSamples)
 
@@ -77,6 +77,7 @@ def to_run(document: str, processes: tuple[ProcessSamples, ...], *, samples_from
         msgspec.ValidationError: the document is not one of this version's.
     """
     run = msgspec.json.decode(document, type=RunResult)
+    processes = run.processes or processes
     latency = run.latency_ns
     if latency is not None and samples_from_processes:
         latency = replace(latency, samples=_all_samples(processes))
@@ -97,6 +98,11 @@ def unpack(blob: object) -> tuple[int, ...]:
     if not isinstance(blob, bytes | memoryview) or len(blob) % 8:
         raise msgspec.ValidationError("a series of samples is not whole")
     return struct.unpack(f"<{len(blob) // 8}q", blob)
+
+
+def _generated(processes: tuple[ProcessSamples, ...]) -> bool:
+    """Whether a language model spoke: that has a few samples per token and no column of its own, and stays in the document."""
+    return any(process.generation is not None for process in processes)
 
 
 def _all_samples(processes: tuple[ProcessSamples, ...]) -> tuple[int, ...]:
