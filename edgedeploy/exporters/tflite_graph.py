@@ -108,7 +108,9 @@ def _graph(model: schema_types.ModelT, number: int) -> Graph:
 def _tensor(model: schema_types.ModelT, tensor: schema_types.TensorT, index: int) -> TensorUse:
     from ai_edge_litert import schema_py_generated as schema
 
-    data = model.buffers[tensor.buffer].data
+    buffer = model.buffers[tensor.buffer]
+    # What the quantizer wrote lies behind the flatbuffer, at an offset.
+    size_bytes = len(buffer.data) if buffer.data is not None else int(buffer.size)
     quantization = tensor.quantization
     scales = 0 if quantization is None or quantization.scale is None else len(quantization.scale)
     details = None if quantization is None else quantization.details
@@ -118,8 +120,8 @@ def _tensor(model: schema_types.ModelT, tensor: schema_types.TensorT, index: int
         name=(tensor.name or b"").decode(),
         type=_type_names()[tensor.type],
         shape=tuple(int(extent) for extent in tensor.shape) if tensor.shape is not None else (),
-        constant=data is not None and len(data) > 0,
+        constant=size_bytes > 0,
         scales=max(scales, 1) if block_size else scales,
         block_size=block_size,
-        size_bytes=0 if data is None else len(data),
+        size_bytes=size_bytes,
     )

@@ -20,6 +20,7 @@ _OPERATORS = qtyping.TFLOperationName
 _PER_CHANNEL = qtyping.QuantGranularity.CHANNELWISE
 _PER_TENSOR = qtyping.QuantGranularity.TENSORWISE
 _GROUP = 32
+_SIXTEEN = 16
 _GROUPS = qtyping.QuantGranularity.BLOCKWISE_32
 _LAYERS = (_OPERATORS.FULLY_CONNECTED, _OPERATORS.CONV_2D, _OPERATORS.DEPTHWISE_CONV_2D, _OPERATORS.CONV_2D_TRANSPOSE)
 _WEIGHTED = (*_LAYERS, _OPERATORS.BATCH_MATMUL, _OPERATORS.EMBEDDING_LOOKUP)
@@ -117,6 +118,9 @@ class Quantization:
         # Both runtimes take the first scale of a constant factor for all of its channels: 0 dB.
         quantizing.add_static_config(".*", _OPERATORS.BATCH_MATMUL, activation_bits, 8, _PER_TENSOR)
         self._dynamic_operators(quantizing, (_OPERATORS.EMBEDDING_LOOKUP,))
+        if self._old_runtime and activation_bits == _SIXTEEN:
+            for operator in _computed_products(self._model):
+                _leave_in_float(quantizing, _only(operator.name), _OPERATORS.FULLY_CONNECTED)
         left = (_OPERATORS.INPUT, _OPERATORS.OUTPUT, *(_FLOAT_WHEN_OLD[activation_bits] if self._old_runtime else ()))
         for operator in left:
             _leave_in_float(quantizing, ".*", operator)
@@ -229,6 +233,16 @@ def _unchanged(precision: str) -> ExportError:
 def _types(graphs: Sequence[Graph]) -> set[str]:
     operators = (operator for graph in graphs for operator in graph.operators)
     return {t.type + "*" * bool(t.scales) for o in operators for t in (*o.inputs, *o.outputs) if t is not None}
+
+
+def _computed_products(content: bytes) -> list[OperatorUse]:
+    """Linear layers whose weights are another activation, as in attention: tflite-runtime has no int16 kernel for them."""
+    operators = (operator for graph in read_graphs(content) for operator in graph.operators)
+    return [
+        operator
+        for operator in operators
+        if operator.operator == "FULLY_CONNECTED" and (weights := operator.input(1)) is not None and not weights.constant
+    ]
 
 
 def _row_length(operator: OperatorUse) -> int:
