@@ -9,7 +9,7 @@ from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.target import Target
 
 _SIZE_ERROR = 0.05
-_MEMORY_ERROR = 0.25
+_EXPORT_MEMORY_ERROR = 0.25
 # A phone or a board runs more than our process: what is left of its memory is less than what is sold.
 _USUAL_SHARE = 0.5
 
@@ -36,10 +36,10 @@ def _in_memory(prediction: Prediction, target: Target) -> Iterator[Obstacle]:
     there = target.soc.memory_bytes
     if there is None:
         return
-    needed = prediction.device_bytes
-    if needed * (1 - _MEMORY_ERROR) > there:
+    needed, least = prediction.device_bytes, prediction.device_least_bytes
+    if least > there:
         yield Obstacle(
-            what=f"needs {_mb(needed)} of memory; {target.title} has {_mb(there)}",
+            what=f"needs at least {_mb(least)} of memory; {target.title} has {_mb(there)}",
             next_step="choose a precision with smaller weights, or a smaller model",
         )
     elif needed > there * _USUAL_SHARE:
@@ -51,15 +51,16 @@ def _in_memory(prediction: Prediction, target: Target) -> Iterator[Obstacle]:
 
 
 def _in_budget(prediction: Prediction, budget: Budget) -> Iterator[Obstacle]:
-    for key, predicted, error in (
-        ("size_mb", prediction.size_bytes, _SIZE_ERROR),
-        ("peak_rss_mb", prediction.device_bytes, _MEMORY_ERROR),
+    size, device = prediction.size_bytes, prediction.device_bytes
+    for key, predicted, least in (
+        ("size_mb", size * (1 + _SIZE_ERROR), size * (1 - _SIZE_ERROR)),
+        ("peak_rss_mb", device, prediction.device_least_bytes),
     ):
         bound_mb = getattr(budget, key)
-        if bound_mb is not None and predicted / 1e6 > bound_mb * (1 - error):
-            certain = predicted * (1 - error) / 1e6 > bound_mb
+        if bound_mb is not None and predicted / 1e6 > bound_mb:
+            certain = least / 1e6 > bound_mb
             yield Obstacle(
-                what=f"{key}: {predicted / 1e6:.3g} predicted, the budget is {bound_mb:g}",
+                what=f"{key}: {least / 1e6:.3g} to {predicted / 1e6:.3g} predicted, the budget is {bound_mb:g}",
                 next_step="choose a precision with smaller weights, or raise the budget" if certain else "",
                 certain=certain,
             )
@@ -79,7 +80,7 @@ def _on_this_machine(prediction: Prediction, free_bytes: int | None) -> Iterator
         yield Obstacle(
             what=f"the export takes {_mb(needed)} of memory here, and {_mb(free_bytes)} are free",
             next_step="close other programs, or export on a larger machine",
-            certain=needed * (1 - _MEMORY_ERROR) > free_bytes,
+            certain=needed * (1 - _EXPORT_MEMORY_ERROR) > free_bytes,
         )
 
 

@@ -9,21 +9,15 @@ from edgedeploy.domain.plan import Bound, Prediction, Roofline
 from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.target import CoreGroup, MeasurePolicy, Soc, Target
 
-_RUNNER_BYTES = 12_000_000
-"""Peak memory of a native runner beyond its model: measured with models of a few kilobytes on x86-64 Linux."""
-
 
 def predict(footprint: Footprint, profile: ModelProfile, target: Target, policy: MeasurePolicy) -> Prediction:
     """What the export will be, and the least time one call of it can take."""
     golden_inputs = sum(method.input_bytes * method.golden_cases for method in profile.methods)
+    least = footprint.runtime_bytes + footprint.packed_bytes + footprint.activation_bytes + profile.state_bytes
     return Prediction(
         size_bytes=footprint.size_bytes,
-        device_bytes=_RUNNER_BYTES
-        + footprint.size_bytes
-        + footprint.packed_bytes
-        + footprint.activation_bytes
-        + profile.state_bytes
-        + golden_inputs,
+        device_bytes=least + footprint.size_bytes + golden_inputs,
+        device_least_bytes=least,
         storage_bytes=footprint.size_bytes + golden_inputs,
         export_peak_bytes=footprint.export_peak_bytes,
         roofline=roofline(footprint, profile, target.soc, policy),

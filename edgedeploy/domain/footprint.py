@@ -19,14 +19,15 @@ class Footprint(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes before they are there.
 
     ``size_bytes`` is the file, ``weight_bytes`` the weights in it, ``packed_bytes`` the copies that the runtime makes of
-    them at load, in the order its kernels want. ``activation_bytes`` is the peak of the values between the operators,
-    ``export_peak_bytes`` that of the process which exports. ``arithmetic`` is that of the CPU's cores; None where something
-    else computes, or may.
+    them at load, in the order its kernels want, ``runtime_bytes`` what it takes without a model. ``activation_bytes`` is the
+    peak of the values between the operators, ``export_peak_bytes`` that of the process which exports. ``arithmetic`` is that
+    of the CPU's cores; None where something else computes, or may.
     """
 
     size_bytes: int
     weight_bytes: int
     packed_bytes: int
+    runtime_bytes: int
     activation_bytes: int
     export_peak_bytes: int
     arithmetic: Arithmetic | None

@@ -37,13 +37,15 @@ class Roofline(msgspec.Struct, frozen=True, kw_only=True):
 class Prediction(msgspec.Struct, frozen=True, kw_only=True):
     """What an export by this lane would be.
 
-    ``device_bytes`` is the peak memory of the process that runs it, ``storage_bytes`` what it takes on the device: the file and
-    the golden inputs; the runner, once per device, is not in it. ``export_peak_bytes`` is the peak of the process that exports
-    on this machine. docs/plan.md says how well these have held.
+    ``device_bytes`` is the peak memory of the process that runs it with the whole file in memory, ``device_least_bytes``
+    without: a file is mapped, and a runtime may let go of what it has copied. ``storage_bytes`` is what it takes on the
+    device: the file and the golden inputs; the runner, once per device, is not in it. ``export_peak_bytes`` is the peak of
+    the process that exports on this machine. docs/plan.md says how well these have held.
     """
 
     size_bytes: int
     device_bytes: int
+    device_least_bytes: int
     storage_bytes: int
     export_peak_bytes: int
     roofline: Roofline

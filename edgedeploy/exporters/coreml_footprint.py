@@ -26,6 +26,8 @@ _BYTES_EVER = 4_000
 _SPECIFICATION = {"fp32": 2.0}  # times its size: what float32 packages carry beside it is a second text of that length
 _FLOAT = Effort(base_bytes=135e6, floor_bytes=540e6, per_weight_byte=0.6, per_primitive=90e3)
 _QUANTIZED = Effort(base_bytes=130e6, floor_bytes=540e6, per_weight_byte=0.6, per_largest_byte=7.0, per_primitive=90e3)
+# As of other runtimes: nobody has measured Core ML's.
+_RUNTIME_BYTES = 12_000_000
 
 
 def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
@@ -41,6 +43,7 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
         size_bytes=round(weights + _BYTES_EVER + text),
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _WEIGHTS),
+        runtime_bytes=_RUNTIME_BYTES,
         activation_bytes=profile.activation_bytes // (2 if half else 1),
         export_peak_bytes=effort.peak_bytes(profile),
         arithmetic=None,  # Core ML chooses between CPU, GPU and Neural Engine

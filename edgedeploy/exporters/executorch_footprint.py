@@ -30,6 +30,8 @@ _BYTES_PER_PRIMITIVE = {"fp32": 280, "fp16": 280}
 _BYTES_PER_QUANTIZED_PRIMITIVE = 450
 _FLOAT = Effort(base_bytes=90e6, floor_bytes=425e6, per_weight_byte=2.9, per_primitive=130e3)
 _QUANTIZED = Effort(base_bytes=125e6, floor_bytes=440e6, per_weight_byte=2.3, per_primitive=180e3)
+# A runner with a model of a few kilobytes: 7.6 to 12 MB on x86-64 Linux.
+_RUNTIME_BYTES = 9_000_000
 
 
 def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
@@ -45,6 +47,7 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
         size_bytes=weights + _BYTES_EVER + per_primitive * profile.primitives,
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
+        runtime_bytes=_RUNTIME_BYTES,
         activation_bytes=profile.activation_bytes // (4 if static else 2 if lane.precision == "fp16" else 1),
         export_peak_bytes=effort.peak_bytes(profile),
         arithmetic=_ARITHMETIC.get(lane.precision, "int8"),

@@ -34,6 +34,8 @@ _BYTES_PER_PRIMITIVE = 90
 _BYTES_EVER = 3_000
 _FLOAT = Effort(base_bytes=310e6, floor_bytes=650e6, per_weight_byte=4.0, per_primitive=100e3)
 _QUANTIZED = Effort(base_bytes=320e6, floor_bytes=650e6, per_weight_byte=4.9, per_primitive=100e3)
+# A runner with a model of a few kilobytes: 10 to 18 MB on x86-64 Linux.
+_RUNTIME_BYTES = 12_000_000
 
 
 def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
@@ -50,6 +52,7 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
         ),
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
+        runtime_bytes=_RUNTIME_BYTES,
         activation_bytes=profile.activation_bytes // (4 if everything else _STATIC_ACTIVATIONS.get(lane.precision, 1)),
         export_peak_bytes=effort.peak_bytes(profile),
         arithmetic=_ARITHMETIC.get(lane.precision, "int8"),

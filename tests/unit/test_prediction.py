@@ -47,6 +47,7 @@ def footprint(*, arithmetic: Arithmetic | None = "fp32", weight_bytes: int = 10_
         size_bytes=weight_bytes + 1000,
         weight_bytes=weight_bytes,
         packed_bytes=weight_bytes,
+        runtime_bytes=9_000_000,
         activation_bytes=4_000,
         export_peak_bytes=500_000_000,
         arithmetic=arithmetic,
@@ -163,7 +164,8 @@ class TestPrediction:
         inputs = 3 * 400
         assert found.storage_bytes == 10_001_000 + inputs
         assert found.device_bytes - predict(footprint(), profile(), target(), MeasurePolicy()).device_bytes == 7_000
-        assert found.device_bytes > 10_001_000 + 10_000_000 + 4_000 + 7_000
+        assert found.device_least_bytes == 9_000_000 + 10_000_000 + 4_000 + 7_000
+        assert found.device_bytes == found.device_least_bytes + 10_001_000 + inputs
         assert (found.size_bytes, found.export_peak_bytes) == (10_001_000, 500_000_000)
 
 
@@ -171,6 +173,7 @@ def prediction(**changes: object) -> Prediction:
     made = Prediction(
         size_bytes=10_000_000,
         device_bytes=100_000_000,
+        device_least_bytes=80_000_000,
         storage_bytes=10_000_000,
         export_peak_bytes=500_000_000,
         roofline=Roofline(compute_ns=2_000_000, memory_ns=1_000_000, bound="compute"),

@@ -24,6 +24,7 @@ FACTS = ModelFacts(
 PREDICTION = Prediction(
     size_bytes=4_000_000,
     device_bytes=20_000_000,
+    device_least_bytes=16_000_000,
     storage_bytes=4_000_000,
     export_peak_bytes=500_000_000,
     roofline=Roofline(compute_ns=3_000_000, memory_ns=1_000_000, bound="compute"),
