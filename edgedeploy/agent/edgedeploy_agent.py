@@ -588,6 +588,7 @@ class CoreMl:
     name = "coreml"
     # FeatureTypes.proto of the Core ML model format: ArrayFeatureType.ArrayDataType
     _dtypes = {65552: "float16", 65568: "float32", 65600: "float64", 131104: "int32"}
+    _units = {"all": "ALL", "cpu-only": "CPU_ONLY", "cpu-and-gpu": "CPU_AND_GPU", "cpu-and-ne": "CPU_AND_NE"}
 
     def prepare(self, threads: int) -> None:
         if platform.system() != "Darwin":
@@ -605,15 +606,17 @@ class CoreMl:
 
     def load(self, model: str, method: str | None) -> None:
         open_package = self._coremltools.models.MLModel
-        if method is None:
-            self._model = open_package(model)
-        else:
-            functions = open_package(model, skip_model_load=True).get_spec().description.functions
-            names = [function.name for function in functions] or ["main"]
+        description = open_package(model, skip_model_load=True).get_spec().description
+        # The exporter writes down which compute units the target allows.
+        units = self._units[dict(description.metadata.userDefined).get("edgedeploy.compute_units", "all")]
+        options: dict[str, Any] = {"compute_units": self._coremltools.ComputeUnit[units]}
+        if method is not None:
+            names = [function.name for function in description.functions] or ["main"]
             if method not in names:
                 refuse_method(method, names)
-            self._model = open_package(model, **({"function_name": method} if functions else {}))
-        description = self._model.get_spec().description
+            if description.functions:
+                options["function_name"] = method
+        self._model = open_package(model, **options)
         # A package with one function has its inputs in the description itself.
         functions = {function.name: function for function in getattr(description, "functions", ())}
         self._description = functions.get(method or getattr(description, "defaultFunctionName", ""), description)
@@ -632,6 +635,8 @@ class CoreMl:
         self._inputs = inputs
         self._input_names = [feature.name for feature in description.input]
         self._output_names = [feature.name for feature in description.output]
+        # A model with state begins as zeros, and keeps it from one case to the next, as PyTorch's buffers do.
+        self._state = {"state": self._model.make_state()} if description.state else {}
 
     def setter(self, case: list[bytes]) -> Callable[[], None]:
         features = {name: to_array(spec, part) for name, spec, part in zip(self._input_names, self._inputs, case)}
@@ -642,7 +647,7 @@ class CoreMl:
         return set_inputs
 
     def invoke(self) -> None:
-        self._predictions = self._model.predict(self._features)
+        self._predictions = self._model.predict(self._features, **self._state)
 
     def outputs(self) -> list[Any]:
         import numpy as np
