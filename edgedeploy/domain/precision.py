@@ -31,10 +31,10 @@ _HALF = Floors(min_sqnr_db=30.0, min_cosine=0.999, max_perplexity_increase=0.02)
 _EIGHT_BITS = Floors(min_sqnr_db=15.0, min_cosine=0.98, max_perplexity_increase=0.05)
 _FOUR_BITS = Floors(min_sqnr_db=8.0, min_cosine=0.92, max_perplexity_increase=0.2)
 
-_ROUNDING = "rounding only: XNNPACK and LiteRT reach 120 to 137 dB, a wrong operator lands below 30"
-_HALVED = "half precision leaves 60 to 77 dB; a LayerNorm that overflows leaves NaN, or a few dB"
-_EIGHT = "8 bits leave 20 to 49 dB on models that still work, and 5 dB and less on ruined ones"
-_FOUR = "4-bit weights leave 9 to 20 dB; a broken scale leaves nothing"
+_ROUNDING = "rounding only: XNNPACK and LiteRT reach 122 to 139 dB, a wrong operator lands below 30"
+_HALVED = "half precision leaves 60 to 77 dB; LayerNorm on ExecuTorch's kernels leaves NaN, or less than 0 dB"
+_EIGHT = "8 bits leave 18 to 63 dB on models that still work, and 5 dB and less on ruined ones"
+_FOUR = "4-bit weights leave 9 to 39 dB; a broken scale leaves nothing"
 
 PRECISIONS: dict[str, Precision] = {
     "fp32": Precision(title="32-bit floats", weight_bits=32, activation_bits=32, floors=_EXACT, source=_ROUNDING, safer=None),

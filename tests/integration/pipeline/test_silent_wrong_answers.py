@@ -3,11 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from integration.pipeline.command import Run
+
+from edgedeploy.cache import Cache
+from edgedeploy.deploy.digest import content_sha256, entries_of
+from edgedeploy.domain.artifact import ARTIFACT_FILE
+from edgedeploy.domain.target import Target
+from edgedeploy.errors import VerifyError
+from edgedeploy.pipeline import Pipeline
+from edgedeploy.stages.export import Prepared, read_artifact
+from edgedeploy.stages.host_run import Workplace
+from edgedeploy.stages.plan import plan
+from edgedeploy.stages.verify import require, verify
+from edgedeploy.worker.client import Workers
 
 pytestmark = [pytest.mark.sdk, pytest.mark.timeout(900)]
 
@@ -71,9 +85,9 @@ class Llama(nn.Module):
             intermediate_size=128, max_position_embeddings=64, use_cache=False,
         )
         self.model = LlamaForCausalLM(config)
-        with torch.no_grad():  # a few channels far larger than the rest, as every trained Llama has them
+        with torch.no_grad():  # a channel far larger than the rest, as trained Llamas have them
             for layer in self.model.model.layers:
-                layer.mlp.down_proj.weight[3] *= 100
+                layer.mlp.down_proj.weight[3] *= 1000
 
     def forward(self, ids):
         return self.model(input_ids=ids).logits
@@ -137,3 +151,53 @@ def test_static_int8_of_a_llama_is_refused_with_the_layer_and_a_safer_precision(
     assert 'recipes = ["int8"]' in error["next_step"]
     mended = exported(run, make(tmp_path / "q", "llama", "int8", "executorch-xnnpack"), 0)
     assert mended["verify"]["host"]["sqnr_db"] > 15
+
+
+def test_dynamic_int8_per_channel_is_refused_for_a_board_with_tflite_runtime_2_14(
+    tmp_path: Path, cache_home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(cache_home))
+    project = Pipeline.load(make(tmp_path / "p", "linears", "fp32", "tflite"))
+    (made,) = project.export("this-machine").runs
+    assert made.artifact is not None, made.error
+    folder = Path(shutil.copytree(made.artifact.folder, tmp_path / "quantized"))
+    quantize_per_channel(folder)
+    target = project.lab.target("this-machine")
+    (run,) = plan(project.project, project.project_file, target, ())
+    recipe = msgspec.structs.replace(run.recipe, precision="int8-dynamic")
+    run = msgspec.structs.replace(run, recipe=recipe, lane=msgspec.structs.replace(run.lane, precision="int8-dynamic"))
+    prepared = Prepared(run=run, artifact=read_artifact(folder), folder=str(folder), cached=False)
+
+    def verified(target: Target) -> None:
+        workplace = Workplace(
+            target=target,
+            project_file=project.project_file,
+            cache=Cache(tmp_path / "cache"),
+            workers=Workers(),
+            sink=lambda _event: None,
+        )
+        found = verify(prepared, workplace)
+        assert not found.note
+        require(found, prepared, target)
+
+    verified(target)
+    with pytest.raises(VerifyError, match=r"tflite-runtime 2\.14\.0: SQNR .* is below 15 dB") as caught:
+        verified(msgspec.structs.replace(target, runtime_versions={"tflite-runtime": "2.14.0"}))
+    assert "ai-edge-litert" not in caught.value.what
+    assert "litert 2.3.0" not in caught.value.what
+
+
+def quantize_per_channel(folder: Path) -> None:
+    """Make the artifact's file what AI Edge Quantizer's own dynamic recipe makes of it."""
+    from ai_edge_quantizer import quantizer, recipe
+
+    artifact = read_artifact(folder)
+    file = folder / artifact.entry
+    quantizing = quantizer.Quantizer(str(file))
+    quantizing.load_quantization_recipe(recipe.dynamic_wi8_afp32())
+    file.write_bytes(bytes(quantizing.quantize().quantized_model))
+    entries = entries_of(file)
+    changed = msgspec.structs.replace(
+        artifact, files=entries, sha256=content_sha256(entries, artifact.entry), size_bytes=entries[0].size_bytes
+    )
+    (folder / ARTIFACT_FILE).write_bytes(msgspec.json.encode(changed))
