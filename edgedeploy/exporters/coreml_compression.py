@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import coremltools.optimize.coreml as cto
+import numpy as np
 
 from edgedeploy.errors import ExportError
 from edgedeploy.exporters.coreml_precisions import GROUPED_TABLES_FIRST_IOS, Deployment
@@ -18,6 +19,7 @@ _SMALLEST_TABLE = 1024
 # From this share of zeros on, storing where the others are takes less than storing the zeros (int8: one bit of eight).
 _SPARSE_ENOUGH = 0.3
 _BLOCK = 32
+_LARGEST_WEIGHT = 1e4
 _GROUP = 16
 
 
@@ -34,21 +36,21 @@ def compressed(model: MLModel, precision: str, system: Deployment) -> MLModel:
             return _int8(model)
         case "int4-weights":
             # Weights that do not divide into blocks stay whole there: they take int8.
-            return _int8(cto.linear_quantize_weights(model, _linear("int4", "per_block")))
+            return _int8(cto.linear_quantize_weights(model, _linear(model, "int4", "per_block")))
         case "palette4" | "palette6":
-            return cto.palettize_weights(model, _tables(4 if precision == "palette4" else 6, grouped=_has_groups(system)))
+            return cto.palettize_weights(model, _tables(model, 4 if precision == "palette4" else 6, grouped=_has_groups(system)))
         case "sparse-int8":
-            return _int8(cto.linear_quantize_weights(model, _linear("int8", "per_channel"), joint_compression=True))
+            return _int8(cto.linear_quantize_weights(model, _linear(model, "int8", "per_channel"), joint_compression=True))
         case "sparse-palette4":
-            return cto.palettize_weights(model, _tables(4, grouped=False), joint_compression=True)
+            return cto.palettize_weights(model, _tables(model, 4, grouped=False), joint_compression=True)
     return model
 
 
 def _int8(model: MLModel) -> MLModel:
-    return cto.linear_quantize_weights(model, _linear("int8", "per_channel"))
+    return cto.linear_quantize_weights(model, _linear(model, "int8", "per_channel"))
 
 
-def _linear(dtype: str, granularity: str) -> cto.OptimizationConfig:
+def _linear(model: MLModel, dtype: str, granularity: str) -> cto.OptimizationConfig:
     return cto.OptimizationConfig(
         cto.OpLinearQuantizerConfig(
             mode="linear_symmetric",
@@ -56,7 +58,8 @@ def _linear(dtype: str, granularity: str) -> cto.OptimizationConfig:
             granularity=granularity,
             block_size=_BLOCK,
             weight_threshold=_SMALLEST_LINEAR,
-        )
+        ),
+        op_name_configs=_left_alone(model),
     )
 
 
@@ -64,7 +67,7 @@ def _has_groups(system: Deployment) -> bool:
     return system.ios >= GROUPED_TABLES_FIRST_IOS
 
 
-def _tables(bits: int, *, grouped: bool) -> cto.OptimizationConfig:
+def _tables(model: MLModel, bits: int, *, grouped: bool) -> cto.OptimizationConfig:
     """One table per 16 channels, or one per weight."""
     return cto.OptimizationConfig(
         cto.OpPalettizerConfig(
@@ -73,8 +76,17 @@ def _tables(bits: int, *, grouped: bool) -> cto.OptimizationConfig:
             granularity="per_grouped_channel" if grouped else "per_tensor",
             group_size=_GROUP,
             weight_threshold=_SMALLEST_TABLE,
-        )
+        ),
+        op_name_configs=_left_alone(model),
     )
+
+
+def _left_alone(model: MLModel) -> dict[str, None]:
+    """Constants that are no weights but masks: among their huge or infinite numbers, a scale would be infinite too."""
+    operations = model._mil_program.functions["main"].operations  # noqa: SLF001  the program is nowhere else
+    values = {one.name: one.outputs[0].val for one in operations if one.op_type == "const"}
+    floats = {name: value for name, value in values.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
+    return {name: None for name, value in floats.items() if value.size and not np.abs(value).max() < _LARGEST_WEIGHT}
 
 
 def _without_zeros(model: MLModel) -> MLModel:

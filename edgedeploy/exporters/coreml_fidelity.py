@@ -42,6 +42,8 @@ def weight_fidelity(
     found = []
     for weight in stored:
         key = _plain(weight.name)
+        if key not in names and weight.kind.startswith("float"):
+            continue  # a mask or a table: float16 makes an infinity of the least float32, which is what is meant
         original = originals.get(key)
         if original is not None and original.ndim > 1 and original.shape == weight.value.shape:
             found.append(WeightFidelity(name=names.get(key, key), sqnr_db=sqnr_db(original, weight.value)))
@@ -115,7 +117,7 @@ def _originals(converted: Converted, quantized_from: Sequence[torch.Tensor]) -> 
 def _parameters(converted: Converted) -> dict[str, torch.Tensor]:
     signature = converted.program.graph_signature
     state = converted.program.state_dict
-    names = {**signature.inputs_to_parameters, **signature.inputs_to_buffers}
+    names = signature.inputs_to_parameters
     return {name: state[target] for name, target in names.items() if target in state}
 
 
