@@ -30,11 +30,11 @@ from edgedeploy.worker.job import ExportJob, Order, ProfileJob
 ZOO = ROOT / "examples" / "zoo"
 # No constant was chosen on any of these.
 CHECKED = {
-    "keyword-spotting": "audio.py:keyword_spotting",
-    "distilbert": "text.py:distilbert",
     "autoencoder": "sensors.py:autoencoder",
-    "mobilenet-v3": "vision.py:mobilenet_v3",
+    "distilbert": "text.py:distilbert",
     "two-tower": "recommend.py:two_tower",
+    "mobilenet-v3": "vision.py:mobilenet_v3",
+    "keyword-spotting": "audio.py:keyword_spotting",
     "segformer": "dense.py:segformer",
     "llama": "text.py:llama",
 }

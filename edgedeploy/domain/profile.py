@@ -55,8 +55,7 @@ class MethodProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     ``macs`` are multiply-accumulates of matrix products, convolutions and attention. ``operators`` counts those of the
     exported graph by name (``linear``, ``layer_norm``), ``primitives`` those left after composite ones are taken apart:
-    what a converter has to walk through. ``path_chars`` is the length of all operators' module paths, which formats write
-    down as names. ``activation_bytes`` is the peak of all values that are alive at once, in
+    what a converter has to walk through. ``activation_bytes`` is the peak of all values that are alive at once, in
     PyTorch's own dtypes, weights not counted, inputs and outputs counted.
     ``golden_cases`` and ``calibration_cases`` are how many inputs of each kind there are.
     """
@@ -65,7 +64,6 @@ class MethodProfile(msgspec.Struct, frozen=True, kw_only=True):
     macs: int
     operators: dict[str, int]
     primitives: int
-    path_chars: int
     activation_bytes: int
     input_bytes: int
     output_bytes: int
@@ -102,11 +100,6 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     def primitives(self) -> int:
         """Of all methods."""
         return sum(method.primitives for method in self.methods)
-
-    @property
-    def path_chars(self) -> int:
-        """Of all methods."""
-        return sum(method.path_chars for method in self.methods)
 
     @property
     def activation_bytes(self) -> int:

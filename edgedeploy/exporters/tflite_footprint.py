@@ -26,11 +26,9 @@ _PACKINGS = {
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp32", "int8-weights": "fp32", "int4-weights": "fp32"}
 _STATIC_ACTIVATIONS = {"int8-static": 4, "16x8": 2}
 
-# Found by benchmarks/predictions on the models it calibrates with. An operator's path of modules is written as the name
-# of its output, its weight and its bias. A quantized weight keeps a scale (4 bytes) and a zero point (8) per channel, and
-# where all is static the bias does too.
-_BYTES_PER_PATH_CHAR = 2.9
-_BYTES_PER_PRIMITIVE = 90
+# Found by benchmarks/predictions on the models it calibrates with. A quantized weight keeps a scale (4 bytes) and a zero
+# point (8) per channel, and where all is static the bias does too.
+_BYTES_PER_PRIMITIVE = 180
 _BYTES_EVER = 3_000
 _FLOAT = Effort(base_bytes=310e6, floor_bytes=650e6, per_weight_byte=4.0, per_primitive=100e3)
 _QUANTIZED = Effort(base_bytes=320e6, floor_bytes=650e6, per_weight_byte=4.9, per_primitive=100e3)
@@ -47,9 +45,7 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
     everything = lane.precision == "int8" and operators_fit_int8(profile.operators)
     effort = _FLOAT if lane.precision == "fp32" else _QUANTIZED
     return Footprint(
-        size_bytes=round(
-            weights + _BYTES_EVER + _BYTES_PER_PRIMITIVE * profile.primitives + _BYTES_PER_PATH_CHAR * profile.path_chars
-        ),
+        size_bytes=weights + _BYTES_EVER + _BYTES_PER_PRIMITIVE * profile.primitives,
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
         runtime_bytes=_RUNTIME_BYTES,

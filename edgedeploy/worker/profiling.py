@@ -58,7 +58,7 @@ def _profile(opened: Opened, loaded_rss_bytes: int) -> ModelProfile:
 
 def _method(method: LoadedMethod, traced: Traced) -> MethodProfile:
     from edgedeploy.worker.shape_run import count
-    from edgedeploy.worker.weight_kinds import module_path, operator_name
+    from edgedeploy.worker.weight_kinds import operator_name
 
     counted = count(traced.program, method.example_inputs)
     called = Counter(operator_name(node) for node in traced.program.graph.nodes if str(node.target).startswith("aten."))
@@ -67,7 +67,6 @@ def _method(method: LoadedMethod, traced: Traced) -> MethodProfile:
         macs=counted.macs,
         operators=dict(called.most_common()),
         primitives=counted.primitives,
-        path_chars=sum(len(module_path(node)) for node in traced.program.graph.nodes if node.op == "call_function"),
         activation_bytes=counted.activation_bytes,
         input_bytes=_bytes(method.example_inputs),
         output_bytes=sum(map(_bytes_of, traced.outputs)),

@@ -153,13 +153,3 @@ def _is_constant(value: object, inputs: frozenset[object]) -> bool:
         seen.add(node)
         waiting += node.all_input_nodes
     return True
-
-
-def module_path(node: Node) -> str:
-    """Every module around a node with its class: ``__main__.Net/torch.nn.modules.linear.Linear_head``."""
-    stack = node.meta.get("nn_module_stack") or {}
-    return "/".join(f"{_class_name(kind)}_{path.rpartition('.')[2]}" for path, kind in stack.values())
-
-
-def _class_name(kind: object) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}" if isinstance(kind, type) else str(kind)

@@ -29,7 +29,6 @@ def profile(*weights: Weight, macs: int = 1_000_000, **changes: object) -> Model
         macs=macs,
         operators={"linear": 2},
         primitives=10,
-        path_chars=100,
         activation_bytes=4_000,
         input_bytes=400,
         output_bytes=100,
