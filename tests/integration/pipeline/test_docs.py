@@ -99,7 +99,15 @@ def execute(lines: list[str], run: Run, start: Path) -> Path:
 
 
 def test_every_line_of_a_shell_block_is_run_or_listed() -> None:
-    pages_run = {"README.md", "docs/phones.md", "docs/boards.md", "docs/ci.md", "docs/plugins.md", "docs/plan.md"}
+    pages_run = {
+        "README.md",
+        "docs/phones.md",
+        "docs/boards.md",
+        "docs/ci.md",
+        "docs/plugins.md",
+        "docs/plan.md",
+        "docs/lanes.md",
+    }
     for block in SHELL:
         for line in block.lines:
             if line.startswith("edgedeploy"):
@@ -149,7 +157,7 @@ def test_commands_for_ci(run: Run, project: Path, tmp_path: Path) -> None:
     execute([lines[0].replace(" dist", f" {tmp_path / 'dist'}")], run, project)
     execute(lines[1:], run, tmp_path)
     assert "<testsuite" in (tmp_path / "results.xml").read_text()
-    assert "edgedeploy.push/1" in (tmp_path / "result.json").read_text()
+    assert "edgedeploy.push/2" in (tmp_path / "result.json").read_text()
 
 
 @pytest.mark.sdk
@@ -157,6 +165,13 @@ def test_commands_for_a_plan(run: Run, project: Path) -> None:
     lines = lines_of("docs/plan.md")
     assert len(lines) >= 2
     execute(lines, run, project)
+
+
+@pytest.mark.sdk
+def test_commands_for_lanes(run: Run, tmp_path: Path) -> None:
+    lines = lines_of("docs/lanes.md")
+    assert len(lines) >= 4
+    execute(["edgedeploy init mymodel", "cd mymodel", *lines], run, tmp_path)
 
 
 def test_commands_for_plug_ins(run: Run, tmp_path: Path) -> None:
