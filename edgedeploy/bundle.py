@@ -21,7 +21,7 @@ from edgedeploy.stages.deliver import Ready
 from edgedeploy.stages.export import Prepared, read_artifact
 from edgedeploy.stages.plan import PlannedRun
 
-BUNDLE_SCHEMA = "edgedeploy.bundle/1"
+BUNDLE_SCHEMA = "edgedeploy.bundle/2"
 BUNDLE_FILE = "bundle.json"
 _NAMED = 5  # files of somebody else that are named
 

@@ -26,7 +26,7 @@ def test_push_measures_every_lane_and_the_second_push_sends_and_exports_nothing(
     second = run("push", "--target", "this-machine", "--json", cwd=project)
     document = second.document
     jsonschema.validate(document, json.loads(schema_of("push")))
-    assert document["schema"] == "edgedeploy.push/1"
+    assert document["schema"] == "edgedeploy.push/2"
     assert [r["lane"]["exporter"] for r in document["runs"]] == ["executorch", "tflite"]
     for result in document["runs"]:
         assert result["verdict"] == {"status": "pass", "reasons": []}
