@@ -19,7 +19,7 @@ from edgedeploy.errors import VerifyError
 from edgedeploy.pipeline import Pipeline
 from edgedeploy.stages.export import Prepared, read_artifact
 from edgedeploy.stages.host_run import Workplace
-from edgedeploy.stages.plan import plan
+from edgedeploy.stages.plan import Selection, plan
 from edgedeploy.stages.verify import require, verify
 from edgedeploy.worker.client import Workers
 
@@ -163,7 +163,7 @@ def test_dynamic_int8_per_channel_is_refused_for_a_board_with_tflite_runtime_2_1
     folder = Path(shutil.copytree(made.artifact.folder, tmp_path / "quantized"))
     quantize_per_channel(folder)
     target = project.lab.target("this-machine")
-    (run,) = plan(project.project, project.project_file, target, ())
+    (run,) = plan(project.project, project.project_file, target, Selection())
     recipe = msgspec.structs.replace(run.recipe, precision="int8-dynamic")
     run = msgspec.structs.replace(run, recipe=recipe, lane=msgspec.structs.replace(run.lane, precision="int8-dynamic"))
     prepared = Prepared(run=run, artifact=read_artifact(folder), folder=str(folder), cached=False)
