@@ -26,6 +26,7 @@ from edgedeploy.fanout import at_once
 from edgedeploy.host import available_memory_bytes, host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
+from edgedeploy.prediction import jobs_within
 from edgedeploy.results.location import default_url
 from edgedeploy.stages.auto import settle
 from edgedeploy.stages.delegation import require_delegated
@@ -34,7 +35,7 @@ from edgedeploy.stages.devices import select
 from edgedeploy.stages.export import Prepared, export
 from edgedeploy.stages.host_run import Workplace
 from edgedeploy.stages.plan import PlannedRun, Selection, missing_sdk, plan, require_sdks, worker_groups
-from edgedeploy.stages.preflight import Profiled, foresee, model_facts, one_per_form
+from edgedeploy.stages.preflight import Profiled, export_peak_bytes, foresee, model_facts, one_per_form
 from edgedeploy.stages.profile import cached_profile
 from edgedeploy.stages.profile import profile as profile_model
 from edgedeploy.stages.progress import emitter
@@ -220,11 +221,27 @@ class Pipeline:
             }
 
         groups = worker_groups(possible, jobs)
-        done = at_once([partial(prepare, group) for group in groups], limit=jobs, stop=workers.stop)
+        limit = self._within_memory(groups, target, jobs, sink)
+        done = at_once([partial(prepare, group) for group in groups], limit=limit, stop=workers.stop)
         by_folder = lacking | {folder: item for part in done for folder, item in part.items()}
         items = [by_folder[run.folder] for run in runs]
         ready = tuple(item for item in items if isinstance(item, Ready))
         return ready, tuple(item for item in items if isinstance(item, RunResult))
+
+    def _within_memory(self, groups: Sequence[Sequence[PlannedRun]], target: Target, jobs: int, sink: Sink) -> int:
+        """How many groups at once the memory that is free now has room for, by what is predicted; one is always tried.
+
+        What `edgedeploy plan` has not counted, and what is cached, is taken to need nothing.
+        """
+        free_bytes = available_memory_bytes()
+        if jobs == 1 or len(groups) == 1 or free_bytes is None:
+            return jobs
+        peaks = [export_peak_bytes(group, target, self.project_file, self.cache) for group in groups]
+        limit = jobs_within(free_bytes, peaks, jobs)
+        if limit < jobs:
+            needed = f"an export may take {max(peaks) / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB are free"
+            sink(Note(text=f"{limit} at once instead of {jobs}: {needed}"))
+        return limit
 
     def _verified(
         self, run: PlannedRun, outcome: Prepared | EdgedeployError, workplace: Workplace, *, full: bool

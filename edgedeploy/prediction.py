@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from edgedeploy.domain.footprint import Arithmetic, Footprint
 from edgedeploy.domain.plan import Bound, Prediction, Roofline
@@ -22,6 +22,12 @@ def predict(footprint: Footprint, profile: ModelProfile, target: Target, policy:
         export_peak_bytes=footprint.export_peak_bytes,
         roofline=roofline(footprint, profile, target.soc, policy),
     )
+
+
+def jobs_within(free_bytes: int, peaks: Sequence[int], most: int) -> int:
+    """How many of several jobs, whichever they are, fit into memory at once: at least one, at most ``most``."""
+    largest = sorted(peaks, reverse=True)
+    return max((n for n in range(1, most + 1) if sum(largest[:n]) <= free_bytes), default=1)
 
 
 def roofline(footprint: Footprint, profile: ModelProfile, soc: Soc, policy: MeasurePolicy) -> Roofline:

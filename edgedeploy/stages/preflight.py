@@ -18,6 +18,7 @@ from edgedeploy.obstacles import obstacles, verdict
 from edgedeploy.prediction import predict
 from edgedeploy.stages.export import cached_export
 from edgedeploy.stages.plan import PlannedRun, toolchain_versions
+from edgedeploy.stages.profile import cached_profile
 from edgedeploy.stages.runner_choice import runtimes_for
 from edgedeploy.stages.verify import was_verified
 
@@ -55,6 +56,17 @@ def foresee(
 ) -> tuple[PlanLine, ...]:
     """One line per run. Cheap: no SDK is imported, and nothing is started."""
     return tuple(_line(run, target, project_file, cache, profiles[form_of(run)], host_memory_bytes) for run in runs)
+
+
+def export_peak_bytes(runs: Sequence[PlannedRun], target: Target, project_file: Path, cache: Cache) -> int:
+    """What one worker that does ``runs`` is predicted to take; 0 for what is cached already, or was never counted."""
+    peaks = [0]
+    for run in runs:
+        profiled = cached_profile(run, project_file, cache)
+        if profiled is not None and cached_export(run, target, project_file, cache) is None:
+            footprint = registry.exporter(run.lane.exporter).footprint(profiled, run.lane)
+            peaks.append(footprint.export_peak_bytes if footprint else 0)
+    return max(peaks)
 
 
 def _line(

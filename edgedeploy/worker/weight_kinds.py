@@ -37,13 +37,16 @@ _BY_POSITION: dict[tuple[str, int], WeightKind] = {
 
 
 def weights_of(programs: Sequence[ExportedProgram]) -> tuple[Weight, ...]:
-    """Every parameter, buffer and constant with the kinds of layers that read it; what methods or layers share, once."""
+    """Every parameter, buffer and constant with the kinds of layers that read it; what methods or layers share, once.
+
+    State is none: formats keep room for it when they run, and nothing in the file.
+    """
     found: dict[tuple[object, ...], Weight] = {}
     for program in programs:
         nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
         for spec in program.graph_signature.input_specs:
             tensor = stored_tensor(program, spec) if spec.kind in _STORED else None
-            if tensor is None:
+            if tensor is None or _is_state(spec, program, nodes[spec.arg.name]):
                 continue
             identity = (tensor.data_ptr(), tuple(tensor.shape), tensor.dtype) if tensor.numel() else (spec.target,)
             weight = _weight(spec, tensor, nodes[spec.arg.name], frozenset(program.graph_signature.user_inputs))
@@ -59,7 +62,7 @@ def state_bytes(program: ExportedProgram) -> int:
         tensor.nbytes
         for spec in program.graph_signature.input_specs
         if spec.kind is InputKind.BUFFER
-        and (spec.target in program.graph_signature.buffers_to_mutate.values() or _is_written(nodes[spec.arg.name]))
+        and _is_state(spec, program, nodes[spec.arg.name])
         and (tensor := stored_tensor(program, spec)) is not None
     )
 
@@ -92,6 +95,11 @@ def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset
 def _merged(one: Weight, other: Weight) -> Weight:
     kinds = tuple(kind for kind in dict.fromkeys((*one.kinds, *other.kinds)) if kind != "unused")
     return msgspec.structs.replace(one, kinds=kinds or ("unused",))
+
+
+def _is_state(spec: InputSpec, program: ExportedProgram, node: Node) -> bool:
+    """Whether a call changes it."""
+    return spec.target in program.graph_signature.buffers_to_mutate.values() or _is_written(node)
 
 
 def _is_written(node: Node) -> bool:

@@ -153,6 +153,7 @@ def test_a_recurrent_layer_and_what_a_call_leaves_behind(profiles) -> None:
     found = profiles("recurrent")
     assert found.macs == 7 * 4 * (4 * 6 + 6 * 6)  # steps × gates × (input and hidden products)
     assert found.state_bytes == 5 * 4
+    assert "seen" not in kinds(found)
     assert [kind for name, (kind,) in kinds(found).items() if "weight" in name] == ["recurrent", "recurrent"]
 
 

@@ -12,7 +12,7 @@ from edgedeploy.domain.profile import Access, MethodProfile, ModelProfile, Weigh
 from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.target import CoreGroup, MeasurePolicy, Soc
 from edgedeploy.obstacles import obstacles, verdict
-from edgedeploy.prediction import predict, roofline
+from edgedeploy.prediction import jobs_within, predict, roofline
 
 GB = 10**9
 
@@ -166,6 +166,15 @@ class TestPrediction:
         assert found.device_least_bytes == 9_000_000 + 10_000_000 + 4_000 + 7_000
         assert found.device_bytes == found.device_least_bytes + 10_001_000 + inputs
         assert (found.size_bytes, found.export_peak_bytes) == (10_001_000, 500_000_000)
+
+
+class TestJobs:
+    @pytest.mark.parametrize(("free_bytes", "jobs"), [(100, 3), (60, 3), (59, 2), (50, 2), (49, 1), (5, 1)])
+    def test_the_largest_have_to_fit_together(self, free_bytes: int, jobs: int) -> None:
+        assert jobs_within(free_bytes, [10, 30, 20, 10], 3) == jobs
+
+    def test_what_is_not_known_limits_nothing(self) -> None:
+        assert jobs_within(5, [0, 0], 2) == 2
 
 
 def prediction(**changes: object) -> Prediction:

@@ -15,7 +15,7 @@ from edgedeploy.domain.recipe import Budget, CompressStep, Recipe
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import ExportError
 from edgedeploy.stages import preflight as stage
-from edgedeploy.stages.preflight import Profiled, foresee, form_of, model_facts, one_per_form
+from edgedeploy.stages.preflight import Profiled, export_peak_bytes, foresee, form_of, model_facts, one_per_form
 from edgedeploy.stages.profile import cached_profile
 from edgedeploy.stages.profile import profile as profile_model
 from edgedeploy.worker.client import Workers
@@ -125,6 +125,20 @@ def test_a_vendor_s_sdk_is_named_with_the_way_to_it(desk: Desk, monkeypatch: pyt
     assert line.fits == "no"
     assert "Qualcomm" in line.obstacles[0].what
     assert line.obstacles[0].next_step
+
+
+def test_an_export_s_peak_is_the_largest_of_what_is_still_to_be_done(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = [planned(lane=FP32), planned(lane=INT8), planned(lane=TFLITE)]
+
+    def peak() -> int:
+        return export_peak_bytes(runs, target(), desk.file, desk.cache)
+
+    assert peak() == 0
+    profile_model(runs[0], desk.file, desk.cache, desk, desk.heard)
+    single = [line.predicted.export_peak_bytes for line in lines(desk, *runs)]
+    assert peak() == max(single) == single[2]
+    monkeypatch.setattr(stage, "cached_export", lambda run, *_: object() if run.lane == TFLITE else None)
+    assert peak() == max(single[:2])
 
 
 def test_a_format_nothing_runs(desk: Desk) -> None:
