@@ -117,7 +117,7 @@ def test_a_bundle_is_pushed_measured_and_reported_without_an_sdk(core_only: Core
         assert mark in page.read_text()
 
 
-@pytest.mark.parametrize("pattern", ["net/fp32/*/model.pte", "net/fp32/*/golden/reference_0.bin", "runners/*/*"])
+@pytest.mark.parametrize("pattern", ["net/fp32/*/model.pte", "net/fp32/*/golden/forward-0-reference_0.bin", "runners/*/*"])
 def test_an_altered_bundle_is_refused_before_anything_is_sent(core_only: CoreOnly, bundle: Path, pattern: str) -> None:
     file = min(path for path in bundle.glob(pattern) if path.is_file())
     content = bytearray(file.read_bytes())

@@ -199,7 +199,7 @@ def test_toml_blocks_are_accepted(block: Block, tmp_path: Path) -> None:
             assert read_lab(file, Lab(None).targets)
         return
     file = tmp_path / "edgedeploy.toml"
-    file.write_text(block.text if "name" in data else f'name = "x"\nmodels = {{}}\n{block.text}')
+    file.write_text(block.text if "name" in data else f'name = "x"\n{"" if "models" in data else "models = {}"}\n{block.text}')
     project = read_project(file)
     for model in project.models.values():
         for name in (model.source.partition(":")[0], *model.files):
