@@ -88,7 +88,7 @@ PRECISIONS: dict[str, Precision] = {
         safer="int8-dynamic",
     ),
     "int4-weights": Precision(
-        title="4-bit weights in blocks of 32, float arithmetic",
+        title="4-bit weights, float arithmetic",
         weight_bits=4,
         activation_bits=32,
         floors=_FOUR_BITS,
