@@ -37,12 +37,13 @@ def as_float(module: nn.Module, where: str) -> nn.Module:
 class _Conversion:
     def __init__(self, where: str) -> None:
         self._where = where
-        self._done: dict[int, nn.Module] = {}  # a layer used in two places stays one layer
+        # A layer used in two places stays one layer. By the layers themselves, which stay alive so: an id is given again.
+        self._done: dict[nn.Module, nn.Module] = {}
 
     def of(self, module: nn.Module, path: str) -> nn.Module:
-        if id(module) not in self._done:
-            self._done[id(module)] = self._float(module, path)
-        return self._done[id(module)]
+        if module not in self._done:
+            self._done[module] = self._float(module, path)
+        return self._done[module]
 
     def _float(self, module: nn.Module, path: str) -> nn.Module:
         if isinstance(module, ObserverBase | FakeQuantizeBase | QuantStub | DeQuantStub):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import warnings
 from collections.abc import Callable
 
@@ -169,6 +170,18 @@ def test_a_model_prepared_for_quantization_aware_training(convolutional, batches
     expect_plain(twin, batches)
     assert not [part for part in twin.modules() if "Fake" in type(part).__name__]
     assert 6 < sqnr_db(twin, prepared, batches) < 999.0  # fake quantization rounds, and the twin does not
+
+
+def test_many_layers_are_not_taken_for_one_another() -> None:
+    quantization = torch.ao.quantization
+    widths = [*range(3, 40), 3]
+    model = nn.Sequential(*(nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in itertools.pairwise(widths))).train()
+    fused = quantization.fuse_modules_qat(model, [[f"{number}.0", f"{number}.1"] for number in range(len(model))])
+    fused.qconfig = quantization.get_default_qat_qconfig("fbgemm")
+    prepared = quantization.prepare_qat(fused)
+    prepared(torch.randn(8, 3))
+    twin = twin_of(prepared.eval(), [(torch.randn(1, 3),)])
+    assert [part.in_features for part in twin.modules() if isinstance(part, nn.Linear)] == widths[:-1]
 
 
 def test_a_converted_model_becomes_float_layers_with_its_weights(convolutional, batches) -> None:
