@@ -67,7 +67,23 @@ def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
         observed = prepare_pt2e(module, FloatOnlyQuantizer(scheme))
         for batch in traced.calibration:
             observed(*batch)
-        return export_program(convert_pt2e(observed), traced.example_inputs, traced.dynamic_shapes)
+        converted = convert_pt2e(observed)
+        _part_dequantizers(converted)
+        return export_program(converted, traced.example_inputs, traced.dynamic_shapes)
+
+
+def _part_dequantizers(module: GraphModule) -> None:
+    """Give every reader of a static int8 value a dequantizer of its own.
+
+    Where one serves a reader inside XNNPACK and one outside (an output of the model, or another operator), ExecuTorch 1.5.1
+    changes the order of dimensions for both: the lowering stops, or the program fails when it runs.
+    """
+    for node in list(module.graph.nodes):
+        if node.target == torch.ops.quantized_decomposed.dequantize_per_tensor.default:
+            for user in list(node.users)[1:]:
+                with module.graph.inserting_after(node):
+                    user.replace_input_with(node, module.graph.node_copy(node))
+    module.recompile()
 
 
 def _computes_float(node: Node) -> bool:

@@ -324,3 +324,30 @@ def test_magnitude_zeroes_the_share_and_leaves_the_model_alone(cnn: LoadedModel)
     assert zeros(pruned.main.module) == pytest.approx(0.75, abs=0.01)
     assert set(pruned.main.module.state_dict()) == set(cnn.main.module.state_dict()), "no masks are left behind"
     assert pruned.main.calibration is cnn.main.calibration
+
+
+class SqueezeAndExcite(nn.Module):
+    """MobileNetV3's block: when its layers are looked at, int8 values leave XNNPACK in the middle of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widen, self.filter = nn.Conv2d(3, 24, 1), nn.Conv2d(24, 24, 3, padding=1, groups=24)
+        self.swish, self.squeeze, self.excite = nn.Hardswish(), nn.Conv2d(24, 8, 1), nn.Conv2d(8, 24, 1)
+        self.narrow = nn.Conv2d(24, 4, 1)
+
+    def forward(self, image):
+        x = self.swish(self.filter(self.swish(self.widen(image))))
+        gate = self.excite(torch.relu(self.squeeze(nn.functional.adaptive_avg_pool2d(x, 1))))
+        return self.narrow(x * nn.functional.hardsigmoid(gate))
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_layers_of_a_convolutional_network_can_be_looked_at(precision: str, tmp_path: Path) -> None:
+    from edgedeploy.exporters.layers import with_layers
+
+    torch.manual_seed(0)
+    model, layers = with_layers(_loaded(SqueezeAndExcite(), [(torch.randn(1, 3, 8, 8),) for _ in range(4)]), "PyTorch")
+    exported = _compare("executorch", precision, model, tmp_path)
+    # Not "squeeze": XNNPACK computes it together with the ReLU behind it.
+    assert [layer.layer.module for layer in layers] == ["widen", "swish", "filter", "excite", "narrow"]
+    assert len(exported.methods[0].outputs) == len(layers)
