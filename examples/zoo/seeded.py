@@ -20,9 +20,10 @@ def source(module: nn.Module, draw: Callable[[Generator], Inputs]) -> ModelSourc
 
     BatchNorm layers get the statistics that these weights have on such inputs: with the untouched ones (mean 0,
     variance 1) a random network of some depth gives outputs of 1e-5 or 1e5, which say nothing about a conversion. Their
-    own weights and biases are such that noise of 1 % on the input is about 1 % on the output, as in trained networks.
-    With weights around 1 and no bias it was 10 to 40 % (a random network is chaotic: Yang et al. 2019, "A mean field
-    theory of batch normalization"), and no quantization could pass.
+    own weights are small and their biases positive, so that most of a signal passes an activation, as in trained
+    networks. With weights around 1 and biases around 0 a random network is chaotic (Yang et al. 2019, "A mean field theory
+    of batch normalization"): noise of 1 % on the input became 10 to 40 %, and int8 activations, imitated in PyTorch, left
+    1 to 27 dB. So they leave 19 to 37 dB.
     """
     generator = torch.Generator().manual_seed(20)
     calibration = [draw(generator) for _ in range(CALIBRATION)]
@@ -83,7 +84,7 @@ def _settle(module: nn.Module, batches: list[Inputs]) -> None:
     for layer in norms:
         if layer.affine:
             nn.init.uniform_(layer.weight, 0.3, 0.7)
-            nn.init.normal_(layer.bias, std=0.7)
+            nn.init.normal_(layer.bias, mean=0.7, std=0.7)
         layer.train()
         layer.momentum = None  # take this one batch's statistics as they are
     with torch.no_grad():
