@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import coremltools.optimize.coreml as cto
 import numpy as np
 
 from edgedeploy.errors import ExportError
-from edgedeploy.exporters.coreml_precisions import GROUPED_TABLES_FIRST_IOS, Deployment
+from edgedeploy.exporters.coreml_fidelity import sqnr_db
+from edgedeploy.exporters.coreml_precisions import GROUPED_TABLES_FIRST_IOS, SCHEMES, Deployment
 
 if TYPE_CHECKING:
     from coremltools.models import MLModel
@@ -18,6 +19,8 @@ _SMALLEST_LINEAR = 256
 _SMALLEST_TABLE = 1024
 # From this share of zeros on, storing where the others are takes less than storing the zeros (int8: one bit of eight).
 _SPARSE_ENOUGH = 0.3
+# A row with one number far above the others (some embeddings have them) loses the others to it, and stays float16.
+_LEAST_SQNR_DB = SCHEMES["int8-weights"].weight_floor_db
 _BLOCK = 32
 _LARGEST_WEIGHT = 1e4
 _GROUP = 16
@@ -47,7 +50,18 @@ def compressed(model: MLModel, precision: str, system: Deployment) -> MLModel:
 
 
 def _int8(model: MLModel) -> MLModel:
-    return cto.linear_quantize_weights(model, _linear(model, "int8", "per_channel"))
+    config = _linear(model, "int8", "per_channel")
+    for name, value in _floats(model).items():
+        if value.ndim > 1 and value.size >= _SMALLEST_LINEAR and _int8_sqnr_db(value) < _LEAST_SQNR_DB:
+            config.set_op_name(name, None)
+    return cto.linear_quantize_weights(model, config)
+
+
+def _int8_sqnr_db(weight: np.ndarray[Any, Any]) -> float:
+    """Signal over noise of a weight that is rounded to a scale per row."""
+    rows = weight.reshape(weight.shape[0], -1).astype(np.float32)
+    scale = np.maximum(np.abs(rows).max(axis=1, keepdims=True), np.finfo(np.float32).tiny) / 127
+    return sqnr_db(rows, np.round(rows / scale) * scale)
 
 
 def _linear(model: MLModel, dtype: str, granularity: str) -> cto.OptimizationConfig:
@@ -83,10 +97,13 @@ def _tables(model: MLModel, bits: int, *, grouped: bool) -> cto.OptimizationConf
 
 def _left_alone(model: MLModel) -> dict[str, None]:
     """Constants that are no weights but masks: among their huge or infinite numbers, a scale would be infinite too."""
+    return {name: None for name, value in _floats(model).items() if value.size and not np.abs(value).max() < _LARGEST_WEIGHT}
+
+
+def _floats(model: MLModel) -> dict[str, np.ndarray[Any, Any]]:
     operations = model._mil_program.functions["main"].operations  # noqa: SLF001  the program is nowhere else
     values = {one.name: one.outputs[0].val for one in operations if one.op_type == "const"}
-    floats = {name: value for name, value in values.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
-    return {name: None for name, value in floats.items() if value.size and not np.abs(value).max() < _LARGEST_WEIGHT}
+    return {name: value for name, value in values.items() if isinstance(value, np.ndarray) and value.dtype.kind == "f"}
 
 
 def _without_zeros(model: MLModel) -> MLModel:

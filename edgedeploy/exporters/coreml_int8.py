@@ -7,7 +7,7 @@ the model; this one walks the graph, and quantizes as that one does: symmetric, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -72,11 +72,14 @@ class CoremlQuantizer(Quantizer):  # type: ignore[misc]  # the SDK has no type h
 
     def annotate(self, model: GraphModule) -> GraphModule:
         """Say which edges are int8."""
+        moving = _depending_on_inputs(model)
         for node in model.graph.nodes:
+            if node not in moving:
+                continue
             operator = _operator(node)
             if operator in _COMPUTING and _is_float(node):
                 node.meta[Q_ANNOTATION_KEY] = QuantizationAnnotation(
-                    input_qspec_map=_inputs(node, operator),
+                    input_qspec_map=_inputs(node, operator, moving),
                     # The activation that follows comes first: what is between the two is never int8.
                     output_qspec=None if _activation_of(node) else _value_spec(node),
                     _annotated=True,
@@ -131,14 +134,23 @@ def _require_calibration(calibration: Sequence[tuple[Tensor, ...]]) -> None:
         )
 
 
-def _inputs(node: Node, operator: str) -> dict[Node, QuantizationSpecBase]:
+def _depending_on_inputs(model: GraphModule) -> frozenset[Node]:
+    """The nodes whose values a model's inputs change. Others (positions from ``arange``) coremltools computes once and for all."""
+    found: set[Node] = set()
+    for node in model.graph.nodes:
+        if node.op == "placeholder" or not found.isdisjoint(node.all_input_nodes):
+            found.add(node)
+    return frozenset(found)
+
+
+def _inputs(node: Node, operator: str, moving: Container[Node]) -> dict[Node, QuantizationSpecBase]:
     specs: dict[Node, QuantizationSpecBase] = {}
     for position, value in enumerate(node.args[:2]):
         if not isinstance(value, Node) or not _is_float(value):
             continue
-        if value.op != "get_attr":
+        if value in moving:
             specs[value] = _value_spec(value)
-        elif operator in _WEIGHTED and position == 1:
+        elif value.op == "get_attr" and operator in _WEIGHTED and position == 1:
             specs[value] = _weight_spec(channel_axis=1 if operator.startswith("conv_transpose") else 0)
     return specs
 

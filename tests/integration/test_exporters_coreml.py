@@ -142,6 +142,45 @@ def test_int8_leaves_the_activations_of_a_transformer_alone(tmp_path: Path) -> N
     assert "quantize" in {operator.operator for operator in static.operators}
 
 
+class WithPositions(nn.Module):
+    """Arithmetic on constants (a grid of places), which coremltools computes itself, in integers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Conv2d(3, 32, 3, padding=1)
+
+    def forward(self, image):
+        x = torch.relu(self.body(image))
+        places = torch.arange(x.shape[-1]) + 0.5
+        return x.mean(1) * torch.arange(4, dtype=x.dtype), places - x.sum((1, 2))
+
+
+def test_int8_leaves_arithmetic_on_constants_alone(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = _model(_method(WithPositions(), (R(1, 3, 4, 4),)))
+    exported = _export(model, "int8-static", tmp_path)
+    assert "quantize" in {operator.operator for operator in exported.operators}
+
+
+class Spiky(nn.Module):
+    """A constant with one scale for all its numbers, one of which is so large that the others are lost to int8's steps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        positions = torch.full((1, 32, 64), 0.003)
+        positions[0, 0, 0] = 1.0
+        self.positions, self.head = nn.Parameter(positions), nn.Linear(64, 32)
+
+    def forward(self, x):
+        return self.head(x + self.positions)
+
+
+def test_a_constant_that_int8_would_ruin_stays_float16(tmp_path: Path) -> None:
+    facts = _export(_model(_method(Spiky(), (R(1, 32, 64),))), "int8-weights", tmp_path).inspection
+    assert "int8 linear" in facts["weights"]
+    assert "float16" in facts["weights"]
+
+
 @pytest.mark.parametrize(
     ("precision", "kind"), [("sparse-int8", "sparse, int8 linear"), ("sparse-palette4", "sparse, uint4 table")]
 )
