@@ -135,7 +135,7 @@ def _require_calibration(calibration: Sequence[tuple[Tensor, ...]]) -> None:
 
 
 def _depending_on_inputs(model: GraphModule) -> frozenset[Node]:
-    """The nodes whose values a model's inputs change. Others (positions from ``arange``) coremltools computes once and for all."""
+    """The nodes whose values a model's inputs change. Others (positions from ``arange``) coremltools computes itself."""
     found: set[Node] = set()
     for node in model.graph.nodes:
         if node.op == "placeholder" or not found.isdisjoint(node.all_input_nodes):
