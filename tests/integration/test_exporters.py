@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -324,3 +325,53 @@ def test_magnitude_zeroes_the_share_and_leaves_the_model_alone(cnn: LoadedModel)
     assert zeros(pruned.main.module) == pytest.approx(0.75, abs=0.01)
     assert set(pruned.main.module.state_dict()) == set(cnn.main.module.state_dict()), "no masks are left behind"
     assert pruned.main.calibration is cnn.main.calibration
+
+
+class Narrow(nn.Module):
+    """Weights of another width than float32, between inputs and outputs of that."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8).to(getattr(torch, dtype))
+
+    def forward(self, x):
+        return torch.relu(self.linear(x.to(self.linear.weight.dtype))).float()
+
+
+@pytest.mark.parametrize(
+    ("exporter", "dtype"), [("tflite", "bfloat16"), ("tflite", "float16"), ("tflite", "float64"), ("coreml", "bfloat16")]
+)
+def test_weights_of_another_width_are_named(exporter: str, dtype: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError) as caught:
+        _export(exporter, "fp32", _loaded(Narrow(dtype), [(torch.randn(2, 8),)]), tmp_path)
+    assert caught.value.what.endswith(f"cannot export weights in {dtype}")
+    assert caught.value.where == "linear.weight"
+    assert "module.float()" in caught.value.next_step
+
+
+def test_a_dimension_without_a_bound_is_refused(tmp_path: Path) -> None:
+    """ExecuTorch would plan memory for the example, and take nothing larger on the device."""
+    model = _loaded(nn.Linear(8, 8), [(torch.randn(2, 8),)])
+    moving = replace(model, methods=(replace(model.main, dynamic_shapes=({0: torch.export.Dim.AUTO},)),))
+    with pytest.raises(ExportError, match="upper bound") as caught:
+        _export("executorch", "fp32", moving, tmp_path)
+    assert caught.value.where == "dimension 0 of input"
+
+
+class Stepwise(nn.Module):
+    """A first state of zeros that forward makes itself, without a dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(8, 16)
+
+    def forward(self, steps):
+        state = torch.zeros(steps.shape[0], 16)
+        for step in range(steps.shape[1]):
+            state = self.cell(steps[:, step], state)
+        return state
+
+
+def test_a_state_that_begins_as_zeros_is_half_too(tmp_path: Path) -> None:
+    model = _loaded(Stepwise(), [(torch.randn(2, 3, 8),) for _ in range(2)])
+    _compare("executorch", "fp16", model, tmp_path)

@@ -214,6 +214,21 @@ def test_methods_become_functions_that_share_weights(tmp_path: Path) -> None:
     assert {operator.method for operator in exported.operators} == {"forward", "classify"}
 
 
+class Chosen(nn.Module):
+    """How many rows there are after the choice is known when the model runs, and no sooner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.linear(x[(x[:, 0] > 0).nonzero().flatten()]).sum(0)
+
+
+def test_sizes_that_data_decide_are_no_obstacle(tmp_path: Path) -> None:
+    assert _export(_model(_method(Chosen(), (R(6, 8),))), "fp16", tmp_path).operators
+
+
 class Masked(nn.Module):
     """A mask of minus infinity in a buffer, as transformers have it."""
 
