@@ -70,13 +70,11 @@ class CoremlExporter:
             system.require(METHODS_FIRST_IOS, "a package with several methods", "deploy each as a model of its own")
         quiet_sdks()
         from edgedeploy.exporters import mlpackage
-        from edgedeploy.exporters.coreml_lane import in_lane, require_finite_weights, save
+        from edgedeploy.exporters.coreml_lane import in_lane, save
         from edgedeploy.exporters.coreml_report import report
         from edgedeploy.exporters.diagnosis import explained
         from edgedeploy.exporters.tracing import trace
 
-        for method in model.methods:
-            require_finite_weights(method.module, f"model {model.name}, method {method.name}")
         emit("tracing with torch.export")
         methods = []
         for traced in trace(model, _SDK):

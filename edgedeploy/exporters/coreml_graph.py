@@ -5,19 +5,17 @@ It stays in ATen, so that the rewritten program can be run in PyTorch and compar
 
 from __future__ import annotations
 
-from typing import cast
-
 import torch
 from coremltools.converters.mil.frontend.torch.torch_op_registry import _TORCH_OPS_REGISTRY as TRANSLATIONS
 from torch import Tensor
 from torch.export import ExportedProgram
-from torch.export.graph_signature import TensorArgument
 from torch.fx import Graph, Node
 
 from edgedeploy.errors import ExportError
 from edgedeploy.exporters import coreml_operators_added as _added  # noqa: F401  importing it is its effect
 from edgedeploy.exporters.coreml_decompositions import DECOMPOSITIONS
 from edgedeploy.exporters.diagnosis import find_line, innermost_line, unsupported_next_step
+from edgedeploy.exporters.separate_outputs import separate_outputs
 
 aten = torch.ops.aten
 
@@ -53,6 +51,7 @@ _KEPT_WHOLE = frozenset(
     }
 )
 _FROZEN = "b__frozen_param"
+_WANT_DEFAULTS = ("aten.fft_", "aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices")
 _SAME_VALUE = ("aten.alias.", "aten.lift_fresh_copy.", "aten.detach.")
 
 # What to write instead of operators that people meet.
@@ -85,7 +84,7 @@ def prepared(program: ExportedProgram) -> ExportedProgram:
             graph.erase_node(node)
         else:
             _complete_arguments(node)
-    _separate_outputs(rewritten)
+    separate_outputs(rewritten)
     _widen_bytes(graph)
     graph.eliminate_dead_code()
     rewritten.graph_module.recompile()
@@ -136,32 +135,9 @@ def _complete_arguments(node: Node) -> None:
         number = node.args[1]
         if isinstance(number, int) and isinstance(value, Tensor) and value.dtype.is_floating_point:
             node.update_arg(1, float(number))
-    elif name.startswith(("aten.fft_", "aten.max_pool2d_with_indices")) and isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  torch's own name for the type
+    elif name.startswith(_WANT_DEFAULTS) and isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  torch's own name for the type
         parameters = node.target._schema.arguments  # noqa: SLF001  the only way to an operator's defaults
         node.args = (*node.args, *(parameter.default_value for parameter in parameters[len(node.args) :]))
-
-
-def _separate_outputs(program: ExportedProgram) -> None:
-    """Outputs that are inputs, or one another, get a value of their own: Core ML names values once."""
-    graph = program.graph_module.graph
-    output = graph.output_node()
-    seen: set[Node] = set()
-    separate: list[Node] = []
-    for value in cast("tuple[Node, ...]", output.args[0]):
-        taken = value in seen or value.op == "placeholder"
-        seen.add(value)
-        if not taken or not isinstance(value.meta.get("val"), Tensor):
-            separate.append(value)
-            continue
-        same = aten.logical_or.default if value.meta["val"].dtype == torch.bool else aten.maximum.default
-        with graph.inserting_before(output):
-            copy = graph.call_function(same, (value, value))  # x + 0 or x * 1 would be optimised away
-            copy.meta = dict(value.meta)
-            separate.append(copy)
-    output.args = (tuple(separate),)
-    for value, declared in zip(separate, program.graph_signature.output_specs, strict=True):
-        if isinstance(declared.arg, TensorArgument):
-            declared.arg.name = value.name
 
 
 def _widen_bytes(graph: Graph) -> None:

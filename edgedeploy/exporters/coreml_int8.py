@@ -26,7 +26,8 @@ from torchao.quantization.pt2e.quantizer import (
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from edgedeploy.errors import ExportError
-from edgedeploy.exporters.tracing import Traced
+from edgedeploy.exporters.calibration import observe
+from edgedeploy.exporters.tracing import Traced, export_program
 
 _WEIGHTED = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"})
 _COMPUTING = _WEIGHTED | {"add", "bmm", "matmul", "mul"}
@@ -116,12 +117,9 @@ def quantize(traced: Traced) -> Quantized:
     _require_calibration(traced.calibration)
     with torch.no_grad():
         observed = prepare_pt2e(traced.program.module(), CoremlQuantizer())
-        for batch in traced.calibration:
-            observed(*batch)
+        observe(observed, traced.program, traced.calibration)
         weights = tuple(_observed_weights(observed))
-        # The quantized module takes the inputs one by one, not as the *inputs of the module that was traced.
-        moving = traced.dynamic_shapes[0] if traced.dynamic_shapes else None
-        program = torch.export.export(convert_pt2e(observed), traced.example_inputs, dynamic_shapes=moving, strict=False)
+        program = export_program(convert_pt2e(observed), traced.example_inputs, traced.shapes_one_by_one)
     return Quantized(program=program, weights=weights)
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import coremltools as ct
 from torch import Tensor, nn
 
-from edgedeploy.errors import ExportError, ModelError
+from edgedeploy.errors import ExportError
 from edgedeploy.exporters.coreml_compression import compressed
 from edgedeploy.exporters.coreml_precisions import SCHEMES, Deployment
 from edgedeploy.exporters.coreml_program import Converted, convert
@@ -88,23 +88,6 @@ def save(methods: Sequence[MethodInLane], package: Path) -> None:
 def _write(model: MLModel, package: Path) -> None:
     """Copy the package. ``MLModel.save`` would add ExecuTorch's debugging file, and refuse programs with loops for it."""
     shutil.copytree(model.package_path, package)
-
-
-def require_finite_weights(module: nn.Module, user_root_name: str) -> None:
-    """Refuse weights that are NaN or infinite: no conversion makes a model of them.
-
-    Raises:
-        ModelError: naming the first.
-    """
-    for name, tensor in (*module.named_parameters(), *module.named_buffers()):
-        if tensor.is_floating_point() and tensor.numel() and not bool(tensor.isfinite().all()):
-            bad = int((~tensor.isfinite()).sum())
-            raise ModelError(
-                f"weight {name!r} is not finite",
-                where=user_root_name,
-                seen=f"{bad} of {tensor.numel()} values are NaN or infinite",
-                next_step="load the right checkpoint, or train again with a lower learning rate",
-            )
 
 
 def _quantized(

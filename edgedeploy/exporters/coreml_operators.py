@@ -136,9 +136,9 @@ def _size(size: Any, sizes: Mapping[Any, int]) -> int | None:
 
 
 def _example(node: Node | None, rank: int) -> list[int]:
-    """The shape of a node's value at the example's shapes; zeros where it is of another rank."""
+    """The shape of a node's value at the example's shapes; zeros where it is of another rank, and for what data decide."""
     value = node.meta.get("val") if node is not None else None
     if not isinstance(value, Tensor) or value.ndim != rank:
         return [0] * rank
     dims: list[object] = list(value.shape)
-    return [int(size.node.hint) if isinstance(size, SymInt) else int(str(size)) for size in dims]
+    return [int(size.node.hint or 0) if isinstance(size, SymInt) else int(str(size)) for size in dims]

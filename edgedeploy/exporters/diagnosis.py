@@ -82,7 +82,7 @@ def explain_trace(error: Exception, *, sdk: str, user_root: str) -> ExportError:
     data_dependent = any(type(one).__name__ in _DATA_DEPENDENT for one in _chain(error))
     if data_dependent:
         what = f"{sdk} cannot export control flow or a shape that depends on the data"
-        next_step = "write the branch with torch.where or torch.cond, or move it out of forward; keep shapes constant"
+        next_step = "write the branch with torch.where, or move it out of forward; keep shapes constant"
     else:
         what = "torch.export cannot trace the model"
         next_step = "keep forward to PyTorch operators on tensors; do the rest before or after the model"
@@ -96,12 +96,29 @@ def explain(error: Exception, *, sdk: str, user_root: str, program: ExportedProg
         operator, line = _locate(str(one), program, user_root)
         if operator:
             break
+    if not operator and (odd := _odd_weight(program)):
+        name, dtype = odd
+        return ExportError(
+            f"{sdk} cannot export weights in {dtype}",
+            where=name,
+            seen=first_useful_line(error),
+            next_step="make them float32 in the model source: module.float(); a lane's precision decides what the file has",
+        )
     return ExportError(
         f"{sdk} cannot export operator {operator}" if operator else f"{sdk} cannot export the model",
         where=str(line or ""),
         seen=first_useful_line(error),
         next_step=unsupported_next_step(sdk) if operator else "try another lane, or export the model in parts",
     )
+
+
+def _odd_weight(program: ExportedProgram) -> tuple[str, str] | None:
+    """The first weight in floats of another width than 32 bits, with its dtype."""
+    for name, weight in program.named_parameters():
+        dtype = str(weight.dtype).removeprefix("torch.")
+        if dtype in {"bfloat16", "float16", "float64"}:
+            return name.removeprefix("inner."), dtype
+    return None
 
 
 def unsupported_next_step(sdk: str) -> str:

@@ -65,7 +65,8 @@ class ExecutorchExporter:
         """Convert ``model``. Cost: seconds of CPU, growing with the number of operators.
 
         Raises:
-            ExportError: an operator ExecuTorch cannot lower, or has no kernel for; a precision that would change nothing.
+            ExportError: an operator ExecuTorch cannot lower, or has no kernel for; a precision that would change nothing; a
+                dimension that moves without an upper bound.
             ModelError: outputs that are no tensors.
         """
         quiet_sdks()
@@ -78,6 +79,7 @@ class ExecutorchExporter:
 
         emit("tracing with torch.export")
         traces = trace(model, _SDK)
+        lowering.require_bounds(traces)
         with explained(_SDK, model.user_root, traces[0].program):
             reduced = [in_precision(traced, request.lane, emit) for traced in traces]
             emit(f"lowering to {delegates.TITLES[request.lane.backend]}")

@@ -60,6 +60,24 @@ def what_methods_run(lowered: Lowered, user_root: str) -> list[WhatRuns]:
     ]
 
 
+def require_bounds(traces: Sequence[Traced]) -> None:
+    """Refuse dimensions that move without an upper bound: ExecuTorch would plan memory for the example, and take no more.
+
+    Raises:
+        ExportError: naming the first.
+    """
+    for traced in traces:
+        for spec in traced.inputs:
+            for dim in spec.dynamic:
+                if dim.high is None:
+                    raise ExportError(
+                        "ExecuTorch needs an upper bound for a dimension that moves",
+                        where=f"dimension {dim.dim} of {spec.name}",
+                        seen=f"{dim.low} and more",
+                        next_step="give it in dynamic_shapes: torch.export.Dim('length', min=1, max=512)",
+                    )
+
+
 def require_kernels(lowered: Lowered, traced: Traced, user_root: str) -> None:
     """Refuse a method that calls an operator for which ExecuTorch's kernel libraries have nothing.
 

@@ -39,8 +39,12 @@ def in_half(traced: Traced) -> ExportedProgram:
         RuntimeError: the model's own code mixes dtypes when it is in half precision.
     """
     module = _HalfInside(copy.deepcopy(traced.module).half())
-    with _NormsInFloat32():
+    with _HalfButForNorms():
         return export_program(module, traced.example_inputs, traced.dynamic_shapes)
+
+
+# Values of these are the same in half. Without a dtype they would be float32, and ExecuTorch does not mix the two.
+_MADE_IN_HALF: frozenset[Callable[..., Any]] = frozenset({torch.zeros, torch.ones, torch.empty})
 
 
 class _HalfInside(nn.Module):
@@ -56,8 +60,8 @@ class _HalfInside(nn.Module):
         return tuple(value.float() if value.dtype == torch.float16 else value for value in outputs)
 
 
-class _NormsInFloat32(TorchFunctionMode):
-    """While it is on, normalisation of half tensors is computed in float32."""
+class _HalfButForNorms(TorchFunctionMode):
+    """While it is on, zeros and ones that forward makes (an LSTM's first state) are half; norms of half tensors are float32."""
 
     def __torch_function__(
         self,
@@ -67,6 +71,8 @@ class _NormsInFloat32(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         named = dict(kwargs or {})
+        if func in _MADE_IN_HALF and named.get("dtype") is None:
+            named["dtype"] = torch.float16
         halves = any(isinstance(value, Tensor) and value.dtype == torch.float16 for value in (*args, *named.values()))
         if func not in _IN_FLOAT32 or not halves:
             return func(*args, **named)

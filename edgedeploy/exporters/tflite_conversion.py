@@ -22,6 +22,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import Node
 
+from edgedeploy.errors import ExportError
+from edgedeploy.exporters.separate_outputs import separate_outputs
 from edgedeploy.exporters.tracing import Traced
 
 _WRAPPER = re.compile(r"^inner\.?")  # tracing.FlatModule holds the user's module under this name
@@ -48,18 +50,24 @@ def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_
     """Convert ``methods`` into one file with a signature each; weights that they share are stored once.
 
     ``spare_bool_indexing``: index booleans as int32, for runtimes whose GATHER_ND does not take them.
+
+    Raises:
+        ExportError: a method changes its own buffers.
     """
     litert_torch.progress.config.show_progress = False
     origins: dict[str, Origin] = {}
     prepared, declared = [], []
     for method, name in zip(methods, signatures, strict=True):
         program = _own_copy(method.program)
+        separate_outputs(program)
         if spare_bool_indexing:
             _index_bools_as_int32(program)
         # What litert_torch.convert does after its own torch.export, with the trace that is there already.
         program = fx_infra.safe_run_decompositions(
             graph_utils.reset_from_node_meta(program), fx_infra.decomp.pre_convert_decomp(), can_skip=False
         )
+        _require_no_state(program)
+        _drop_assertions(program)
         program = core._run_convert_passes(program)  # noqa: SLF001 - the public call would trace again
         origins |= {f"{name}_output_{number}_output": _origin(node) for number, node in enumerate(_outputs(program))}
         prepared.append(program)
@@ -113,6 +121,28 @@ def _outputs(program: ExportedProgram) -> list[object]:
 def _own_copy(program: ExportedProgram) -> ExportedProgram:
     """The program with a graph that may be changed, and the same weights: litert-torch edits what it is given."""
     return program._update(copy.deepcopy(program.graph_module), program.graph_signature)  # noqa: SLF001 - no public way
+
+
+def _require_no_state(program: ExportedProgram) -> None:
+    """Refuse buffers that forward changes: litert-torch drops the change without a word."""
+    changed = sorted(set(program.graph_signature.buffers_to_mutate.values()))
+    if changed:
+        raise ExportError(
+            "TFLite has no place for a model with state",
+            where=_WRAPPER.sub("", changed[0]),
+            seen=f"forward changes the buffers {', '.join(_WRAPPER.sub('', name) for name in changed)}"[:300],
+            next_step="pass the state in and out as inputs and outputs, or choose ExecuTorch or Core ML, which keep it",
+        )
+
+
+def _drop_assertions(program: ExportedProgram) -> None:
+    """Leave out what only checks values (one_hot does), which litert-torch has no lowering for."""
+    graph = program.graph_module.graph
+    for node in list(graph.nodes):
+        if str(node.target).startswith("aten._assert") and not node.users:
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+    program.graph_module.recompile()
 
 
 def _index_bools_as_int32(program: ExportedProgram) -> None:

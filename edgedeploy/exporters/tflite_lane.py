@@ -15,6 +15,7 @@ from edgedeploy.exporters.tflite_conversion import Converted
 from edgedeploy.exporters.tflite_graph import OperatorUse, read_graphs
 from edgedeploy.exporters.tflite_operators import origin_of, what_runs
 from edgedeploy.exporters.tflite_quantizing import CALIBRATED, Quantization, left_in_float
+from edgedeploy.exporters.tflite_refusal import explained_engine
 from edgedeploy.exporters.tracing import Traced
 from edgedeploy.ports import Emit, ExportedMethod
 from edgedeploy.source import LoadedModel
@@ -50,10 +51,11 @@ def in_lane(
     names = [_ONLY_SIGNATURE] if len(traces) == 1 else [traced.name for traced in traces]
     emit("converting to TFLite")
     converted = _converted(model, traces, names, sdk, old_runtime=old_engine is not None)
-    signatures = [
-        tflite_file.signature(converted.content, name, traced.inputs, traced.outputs)
-        for name, traced in zip(names, traces, strict=True)
-    ]
+    with explained_engine(converted.content, converted.origins, model.user_root):
+        signatures = [
+            tflite_file.signature(converted.content, name, traced.inputs, traced.outputs)
+            for name, traced in zip(names, traces, strict=True)
+        ]
     samples = {
         name: [signature.sample(batch) for batch in traced.calibration]
         for name, signature, traced in zip(names, signatures, traces, strict=True)
@@ -72,11 +74,12 @@ def in_lane(
     emit("reading the file back")
     methods: list[ExportedMethod] = []
     operators: list[Operator] = []
-    for name, traced in zip(names, traces, strict=True):
-        signature = tflite_file.signature(content, name, traced.inputs, traced.outputs)
-        methods.append(ExportedMethod(name=traced.name, entry=name, inputs=signature.inputs, outputs=signature.outputs))
-        example = signature.sample(traced.example_inputs)
-        operators += what_runs(content, name, example, converted.origins, method=traced.name, user_root=model.user_root)
+    with explained_engine(content, converted.origins, model.user_root):
+        for name, traced in zip(names, traces, strict=True):
+            signature = tflite_file.signature(content, name, traced.inputs, traced.outputs)
+            methods.append(ExportedMethod(name=traced.name, entry=name, inputs=signature.inputs, outputs=signature.outputs))
+            example = signature.sample(traced.example_inputs)
+            operators += what_runs(content, name, example, converted.origins, method=traced.name, user_root=model.user_root)
     facts = tflite_file.inspection(content) | {"quantization": _described(precision, everything=everything)}
     floats, constants = left_in_float(content)
     if precision not in ("fp32", "fp16") and floats:

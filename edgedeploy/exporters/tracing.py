@@ -35,7 +35,8 @@ class FlatModule(nn.Module):
 class Traced:
     """A traced method; ``inputs`` and ``outputs`` have PyTorch's dtypes, which an artifact may change.
 
-    ``dynamic_shapes`` is what ``torch.export`` takes for ``module``: one entry for its ``*inputs``.
+    ``dynamic_shapes`` is what ``torch.export`` takes for ``module``: one entry for its ``*inputs``. ``shapes_one_by_one`` is
+    the same for ``program.module()``, whose inputs are parameters of their own.
     """
 
     name: str
@@ -46,6 +47,11 @@ class Traced:
     dynamic_shapes: tuple[tuple[object, ...]] | None
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
+
+    @property
+    def shapes_one_by_one(self) -> tuple[object, ...] | None:
+        """One entry per input; None if nothing moves."""
+        return self.dynamic_shapes[0] if self.dynamic_shapes else None
 
 
 def trace(model: LoadedModel, sdk: str) -> tuple[Traced, ...]:
@@ -59,7 +65,7 @@ def trace(model: LoadedModel, sdk: str) -> tuple[Traced, ...]:
 
 
 def export_program(
-    module: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: tuple[tuple[object, ...]] | None = None
+    module: nn.Module, inputs: tuple[Tensor, ...], dynamic_shapes: tuple[object, ...] | None = None
 ) -> ExportedProgram:
     """``torch.export`` for inference, running the Python code itself ("non-strict").
 

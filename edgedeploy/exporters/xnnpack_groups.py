@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+from typing import TypeGuard
 
 import torch
 from torch import nn
 from torch.export import ExportedProgram
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 from torchao.quantization import Int8DynamicActivationIntxWeightConfig, quantize_
 from torchao.quantization.granularity import PerAxis, PerGroup
 
@@ -37,7 +39,7 @@ def in_groups(traced: Traced) -> ExportedProgram:
     graph_module = program.module()
     if not quantize_embeddings(graph_module):
         return program
-    return export_program(graph_module, traced.example_inputs, traced.dynamic_shapes)
+    return export_program(graph_module, traced.example_inputs, traced.shapes_one_by_one)
 
 
 def _dynamic(weight_dtype: torch.dtype, granularity: PerGroup | PerAxis) -> Int8DynamicActivationIntxWeightConfig:
@@ -45,8 +47,13 @@ def _dynamic(weight_dtype: torch.dtype, granularity: PerGroup | PerAxis) -> Int8
 
 
 def _in_four_bits(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear) and layer.in_features % GROUP_SIZE == 0
+    return _is_linear(layer) and layer.in_features % GROUP_SIZE == 0
 
 
 def _in_eight_bits(layer: nn.Module) -> bool:
-    return isinstance(layer, nn.Linear) and layer.in_features % GROUP_SIZE != 0
+    return _is_linear(layer) and layer.in_features % GROUP_SIZE != 0
+
+
+def _is_linear(layer: nn.Module) -> TypeGuard[nn.Linear]:
+    """Whether a layer is called as one. Attention reads the weight of its last projection, and multiplies by itself."""
+    return isinstance(layer, nn.Linear) and not isinstance(layer, NonDynamicallyQuantizableLinear)

@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+from edgedeploy.exporters.calibration import observe
 from edgedeploy.exporters.embeddings import quantize_embeddings
 from edgedeploy.exporters.tracing import Traced, export_program
 
@@ -65,11 +66,10 @@ def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
     quantize_embeddings(module)
     with torch.no_grad():
         observed = prepare_pt2e(module, FloatOnlyQuantizer(scheme))
-        for batch in traced.calibration:
-            observed(*batch)
+        observe(observed, traced.program, traced.calibration)
         converted = convert_pt2e(observed)
         _part_dequantizers(converted)
-        return export_program(converted, traced.example_inputs, traced.dynamic_shapes)
+        return export_program(converted, traced.example_inputs, traced.shapes_one_by_one)
 
 
 def _part_dequantizers(module: GraphModule) -> None:

@@ -23,6 +23,7 @@ from torchao.quantization.pt2e.quantizer import QuantizationAnnotation, Quantize
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from edgedeploy.errors import ExportError
+from edgedeploy.exporters.calibration import observe
 from edgedeploy.exporters.embeddings import quantize_embeddings
 from edgedeploy.exporters.tracing import Traced, export_program
 
@@ -47,8 +48,8 @@ def with_small_weights(traced: Traced, bits: int) -> ExportedProgram:
         )
     with torch.no_grad():
         observed = prepare_pt2e(module, _WeightOnlyQuantizer(bits))
-        observed(*traced.example_inputs)
-        return export_program(convert_pt2e(observed), traced.example_inputs, traced.dynamic_shapes)
+        observe(observed, traced.program, [traced.example_inputs])
+        return export_program(convert_pt2e(observed), traced.example_inputs, traced.shapes_one_by_one)
 
 
 def weight_only_configs() -> list[type[XNNPartitionerConfig]]:

@@ -146,6 +146,7 @@ def _answers(method: LoadedMethod, model: LoadedModel, job: ExportJob) -> list[t
         next_step="check the shapes and dtypes of example_inputs and golden_inputs against what forward expects",
     )
     answers = [flatten_outputs(output) for output in outputs]
+    _require_repeatable(method, answers[0], where)
     for number, case in enumerate(answers):
         for index, answer in enumerate(case):
             if answer.numel() and (bool(answer.isnan().any()) or not bool(answer.isfinite().any())):
@@ -155,3 +156,18 @@ def _answers(method: LoadedMethod, model: LoadedModel, job: ExportJob) -> list[t
                     next_step="give golden_inputs on which the model works: nothing can be compared with NaN",
                 )
     return answers
+
+
+def _require_repeatable(method: LoadedMethod, answer: tuple[Tensor, ...], where: str) -> None:
+    """Refuse a model that answers otherwise when it is asked again: dropout that is always on, noise, sampling."""
+    import torch
+
+    (again,) = run_eagerly(method.module, method.golden_inputs[:1])
+    for index, (one, other) in enumerate(zip(answer, flatten_outputs(again), strict=True)):
+        if one.shape != other.shape or not torch.allclose(one, other, rtol=1e-3, atol=1e-5, equal_nan=True):
+            raise ModelError(
+                "PyTorch itself answers differently when the same input is given again",
+                where=where,
+                seen=f"output {index} of {method.name}",
+                next_step="switch off what is random in forward (F.dropout(x, training=self.training)), or make noise an input",
+            )

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 MAIN_METHOD = "forward"
+_OTHER_CHECKPOINT = "the training diverged, or the checkpoint is damaged: load another one"
 
 
 def load(job: SourceJob) -> LoadedModel:
@@ -106,7 +107,7 @@ def _method(name: str, source: ModelSource | MethodSource, job: SourceJob, key: 
 
 
 def require_finite(module: nn.Module, where: str) -> None:
-    """Refuse weights that are no numbers.
+    """Refuse weights that are no numbers. Buffers may be infinite, as masks are.
 
     Raises:
         ModelError: naming the first of them.
@@ -117,7 +118,15 @@ def require_finite(module: nn.Module, where: str) -> None:
                 f"the weight {parameter} has NaN or infinite values",
                 where=where,
                 seen=f"{int((~value.isfinite()).sum())} of {value.numel()} values",
-                next_step="the training diverged, or the checkpoint is damaged: load another one",
+                next_step=_OTHER_CHECKPOINT,
+            )
+    for name, buffer in module.named_buffers():
+        if bool(buffer.isnan().any()):
+            raise ModelError(
+                f"the buffer {name} has NaN values",
+                where=where,
+                seen=f"{int(buffer.isnan().sum())} of {buffer.numel()} values",
+                next_step=_OTHER_CHECKPOINT,
             )
 
 
@@ -257,6 +266,13 @@ def _cases(values: Iterable[object], field: str, job: SourceJob, key: str) -> tu
         where=key,
         next_step=f"make `{field}` a list of tuples of tensors",
     )
+    if not items and not isinstance(values, tuple):  # an empty tuple is what a source that says nothing has
+        raise ModelError(
+            f"`{field}` is there, and empty",
+            where=key,
+            seen=type(values).__name__,
+            next_step="look for why nothing was found (a wrong folder, a filter), or leave it out",
+        )
     return tuple(_inputs(item, field, key) for item in items)
 
 
@@ -264,8 +280,23 @@ def _inputs(value: object, field: str, key: str) -> tuple[Tensor, ...]:
     import torch
 
     if not isinstance(value, tuple | list) or not all(isinstance(item, torch.Tensor) for item in value) or not value:
-        raise ModelError(f"`{field}` has to be a tuple of tensors", where=key, seen=type(value).__name__)
-    return tuple(value)
+        parts = ", ".join(type(item).__name__ for item in value) if isinstance(value, tuple | list) else ""
+        raise ModelError(
+            f"`{field}` has to be a tuple of tensors",
+            where=key,
+            seen=type(value).__name__ + (f" of {parts}" if parts else ""),
+            next_step="wrap the module in one whose forward takes tensors, one by one, and makes of them what the model takes",
+        )
+    for item in value:
+        if not item.numel():
+            raise ModelError(
+                f"`{field}` has a tensor without values",
+                where=key,
+                seen=_describe(item),
+                next_step="give every dimension a size of at least 1",
+            )
+    # Files and runners have C order; an exported program would remember the strides of another one.
+    return tuple(item.contiguous() for item in value)
 
 
 def _describe(tensor: Tensor) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -351,3 +352,107 @@ def test_layers_of_a_convolutional_network_can_be_looked_at(precision: str, tmp_
     # Not "squeeze": XNNPACK computes it together with the ReLU behind it.
     assert [layer.layer.module for layer in layers] == ["widen", "swish", "filter", "excite", "narrow"]
     assert len(exported.methods[0].outputs) == len(layers)
+
+
+class Narrow(nn.Module):
+    """Weights of another width than float32, between inputs and outputs of that."""
+
+    def __init__(self, dtype: str) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8).to(getattr(torch, dtype))
+
+    def forward(self, x):
+        return torch.relu(self.linear(x.to(self.linear.weight.dtype))).float()
+
+
+@pytest.mark.parametrize(
+    ("exporter", "dtype"), [("tflite", "bfloat16"), ("tflite", "float16"), ("tflite", "float64"), ("coreml", "bfloat16")]
+)
+def test_weights_of_another_width_are_named(exporter: str, dtype: str, tmp_path: Path) -> None:
+    with pytest.raises(ExportError) as caught:
+        _export(exporter, "fp32", _loaded(Narrow(dtype), [(torch.randn(2, 8),)]), tmp_path)
+    assert caught.value.what.endswith(f"cannot export weights in {dtype}")
+    assert caught.value.where == "linear.weight"
+    assert "module.float()" in caught.value.next_step
+
+
+def test_a_dimension_without_a_bound_is_refused(tmp_path: Path) -> None:
+    """ExecuTorch would plan memory for the example, and take nothing larger on the device."""
+    model = _loaded(nn.Linear(8, 8), [(torch.randn(2, 8),)])
+    moving = replace(model, methods=(replace(model.main, dynamic_shapes=({0: torch.export.Dim.AUTO},)),))
+    with pytest.raises(ExportError, match="upper bound") as caught:
+        _export("executorch", "fp32", moving, tmp_path)
+    assert caught.value.where == "dimension 0 of input"
+
+
+class Stepwise(nn.Module):
+    """A first state of zeros that forward makes itself, without a dtype."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cell = nn.GRUCell(8, 16)
+
+    def forward(self, steps):
+        state = torch.zeros(steps.shape[0], 16)
+        for step in range(steps.shape[1]):
+            state = self.cell(steps[:, step], state)
+        return state
+
+
+def test_a_state_that_begins_as_zeros_is_half_too(tmp_path: Path) -> None:
+    model = _loaded(Stepwise(), [(torch.randn(2, 3, 8),) for _ in range(2)])
+    _compare("executorch", "fp16", model, tmp_path)
+
+
+class Words(nn.Module):
+    """An embedding, PyTorch's own attention, a linear layer: what sizes move through."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(50, 32)
+        self.attention = nn.MultiheadAttention(32, 4, batch_first=True)
+        self.out = nn.Linear(32, 32)
+
+    def forward(self, tokens):
+        x = self.words(tokens)
+        return self.out(x + self.attention(x, x, x, need_weights=False)[0])
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-dynamic", "int8-weights", "8da4w"])
+def test_a_length_that_moves_is_right_at_its_bounds(precision: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = _loaded(Words(), [(torch.randint(0, 50, (1, length)),) for length in (6, 2, 16)])
+    moving = ({1: torch.export.Dim("length", min=2, max=16)},)
+    exported = _export("executorch", precision, replace(model, methods=(replace(model.main, dynamic_shapes=moving),)), tmp_path)
+    for case in model.main.golden_inputs:
+        ((result,),) = _run_pte(tmp_path / exported.entry, exported, [case])
+        with torch.no_grad():
+            reference = model.main.module(*case).numpy()
+        assert result.shape == reference.shape
+        assert 10 * np.log10((reference**2).sum() / ((reference - result) ** 2).sum()) > 10
+
+
+class Remembering(nn.Module):
+    """A state that forward changes for good."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.register_buffer("total", torch.zeros(1, 8))
+
+    def forward(self, x):
+        self.total.add_(self.linear(x))
+        return self.total * 1
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-weights"])
+def test_a_state_begins_as_it_was_before_calibration(precision: str, tmp_path: Path) -> None:
+    _compare("executorch", precision, _loaded(Remembering(), [(torch.randn(1, 8),) for _ in range(4)]), tmp_path)
+
+
+def test_calibration_leaves_the_state_to_the_next_lane(tmp_path: Path) -> None:
+    model = _loaded(Remembering(), [(torch.randn(1, 8),) for _ in range(4)])
+    made = CoremlExporter()
+    lane = next(lane for lane in made.lanes() if lane.precision == "int8-static")
+    assert made.export(model, ExportRequest(lane=lane, os="ios", min_os="18", folder=str(tmp_path)), lambda _text: None).operators
+    assert not model.main.module.total.any()

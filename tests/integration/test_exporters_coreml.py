@@ -11,7 +11,7 @@ import pytest
 from edgedeploy.compressors.magnitude import MagnitudePruner
 from edgedeploy.domain.artifact import DynamicDim
 from edgedeploy.domain.target import Lane
-from edgedeploy.errors import ExportError, ModelError
+from edgedeploy.errors import ExportError
 from edgedeploy.exporters.coreml import CoremlExporter
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Exported, ExportRequest
@@ -253,12 +253,36 @@ def test_methods_become_functions_that_share_weights(tmp_path: Path) -> None:
     assert {operator.method for operator in exported.operators} == {"forward", "classify"}
 
 
-def test_not_a_number_in_a_weight_is_refused(tmp_path: Path) -> None:
-    module = nn.Linear(4, 4)
-    with torch.no_grad():
-        module.weight[0, 0] = float("nan")
-    with pytest.raises(ModelError, match="not finite"):
-        _export(_model(_method(module, (R(1, 4),))), "fp16", tmp_path)
+class Chosen(nn.Module):
+    """How many rows there are after the choice is known when the model runs, and no sooner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.linear(x[(x[:, 0] > 0).nonzero().flatten()]).sum(0)
+
+
+def test_sizes_that_data_decide_are_no_obstacle(tmp_path: Path) -> None:
+    assert _export(_model(_method(Chosen(), (R(6, 8),))), "fp16", tmp_path).operators
+
+
+class Masked(nn.Module):
+    """A mask of minus infinity in a buffer, as transformers have it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.register_buffer("mask", torch.full((8, 8), float("-inf")).triu(1))
+
+    def forward(self, x):
+        return (self.linear(x) @ x.transpose(1, 2) + self.mask).softmax(-1)
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8-weights"])
+def test_a_mask_of_minus_infinity_is_no_damage(precision: str, tmp_path: Path) -> None:
+    assert _export(_model(_method(Masked(), (R(1, 8, 8),))), precision, tmp_path).operators
 
 
 def test_a_weight_that_is_not_what_it_was_is_caught(wide: LoadedModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -267,3 +267,72 @@ def test_what_the_old_engine_would_get_wrong_is_written_so_that_it_does_not(
         found = incompatibilities(read_graphs((tmp_path / folder / exported.entry).read_bytes()))
         assert bool(found) == (folder == "new")
         assert _sqnr_db(models["tokens"], exported, tmp_path / folder) > 15
+
+
+class _Running(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+        self.register_buffer("mean", torch.zeros(1, 8))
+
+    def forward(self, x):
+        self.mean.copy_(0.9 * self.mean + self.linear(x))
+        return self.mean * 1
+
+
+def test_a_buffer_that_forward_changes_is_refused(tmp_path: Path) -> None:
+    """litert-torch drops the change: the first call would be right, and all later ones wrong."""
+    model = _model(_method(_Running().eval(), [(torch.randn(1, 8),)]))
+    with pytest.raises(ExportError, match="a model with state") as caught:
+        _export(model, "fp32", tmp_path)
+    assert caught.value.where == "mean"
+    assert "inputs and outputs" in caught.value.next_step
+
+
+class _Sorted(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x):
+        return torch.sort(self.linear(x)).values
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_operator_without_a_kernel_is_named_with_its_line(precision: str, tmp_path: Path) -> None:
+    model = _model(_method(_Sorted().eval(), [(torch.randn(2, 8),)]))
+    with pytest.raises(ExportError) as caught:
+        _export(model, precision, tmp_path)
+    assert caught.value.what == "LiteRT cannot run operator STABLEHLO_SORT"
+    assert caught.value.where.endswith("`return torch.sort(self.linear(x)).values`")
+    assert caught.value.next_step
+
+
+class _OneHot(nn.Module):
+    def forward(self, x):
+        return nn.functional.one_hot(x.argmax(-1), 8).float() * x
+
+
+def test_assertions_about_values_are_left_out(tmp_path: Path) -> None:
+    model = _model(_method(_OneHot().eval(), [(torch.randn(2, 8),)]))
+    exported = _export(model, "fp32", tmp_path)
+    assert _sqnr_db(model, exported, tmp_path) > 100
+
+
+class _Passed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 8)
+
+    def forward(self, x):
+        y = self.linear(x)
+        return y, y, x
+
+
+def test_outputs_are_values_of_their_own(tmp_path: Path) -> None:
+    """LiteRT's compiled models write a value once: of two outputs that are one, the second would hold what was there before."""
+    model = _model(_method(_Passed().eval(), [(torch.randn(2, 8),)]))
+    exported = _export(model, "fp32", tmp_path)
+    (graph,) = read_graphs((tmp_path / exported.entry).read_bytes())
+    assert len({*graph.outputs, *graph.inputs}) == 4
+    assert _sqnr_db(model, exported, tmp_path) > 100

@@ -156,6 +156,10 @@ def net():
     [
         ("class Net(torch.nn.Module):\n    def forward(self, x):\n        return x.sub_(0.5)", "changes its input 0 in place"),
         ("class Net(torch.nn.Module):\n    def forward(self, x):\n        return torch.log(-x.abs() - 1)", "NaN or infinite"),
+        (
+            "class Net(torch.nn.Module):\n    def forward(self, x):\n        return torch.nn.functional.dropout(x)",
+            "answers differently when the same input is given again",
+        ),
         ("class Net(torch.nn.Module):\n    def forward(self, x):\n        return x * len(input('how much?'))", "EOFError"),
         ("import os\nclass Net(torch.nn.Module):\n    def forward(self, x):\n        os._exit(3)", "ended with code 3"),
         ("class Net(torch.nn.Module):\n    def forward(self, x)\n        return x", "model.py:"),
