@@ -8,7 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from standins.build_cache import cache_dir
+
+# A busy machine is slow, and that is no failure.
+settings.register_profile("edgedeploy", deadline=None)
+settings.load_profile("edgedeploy")
 
 _XDG = {"XDG_CACHE_HOME": ".cache", "XDG_CONFIG_HOME": ".config", "XDG_STATE_HOME": ".local/state"}
 _THE_DEVELOPERS_OWN = ("ANDROID_SERIAL", "SSH_AUTH_SOCK")

@@ -46,6 +46,12 @@ _SAME_SCALE = frozenset(
         "max_pool1d",
         "max_pool2d",
         "mean",
+        "permute",
+        "reshape",
+        "squeeze",
+        "transpose",
+        "unflatten",
+        "unsqueeze",
         "view",
     }
 )

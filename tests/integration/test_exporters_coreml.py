@@ -162,6 +162,23 @@ def test_int8_leaves_arithmetic_on_constants_alone(tmp_path: Path) -> None:
     assert "quantize" in {operator.operator for operator in exported.operators}
 
 
+class Folding(nn.Module):
+    """What ReLU leaves, in another shape: unsigned before and after, or coremltools mixes the two up."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.expand, self.up = nn.Linear(8, 64), nn.ConvTranspose1d(16, 4, 4, stride=2)
+
+    def forward(self, code):
+        return self.up(torch.relu(self.expand(code)).unflatten(1, (16, 4))).transpose(1, 2)
+
+
+def test_int8_goes_through_another_shape(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    exported = _export(_model(_method(Folding(), (R(1, 8),))), "int8", tmp_path)
+    assert "quantize" in {operator.operator for operator in exported.operators}
+
+
 class Spiky(nn.Module):
     """A constant with one scale for all its numbers, one of which is so large that the others are lost to int8's steps."""
 
