@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from executorch.exir.passes import _quant_patterns_and_replacements as _registration  # noqa: F401 - registers embedding_byte
 from torch import Tensor
-from torch.fx import GraphModule
+from torch.fx import GraphModule, Node
 
 _MAX = 127
 _TINY = 1e-10  # a row of zeros keeps a scale that can be divided by
@@ -33,7 +33,8 @@ def quantize_embeddings(module: GraphModule) -> int:
         with graph.inserting_before(node):
             arguments = [graph.get_attr(name) for name in names]
             smaller = graph.call_function(
-                torch.ops.quantized_decomposed.embedding_byte.default, (*arguments, None, -_MAX - 1, _MAX, node.args[1])
+                torch.ops.quantized_decomposed.embedding_byte.default,
+                (*arguments, None, -_MAX - 1, _MAX, _as_int64(node.args[1])),
             )
         smaller.meta = dict(node.meta)
         node.replace_all_uses_with(smaller)
@@ -43,6 +44,17 @@ def quantize_embeddings(module: GraphModule) -> int:
     module.delete_all_unused_submodules()
     module.recompile()
     return found
+
+
+def _as_int64(indices: Node) -> Node:
+    """ExecuTorch's kernel for int8 tables ends the process at any other width."""
+    value = indices.meta.get("val")
+    if isinstance(value, Tensor) and value.dtype == torch.int64:
+        return indices
+    wide = indices.graph.call_function(torch.ops.aten.to.dtype, (indices, torch.int64))
+    if isinstance(value, Tensor):
+        wide.meta["val"] = value.to(torch.int64)
+    return wide
 
 
 def _attribute(module: GraphModule, path: str) -> Tensor:

@@ -23,7 +23,9 @@ from torch.export import ExportedProgram
 from torch.fx import Node
 
 from edgedeploy.errors import ExportError
+from edgedeploy.exporters.constant_folding import fold_constants
 from edgedeploy.exporters.separate_outputs import separate_outputs
+from edgedeploy.exporters.tflite_decompositions import DECOMPOSITIONS
 from edgedeploy.exporters.tracing import Traced
 
 _WRAPPER = re.compile(r"^inner\.?")  # tracing.FlatModule holds the user's module under this name
@@ -64,10 +66,11 @@ def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_
             _index_bools_as_int32(program)
         # What litert_torch.convert does after its own torch.export, with the trace that is there already.
         program = fx_infra.safe_run_decompositions(
-            graph_utils.reset_from_node_meta(program), fx_infra.decomp.pre_convert_decomp(), can_skip=False
+            graph_utils.reset_from_node_meta(program), fx_infra.decomp.pre_convert_decomp() | DECOMPOSITIONS, can_skip=False
         )
         _require_no_state(program)
         _drop_assertions(program)
+        fold_constants(program)  # of an arange in the middle of a model remains a STABLEHLO_IOTA, which LiteRT does not run
         program = core._run_convert_passes(program)  # noqa: SLF001 - the public call would trace again
         origins |= {f"{name}_output_{number}_output": _origin(node) for number, node in enumerate(_outputs(program))}
         prepared.append(program)

@@ -456,3 +456,19 @@ def test_calibration_leaves_the_state_to_the_next_lane(tmp_path: Path) -> None:
     lane = next(lane for lane in made.lanes() if lane.precision == "int8-static")
     assert made.export(model, ExportRequest(lane=lane, os="ios", min_os="18", folder=str(tmp_path)), lambda _text: None).operators
     assert not model.main.module.total.any()
+
+
+class NarrowIds(nn.Module):
+    """Ids of 32 bits, as many pipelines have them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words, self.head = nn.Embedding(50, 32), nn.Linear(32, 4)
+
+    def forward(self, ids):
+        return self.head(self.words(ids))
+
+
+def test_ids_of_32_bits_find_their_rows_in_an_int8_table(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    _compare("executorch", "int8", _loaded(NarrowIds(), [(torch.randint(0, 50, (1, 6), dtype=torch.int32),)]), tmp_path)

@@ -98,3 +98,32 @@ def test_embeddings_and_layers_are_all_in_int8(decoder: LoadedModel, tmp_path: P
     floats, constants = tflite_quantizing.left_in_float((tmp_path / exported.entry).read_bytes())
     assert floats == 0
     assert constants > 96 * 64 + 3 * 64 * 64
+
+
+class _Positions(nn.Module):
+    """Whatever depends on no input: LiteRT runs no ``arange`` in the middle of a graph."""
+
+    def forward(self, points):
+        turn = points.sum(2)[:, :, None] * torch.eye(3) + torch.eye(3)
+        return torch.bmm(turn, points) + torch.arange(3.0).pow(2)[:, None]
+
+
+class _Messages(nn.Module):
+    """Rows added up where an index says, as graph networks do."""
+
+    def forward(self, nodes, senders, receivers):
+        messages = nodes[senders] * 2
+        return nodes.index_add(0, receivers, messages, alpha=0.5), torch.zeros(4, 5).index_add(1, receivers, messages.T[:4])
+
+
+@pytest.mark.parametrize(
+    ("module", "case"),
+    [
+        (_Positions(), (torch.randn(1, 3, 8),)),
+        (_Messages(), (torch.randn(5, 6), torch.tensor([0, 1, 1, 3, 4]), torch.tensor([2, 2, 0, 1, 4]))),
+    ],
+)
+def test_what_has_no_kernel_is_written_otherwise(module, case: tuple[object, ...], tmp_path: Path) -> None:
+    model = loaded(module, [case])
+    exported = export(model, "fp32", tmp_path)
+    assert sqnr_db(run_here(tmp_path / exported.entry, model.main), answers(model.main)) > 100
