@@ -226,10 +226,11 @@ class Runtime(Protocol):
             MissingToolError: naming what to install.
         """
 
-    def requirement(self, python_facts: Mapping[str, str], artifact: Artifact) -> str:
+    def requirement(self, abi: Abi, python_facts: Mapping[str, str], artifact: Artifact) -> str:
         """Why this runtime cannot run that artifact on a device whose Python has these packages; empty if it can.
 
-        ``python_facts`` maps distribution names to versions, and is empty for a device without Python.
+        ``python_facts`` maps distribution names to versions; it is empty for a device without Python, and where
+        ``uses_python`` is false.
         """
 
     uses_python: bool
