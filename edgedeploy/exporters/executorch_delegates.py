@@ -6,6 +6,7 @@ import importlib.util
 import os
 import platform
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from edgedeploy.errors import ExportError
@@ -57,18 +58,17 @@ class _Sdk(NamedTuple):
     how: str
 
 
-def _module(name: str) -> Callable[[], bool]:
-    def present() -> bool:
-        try:
-            return importlib.util.find_spec(name) is not None
-        except ModuleNotFoundError:  # of its parent
-            return False
-
-    return present
-
-
 def _modules(*names: str) -> Callable[[], bool]:
-    return lambda: all(_module(name)() for name in names)
+    return lambda: all(map(_is_installed, names))
+
+
+def _is_installed(name: str) -> bool:
+    # Asked for a module in a package, find_spec would import the package: an SDK.
+    package, *inner = name.split(".")
+    spec = importlib.util.find_spec(package)
+    if spec is None or not inner:
+        return spec is not None
+    return any(Path(place, *inner).is_dir() for place in spec.submodule_search_locations or ())
 
 
 def _vgf() -> bool:
@@ -81,7 +81,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _cuda() -> bool:
-    return _module("triton")() and os.path.exists("/dev/nvidiactl")  # noqa: PTH110 - a device, not a path of ours
+    return _is_installed("triton") and os.path.exists("/dev/nvidiactl")  # noqa: PTH110 - a device, not a path of ours
 
 
 _SDKS = {
@@ -91,12 +91,12 @@ _SDKS = {
         "download it from Qualcomm's developer site, unpack it, and set QNN_SDK_ROOT to its folder",
     ),
     "mediatek": _Sdk(
-        _module("mtk_converter"),
+        _modules("mtk_converter", "mtk_neuron"),
         "MediaTek NeuroPilot SDK (the Python packages mtk_converter and mtk_neuron)",
         "download NeuroPilot Express from MediaTek's site and pip install the two wheels in it (Linux, Python 3.10)",
     ),
     "samsung": _Sdk(
-        _module("executorch.backends.samsung.python"),
+        _modules("executorch.backends.samsung.python"),
         "Samsung Exynos AI LiteCore (executorch.backends.samsung.python is not built)",
         "download AI LiteCore from Samsung's developer site and build ExecuTorch's Samsung backend from source with it",
     ),
