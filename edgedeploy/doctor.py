@@ -20,6 +20,7 @@ from edgedeploy.config.targets import read_target
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import EdgedeployError, MissingToolError
 from edgedeploy.places import state_folder
+from edgedeploy.ports import Lacking
 from edgedeploy.runners.abi import Engine, host_abi
 from edgedeploy.runners.android import find_android_sdk, why_no_ndk
 from edgedeploy.runners.build_tools import find_cmake, find_toolchain, run_tool
@@ -69,7 +70,7 @@ class Check(msgspec.Struct, frozen=True, kw_only=True):
 class LaneCheck(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a lane can be exported, and whether its file can run on this very machine.
 
-    ``missing`` names checks; ``install`` is the command that brings all of them.
+    ``missing`` names checks, or a vendor's SDK that just this lane needs; ``install`` is the way to them.
     """
 
     lane: str
@@ -105,6 +106,7 @@ class LaneNeeds(NamedTuple):
     packages: tuple[str, ...]
     install: str
     runs_here: bool
+    lacking: Lacking | None = None
 
 
 def diagnose() -> Diagnosis:
@@ -120,16 +122,14 @@ def examine(needs: Iterable[Need], lanes: Sequence[LaneNeeds], *, extra_checks: 
     checks = (*(_check(need) for need in needs), *extra_checks)
     missing = {check.name for check in checks if check.state == "missing"}
     essential = tuple(name for name in ESSENTIAL if name in missing)
-    found = tuple(
-        LaneCheck(
-            lane=lane.lane.id,
-            runs_here=lane.runs_here,
-            missing=(lacking := essential + tuple(name for name in lane.packages if name in missing)),
-            install=lane.install if lacking else "",
-        )
-        for lane in lanes
-    )
+    found = tuple(_lane_check(lane, (*essential, *(name for name in lane.packages if name in missing))) for lane in lanes)
     return Diagnosis(ready=any(lane.runs_here and not lane.missing for lane in found), checks=checks, lanes=found)
+
+
+def _lane_check(lane: LaneNeeds, missing: tuple[str, ...]) -> LaneCheck:
+    sdk = (lane.lacking.what,) if lane.lacking else ()
+    install = lane.install if missing else lane.lacking.how if lane.lacking else ""
+    return LaneCheck(lane=lane.lane.id, runs_here=lane.runs_here, missing=(*missing, *sdk), install=install)
 
 
 def _check(need: Need) -> Check:
@@ -165,7 +165,13 @@ def _declared_lanes() -> tuple[list[LaneNeeds], list[Check]]:
             continue
         install = f"pip install 'edgedeploy[{exporter.extra}]'"
         lanes += [
-            LaneNeeds(lane=lane, packages=exporter.toolchain(), install=install, runs_here=(lane.exporter, lane.backend) in here)
+            LaneNeeds(
+                lane=lane,
+                packages=exporter.toolchain(),
+                install=install,
+                runs_here=(lane.exporter, lane.backend) in here,
+                lacking=exporter.lacking(lane),
+            )
             for lane in exporter.lanes()
         ]
     return lanes, broken

@@ -14,7 +14,7 @@ from edgedeploy.domain.footprint import Footprint
 from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.domain.target import Abi, ComputeUnits, Lane, MeasurePolicy, Os
+from edgedeploy.domain.target import Abi, ComputeUnits, EthosU, Lane, MeasurePolicy, Os
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
@@ -31,6 +31,7 @@ class ExportRequest(msgspec.Struct, frozen=True, kw_only=True):
     min_os: str
     compute_units: ComputeUnits = "all"
     runtime_versions: dict[str, str] = {}
+    ethos_u: EthosU | None = None
     folder: str
 
 
@@ -80,8 +81,11 @@ class Exporter(Protocol):
     def toolchain(self) -> tuple[str, ...]:
         """Names of the distributions whose versions decide the result; part of the cache key."""
 
+    def compilers(self, lane: Lane) -> tuple[str, ...]:
+        """Those that decide the result of this lane besides :meth:`toolchain`; :meth:`lacking` says what is missing of them."""
+
     def lacking(self, lane: Lane) -> Lacking | None:
-        """What else a lane needs besides :meth:`toolchain` and is not here; None when it is complete. Imports no SDK."""
+        """What a lane needs besides :meth:`toolchain` and is not here; None when it is complete. Imports no SDK."""
 
     def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
         """What an export by ``lane`` would weigh and take; None where that is not known. Pure: imports no SDK."""
@@ -222,10 +226,11 @@ class Runtime(Protocol):
             MissingToolError: naming what to install.
         """
 
-    def requirement(self, python_facts: Mapping[str, str], artifact: Artifact) -> str:
+    def requirement(self, abi: Abi, python_facts: Mapping[str, str], artifact: Artifact) -> str:
         """Why this runtime cannot run that artifact on a device whose Python has these packages; empty if it can.
 
-        ``python_facts`` maps distribution names to versions, and is empty for a device without Python.
+        ``python_facts`` maps distribution names to versions; it is empty for a device without Python, and where
+        ``uses_python`` is false.
         """
 
     uses_python: bool

@@ -15,8 +15,10 @@ import argparse
 import array
 import functools
 import gc
+import glob
 import hashlib
 import importlib
+import importlib.util
 import json
 import math
 import mmap
@@ -53,6 +55,7 @@ PACKAGES = (
     "tensorflow-cpu",
     "tensorflow-aarch64",
     "coremltools",
+    "openvino",
 )
 EXIT_FAILED = 1
 EXIT_WRONG_ARGUMENTS = 64
@@ -393,6 +396,7 @@ class ExecuTorch:
 
     def prepare(self, threads: int) -> None:
         self._torch = importlib.import_module("torch")  # first: the runtime is linked with its libraries
+        find_openvino()
         try:
             # portable_lib only names what is in here, and imports the exporter for a warning: seconds of start-up.
             self._runtime = importlib.import_module("executorch.extension.pybindings._C")
@@ -408,7 +412,8 @@ class ExecuTorch:
             self._runtime._unsafe_reset_threadpool(threads)
 
     def threads(self) -> int:
-        return int(self._runtime._threadpool_get_thread_count())
+        # A delegate that does not use the pool starts threads of its own.
+        return int(self._runtime._threadpool_get_thread_count()) + status_field("Threads") - self._threads_before_load
 
     def check(self, model: str) -> None:
         # The runtime would abort the process on the message it makes of a wrong identifier that is not UTF-8.
@@ -417,6 +422,7 @@ class ExecuTorch:
                 raise RunnerFailure("load", "not an ExecuTorch program: it has another identifier")
 
     def load(self, model: str, method: str | None) -> None:
+        self._threads_before_load = status_field("Threads")
         # Kept: the method points into the program.
         self._program = self._runtime._load_program(model, program_verification=self._runtime.Verification.InternalConsistency)
         names = [self._program.get_method_name(i) for i in range(self._program.num_methods())]
@@ -469,6 +475,15 @@ class ExecuTorch:
             if not isinstance(value, self._torch.Tensor):
                 raise RunnerFailure("output", f"output {index} of the model is not a tensor")
         return [value.contiguous().numpy() for value in values]
+
+
+def find_openvino() -> None:
+    """Tell ExecuTorch's OpenVINO delegate where the installed package has its library, unless the user has."""
+    package = importlib.util.find_spec("openvino")
+    if package is not None and package.submodule_search_locations:
+        libraries = sorted(glob.glob(os.path.join(package.submodule_search_locations[0], "libs", "libopenvino_c.so*")))
+        if libraries:
+            os.environ.setdefault("OPENVINO_LIB_PATH", libraries[0])
 
 
 class TfLite:

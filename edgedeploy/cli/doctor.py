@@ -52,10 +52,13 @@ def _print(diagnosis: Diagnosis) -> None:
         if check.install:
             console.print(Text.assemble((check.name, "bold"), f", for {check.needed_for}:"))
             click.echo(f"  {check.install}")
+    told = {check.name for check in diagnosis.checks}
     for lane in diagnosis.lanes:
         place = "exports and runs here" if lane.runs_here else "exports here, runs on its devices only"
         state = f"needs {', '.join(lane.missing)}" if lane.missing else place
         console.print(Text.assemble((f"{lane.lane}: ", "bold"), (state, "red" if lane.missing else "green")))
+        if not told.issuperset(lane.missing):
+            click.echo(f"  {lane.install}")
 
 
 def _print_checks(diagnosis: Diagnosis, console: Console) -> None:

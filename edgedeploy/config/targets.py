@@ -50,12 +50,16 @@ def problems(target: Target) -> Iterator[tuple[str, str]]:
     facts += [f"match.{name}" for name in target.match]
     if target.min_os:
         facts.append("min_os")
+    if target.ethos_u:
+        facts.append("ethos_u")
     for fact in facts:
         if fact not in target.sources:
             yield fact, f'a fact without a source: add "{fact}" under [sources]'
     backends = [(offer.exporter, offer.backend) for offer in target.lanes]
     if len(set(backends)) != len(backends):
         yield "lanes", "a backend is listed twice"
+    if target.ethos_u is None and any(backend == "ethos-u" for _, backend in backends):
+        yield "lanes", 'the backend ethos-u compiles for one NPU: add [ethos_u] with config = "ethos-u55-128", or the one it has'
     cores = sum(group.count for group in target.soc.cores)
     if cores and any(cpu >= cores for cpu in target.measure.cpus):
         yield "measure.cpus", f"names a processor beyond the {cores} that soc.cores lists"

@@ -138,6 +138,10 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
         """Every method with each of its golden inputs; what is measured comes first."""
         return tuple((method, golden) for method in self.methods for golden in method.golden)
 
+    def delegates(self) -> frozenset[str]:
+        """What has to be in the runtime besides its own kernels."""
+        return frozenset(operator.delegate for operator in self.operators if operator.delegate is not None)
+
     def golden_files(self) -> tuple[FileEntry, ...]:
         """Every golden input and reference of every method; of a language model also its prompts and its text."""
         text = (self.language.text.file,) if self.language and self.language.text else ()

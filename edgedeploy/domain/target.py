@@ -21,6 +21,7 @@ Processes = Annotated[int, Meta(gt=0, le=1000)]
 WarmupIterations = Annotated[int, Meta(ge=0, le=10_000_000)]
 Threads = Annotated[int, Meta(ge=0, le=1024)]
 Cpu = Annotated[int, Meta(ge=0, lt=1024)]
+VelaSection = Annotated[str, Meta(pattern=r"^(?![\s\S]*\n)[A-Za-z0-9_]*$")]
 Iterations = Annotated[int, Meta(gt=0, le=10_000_000, description="what a runner keeps room for")]
 
 
@@ -75,6 +76,23 @@ class Soc(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True)
     features: tuple[str, ...] = ()
 
 
+class EthosU(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The Ethos-U NPU of a target, in the words of Arm's Vela compiler, which compiles for just one.
+
+    ``system_config`` and ``memory_mode`` are sections of Vela's own ``Arm/vela.ini``; empty: what ExecuTorch takes for the NPU.
+    """
+
+    config: Annotated[
+        str,
+        Meta(
+            pattern=r"^(?![\s\S]*\n)ethos-u(55-(32|64|128|256)|65-(256|512)|85-(128|256|512|1024|2048))$",
+            description="the NPU and its multiply-accumulates per cycle: ethos-u55-128, ethos-u65-256, ethos-u85-256, …",
+        ),
+    ]
+    system_config: VelaSection = ""
+    memory_mode: VelaSection = ""
+
+
 class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where a fact comes from.
 
@@ -103,7 +121,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``lanes`` and ``runtimes`` are ordered: the first that fits is taken. ``match`` tells how a unit found over ADB is
     recognised: every Android property named there has to have one of the values given. ``runtime_versions`` names engines of the
     device that are not the newest (``{"tflite-runtime" = "2.14.0"}``): what they cannot read is not sent. ``compute_units``
-    is what Core ML may use.
+    is what Core ML may use, ``ethos_u`` the NPU that the backend ``ethos-u`` compiles for.
     """
 
     name: Name
@@ -116,6 +134,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     runtimes: tuple[Name, ...] = ()
     runtime_versions: dict[str, str] = {}
     compute_units: ComputeUnits = "all"
+    ethos_u: EthosU | None = None
     min_os: str = ""
     match: dict[str, tuple[str, ...]] = {}
     soc: Soc = Soc()

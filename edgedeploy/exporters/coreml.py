@@ -45,6 +45,10 @@ class CoremlExporter:
         """Distributions whose versions decide the bytes of the package."""
         return ("torch", "coremltools", *((_QUANTIZER,) if importlib.util.find_spec(_QUANTIZER) else ()))
 
+    def compilers(self, lane: Lane) -> tuple[str, ...]:  # noqa: ARG002 - the same SDKs do all
+        """None."""
+        return ()
+
     def lacking(self, lane: Lane) -> Lacking | None:
         """torchao, which observes activations for int8."""
         if lane.precision not in _CALIBRATED or importlib.util.find_spec(_QUANTIZER):

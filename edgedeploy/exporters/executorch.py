@@ -1,4 +1,4 @@
-"""PyTorch to ExecuTorch's ``.pte``: for XNNPACK (Arm and x86 CPUs), Core ML, Vulkan, and plain kernels."""
+"""PyTorch to ExecuTorch's ``.pte``: for XNNPACK (Arm and x86 CPUs), plain kernels, and the compilers of vendors."""
 
 from __future__ import annotations
 
@@ -53,6 +53,10 @@ class ExecutorchExporter:
         """Distributions whose versions decide the bytes of the file."""
         return ("torch", "executorch", "torchao")
 
+    def compilers(self, lane: Lane) -> tuple[str, ...]:
+        """Of a vendor's backend."""
+        return delegates.compilers(lane.backend)
+
     def lacking(self, lane: Lane) -> Lacking | None:
         """The vendor's SDK, for a backend whose compiler is not in ExecuTorch's wheel."""
         return delegates.lacking(lane.backend)
@@ -81,7 +85,7 @@ class ExecutorchExporter:
         traces = trace(model, _SDK)
         lowering.require_bounds(traces)
         with explained(_SDK, model.user_root, traces[0].program):
-            reduced = [in_precision(traced, request.lane, emit) for traced in traces]
+            reduced = [in_precision(traced, request, emit) for traced in traces]
             emit(f"lowering to {delegates.TITLES[request.lane.backend]}")
             partitioner = delegates.partitioner(request)
             programs = {traced.name: one.program for traced, one in zip(traces, reduced, strict=True)}

@@ -11,6 +11,7 @@ import msgspec
 import torch
 from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 from executorch.exir.backend.partitioner import Partitioner
+from executorch.exir.lowered_backend_module import LoweredBackendModule
 from executorch.exir.schema import ExecutionPlan, KernelCall, Tensor
 from executorch.runtime import Runtime
 from torch.export import ExportedProgram
@@ -18,6 +19,7 @@ from torch.export import ExportedProgram
 from edgedeploy.domain.artifact import TensorSpec
 from edgedeploy.errors import ExportError, InternalError
 from edgedeploy.exporters.diagnosis import find_line, unsupported_next_step
+from edgedeploy.exporters.ethos_u_payload import block_sizes
 from edgedeploy.exporters.executorch_operators import WhatRuns, what_runs
 from edgedeploy.exporters.operator_counts import bounded
 from edgedeploy.exporters.signature import dtype_name
@@ -122,11 +124,27 @@ def inspection(lowered: Lowered) -> dict[str, str]:
         for instruction in chain.instructions
         if isinstance(instruction.instr_args, KernelCall)
     )
-    return {
+    facts = {
         "backends": ", ".join(sorted({delegate.id for plan in plans for delegate in plan.delegates})) or "none",
         "delegates": str(sum(len(plan.delegates) for plan in plans)),
         "undelegated operators": str(calls.total()),
         "undelegated": bounded(calls) or "none",
+    }
+    return facts | _npu_memory(lowered)
+
+
+def _npu_memory(lowered: Lowered) -> dict[str, str]:
+    """What an Ethos-U needs of memory. One delegate runs at a time: scratch memory is that of the largest."""
+    modules = (module for program in lowered.programs.values() for module in program.graph_module.modules())
+    parts = [block_sizes(module.processed_bytes) for module in modules if isinstance(module, LoweredBackendModule)]
+    found = [part for part in parts if part]
+    if not found:
+        return {}
+    return {
+        "numeric_check": "not possible without the NPU",
+        "NPU commands bytes": str(sum(part["commands"] for part in found)),
+        "NPU weights bytes": str(sum(part["weights"] for part in found)),
+        "NPU scratch bytes": str(max(part["scratch"] for part in found)),
     }
 
 

@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 from torch.export import ExportedProgram
 
-from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.half import in_half
 from edgedeploy.exporters.int8_scope import activations_fit_int8
 from edgedeploy.exporters.tracing import Traced
 from edgedeploy.exporters.xnnpack_groups import in_groups
 from edgedeploy.exporters.xnnpack_int8 import Scheme, in_int8
 from edgedeploy.exporters.xnnpack_weights import with_small_weights
-from edgedeploy.ports import Emit
+from edgedeploy.ports import Emit, ExportRequest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,15 +24,20 @@ class Reduced:
     quantization: str
 
 
-def in_precision(traced: Traced, lane: Lane, emit: Emit) -> Reduced:
-    """The method as XNNPACK is to compute it. Other backends take the float program and reduce it themselves.
+def in_precision(traced: Traced, request: ExportRequest, emit: Emit) -> Reduced:
+    """The method as the lane's backend is to compute it. Some take the float program and reduce it themselves.
 
     Raises:
-        ExportError: the precision would change nothing in this model.
+        ExportError: the precision would change nothing in this model; the target lacks what the backend has to know.
     """
-    if lane.backend != "xnnpack":
-        return Reduced(program=traced.program, quantization="by the backend" if lane.precision != "fp32" else "none")
-    return _WAYS[lane.precision](traced, emit)
+    lane = request.lane
+    if lane.backend == "xnnpack":
+        return _WAYS[lane.precision](traced, emit)
+    if lane.backend == "ethos-u":
+        return _ethos_u(traced, request, emit)
+    if lane.backend == "openvino":
+        return _openvino(traced, request, emit)
+    return Reduced(program=traced.program, quantization="by the backend" if lane.precision != "fp32" else "none")
 
 
 def _fp32(traced: Traced, _emit: Emit) -> Reduced:
@@ -72,6 +76,24 @@ def _small_weights(bits: int) -> Callable[[Traced, Emit], Reduced]:
 def _groups(traced: Traced, emit: Emit) -> Reduced:
     emit("quantizing weights to int4 in groups of 32")
     return Reduced(program=in_groups(traced), quantization="int4 weights in groups of 32, int8 activations dynamic")
+
+
+def _ethos_u(traced: Traced, request: ExportRequest, emit: Emit) -> Reduced:
+    from edgedeploy.exporters.executorch_ethos_u import in_int8_for_ethos_u
+
+    emit(f"calibrating int8 on {len(traced.calibration)} inputs")
+    program, agreement = in_int8_for_ethos_u(traced, request)
+    close = "NaN" if not agreement.finite else "exact" if agreement.sqnr_db is None else f"{agreement.sqnr_db:.1f} dB"
+    return Reduced(program=program, quantization=f"int8 static; in PyTorch, on the calibration inputs: {close}")
+
+
+def _openvino(traced: Traced, request: ExportRequest, emit: Emit) -> Reduced:
+    if request.lane.precision == "fp16":
+        return Reduced(program=traced.program, quantization="none: bfloat16 where the processor computes in it, else float32")
+    from edgedeploy.exporters.executorch_openvino import in_int8_for_openvino
+
+    emit(f"calibrating int8 on {len(traced.calibration)} inputs")
+    return Reduced(program=in_int8_for_openvino(traced), quantization="int8 static, by NNCF")
 
 
 _WAYS: dict[str, Callable[[Traced, Emit], Reduced]] = {

@@ -48,6 +48,10 @@ class TfliteExporter:
         """Distributions whose versions decide the bytes of the file."""
         return ("torch", "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer")
 
+    def compilers(self, lane: Lane) -> tuple[str, ...]:  # noqa: ARG002 - the same SDKs do all
+        """None."""
+        return ()
+
     def lacking(self, lane: Lane) -> Lacking | None:  # noqa: ARG002 - the same SDKs do all
         """Nothing else is needed."""
         return None

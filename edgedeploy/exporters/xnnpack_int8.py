@@ -15,10 +15,9 @@ from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
 from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
-from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
-from edgedeploy.exporters.calibration import observe
 from edgedeploy.exporters.embeddings import quantize_embeddings
+from edgedeploy.exporters.pt2e import calibrated
 from edgedeploy.exporters.tracing import Traced, export_program
 
 Scheme = Literal["static", "dynamic", "mixed"]
@@ -64,12 +63,9 @@ def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
     """The method in int8, with static activation ranges observed on its calibration inputs; embeddings too."""
     module = traced.program.module()
     quantize_embeddings(module)
-    with torch.no_grad():
-        observed = prepare_pt2e(module, FloatOnlyQuantizer(scheme))
-        observe(observed, traced.program, traced.calibration)
-        converted = convert_pt2e(observed)
-        _part_dequantizers(converted)
-        return export_program(converted, traced.example_inputs, traced.shapes_one_by_one)
+    converted = calibrated(module, FloatOnlyQuantizer(scheme), traced)
+    _part_dequantizers(converted)
+    return export_program(converted, traced.example_inputs, traced.shapes_one_by_one)
 
 
 def _part_dequantizers(module: GraphModule) -> None:

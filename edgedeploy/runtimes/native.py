@@ -11,6 +11,7 @@ from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import Abi, Os
 from edgedeploy.ports import Emit
 from edgedeploy.runners.native import native_runner
+from edgedeploy.runtimes.delegates import missing_delegates
 
 _ABIS: frozenset[Abi] = frozenset({"linux-x86_64", "linux-aarch64", "android-arm64"})
 
@@ -29,7 +30,7 @@ class _Native:
         """Built once by CMake, then cached; see :func:`edgedeploy.runners.native.native_runner`."""
         return native_runner(self.engine, abi, cache_dir=cache_dir, emit=emit)
 
-    def requirement(self, python_facts: Mapping[str, str], artifact: Artifact) -> str:  # noqa: ARG002 - needs no Python
+    def requirement(self, abi: Abi, python_facts: Mapping[str, str], artifact: Artifact) -> str:  # noqa: ARG002 - all is there
         """Nothing is required: the bundle brings everything."""
         return ""
 
@@ -40,6 +41,10 @@ class ExecutorchNative(_Native):
     name = "executorch-native"
     formats: frozenset[Format] = frozenset({"pte"})
     engine = "executorch"
+
+    def requirement(self, abi: Abi, python_facts: Mapping[str, str], artifact: Artifact) -> str:  # noqa: ARG002 - needs no Python
+        """XNNPACK is the one delegate it has; on Android the user's own engine may have more."""
+        return "" if abi == "android-arm64" else missing_delegates(artifact, {"XnnpackBackend"})
 
 
 class LitertNative(_Native):

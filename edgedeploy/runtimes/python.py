@@ -11,6 +11,9 @@ from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import Abi, Os
 from edgedeploy.ports import Emit
 from edgedeploy.runners.agent import agent_runner
+from edgedeploy.runtimes.delegates import missing_delegates
+
+_MORE_DELEGATES: dict[Abi, tuple[str, ...]] = {"macos-arm64": ("CoreMLBackend",)}
 
 
 class _Agent:
@@ -28,7 +31,7 @@ class _Agent:
         """The agent, one file."""
         return agent_runner()
 
-    def requirement(self, python_facts: Mapping[str, str], artifact: Artifact) -> str:
+    def requirement(self, abi: Abi, python_facts: Mapping[str, str], artifact: Artifact) -> str:  # noqa: ARG002 - Python hides it
         """One of the engines has to be installed there, and numpy; and it runs models call by call, not token by token."""
         if artifact.language is not None:
             return "the Python agent does not run language models"
@@ -45,6 +48,15 @@ class ExecutorchPython(_Agent):
     name = "executorch-python"
     formats: frozenset[Format] = frozenset({"pte"})
     engines = ("executorch",)
+
+    def requirement(self, abi: Abi, python_facts: Mapping[str, str], artifact: Artifact) -> str:
+        """Also the delegates: its wheel has XNNPACK, on Linux OpenVINO where that is installed, on macOS Core ML."""
+        if lacking := super().requirement(abi, python_facts, artifact):
+            return lacking
+        present = {"XnnpackBackend", *_MORE_DELEGATES.get(abi, ())}
+        if "OpenvinoBackend" in artifact.delegates() and "openvino" in python_facts:
+            present.add("OpenvinoBackend")
+        return missing_delegates(artifact, present)
 
 
 class LitertPython(_Agent):

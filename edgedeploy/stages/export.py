@@ -132,6 +132,7 @@ def export_job(
         min_os=target.min_os,
         compute_units=target.compute_units,
         runtime_versions=target.runtime_versions,
+        ethos_u=target.ethos_u,
         orders=tuple(
             Order(lane=run.lane, recipe=run.recipe_name, folder=str(folder)) for run, folder in zip(runs, folders, strict=True)
         ),
@@ -182,8 +183,8 @@ def _export_key(run: PlannedRun, target: Target, project_file: Path, dependencie
         run.recipe_name,
         compressors,
         (run.lane, registry.origin("exporters", run.lane.exporter)),
-        (target.os, target.min_os, target.compute_units, target.runtime_versions),
-        toolchain_versions(run.lane.exporter),
+        (target.os, target.min_os, target.compute_units, target.runtime_versions, target.ethos_u),
+        toolchain_versions(run.lane),
         # By name and digest: two files that were swapped are not the same files.
         {name.removeprefix(root): sha256 for name, sha256 in dependencies.files.items()},
         dependencies.distributions,

@@ -179,7 +179,7 @@ def require_sdks(runs: Sequence[PlannedRun]) -> None:
     """
     for name in dict.fromkeys(run.lane.exporter for run in runs):
         exporter = registry.exporter(name)
-        missing = [dist for dist in exporter.toolchain() if _version(dist) is None]
+        missing = missing_distributions(name)
         if missing:
             raise MissingToolError(
                 f"the SDK of the exporter {name!r} is not installed",
@@ -188,9 +188,15 @@ def require_sdks(runs: Sequence[PlannedRun]) -> None:
             )
 
 
-def toolchain_versions(exporter_name: str) -> dict[str, str]:
-    """Installed versions of the distributions that decide an exporter's result."""
-    return {dist: _version(dist) or "" for dist in registry.exporter(exporter_name).toolchain()}
+def missing_distributions(exporter_name: str) -> list[str]:
+    """What an exporter needs for all its lanes and is not installed."""
+    return [dist for dist in registry.exporter(exporter_name).toolchain() if _version(dist) is None]
+
+
+def toolchain_versions(lane: Lane) -> dict[str, str]:
+    """Installed versions of the distributions that decide a lane's result."""
+    exporter = registry.exporter(lane.exporter)
+    return {dist: _version(dist) or "" for dist in (*exporter.toolchain(), *exporter.compilers(lane))}
 
 
 def _version(distribution: str) -> str | None:

@@ -17,7 +17,7 @@ from edgedeploy.errors import EdgedeployError
 from edgedeploy.obstacles import obstacles, verdict
 from edgedeploy.prediction import predict
 from edgedeploy.stages.export import cached_export
-from edgedeploy.stages.plan import PlannedRun, toolchain_versions
+from edgedeploy.stages.plan import PlannedRun, missing_distributions
 from edgedeploy.stages.profile import cached_profile
 from edgedeploy.stages.runner_choice import runtimes_for
 from edgedeploy.stages.verify import was_verified
@@ -114,7 +114,7 @@ def _before_all(run: PlannedRun, target: Target, profiled: Profiled, *, exported
 
 def _lacking(lane: Lane) -> Iterator[Obstacle]:
     exporter = registry.exporter(lane.exporter)
-    missing = [name for name, version in toolchain_versions(lane.exporter).items() if not version]
+    missing = missing_distributions(lane.exporter)
     if missing:
         yield Obstacle(
             what=f"not installed: {', '.join(missing)}",

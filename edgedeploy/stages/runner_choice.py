@@ -18,7 +18,7 @@ from edgedeploy.ports import Connection, Emit, Runtime
 
 _PYTHON_FACTS = """
 import importlib.metadata as m, json, sys
-wanted = ("executorch", "ai-edge-litert", "tflite-runtime", "tensorflow", "coremltools", "numpy")
+wanted = ("executorch", "ai-edge-litert", "tflite-runtime", "tensorflow", "coremltools", "openvino", "numpy")
 found = {"python": "%d.%d.%d" % sys.version_info[:3]}
 for name in wanted:
     try: found[name] = m.version(name)
@@ -51,7 +51,7 @@ def choose(
         if not runtime.runs_on(abi, os):
             reasons.append(f"{name}: not for {abi}")
             continue
-        if runtime.uses_python and (lacking := runtime.requirement(python_facts(), artifact)):
+        if lacking := runtime.requirement(abi, python_facts() if runtime.uses_python else {}, artifact):
             reasons.append(f"{name}: {lacking}")
             continue
         try:
@@ -81,7 +81,9 @@ def portable_runner(
     """A runner that needs nothing on the device, to travel along in a bundle; None when none can be built here."""
     for name in runtimes:
         runtime = registry.runtime(name)
-        if artifact.format in runtime.formats and runtime.runs_on(abi, os) and not runtime.uses_python:
+        if artifact.format not in runtime.formats or not runtime.runs_on(abi, os) or runtime.uses_python:
+            continue
+        if not runtime.requirement(abi, {}, artifact):
             with suppress(MissingToolError):
                 return _bundle(runtime, abi, cache_dir, emit)
     return None

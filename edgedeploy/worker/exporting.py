@@ -73,6 +73,7 @@ class Loaded:
             min_os=job.min_os,
             compute_units=job.compute_units,
             runtime_versions=job.runtime_versions,
+            ethos_u=job.ethos_u,
             folder=str(folder),
         )
         emit(f"importing the SDK of {exporter.name}")
@@ -93,7 +94,9 @@ class Loaded:
             language=write_language(folder, self._model.language, self._said) if self._model.language and self._said else None,
             parameters=self._parameters,
             metric=self._metric,
-            toolchain={name: importlib.metadata.version(name) for name in exporter.toolchain()},
+            toolchain={
+                name: importlib.metadata.version(name) for name in (*exporter.toolchain(), *exporter.compilers(order.lane))
+            },
             inspection=exported.inspection,
             load_seconds=round(self._load_seconds, 3),
             export_seconds=round(time.monotonic() - started, 3),

@@ -9,7 +9,7 @@ from edgedeploy.domain.measurement import LayerOutput, MetricResult
 from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.project import Model
 from edgedeploy.domain.recipe import CompressStep
-from edgedeploy.domain.target import ComputeUnits, Lane, Os
+from edgedeploy.domain.target import ComputeUnits, EthosU, Lane, Os
 
 ALL_ORDERS = -1
 """In place of an order's number: what is done once for all of them."""
@@ -43,6 +43,7 @@ class ExportJob(SourceJob, frozen=True, kw_only=True, tag="export"):
     min_os: str
     compute_units: ComputeUnits
     runtime_versions: dict[str, str]
+    ethos_u: EthosU | None = None
     orders: tuple[Order, ...]
     layers: bool = False
 

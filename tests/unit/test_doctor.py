@@ -17,6 +17,7 @@ from edgedeploy.cli.doctor import doctor as command
 from edgedeploy.doctor import Check, Diagnosis, Found, LaneNeeds, Need, diagnose, examine
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import MissingToolError
+from edgedeploy.ports import Lacking
 
 PTE = Lane(exporter="executorch", backend="xnnpack", precision="fp32")
 CORE = Lane(exporter="coreml", backend="mlprogram", precision="fp32")
@@ -58,6 +59,14 @@ def test_without_the_basics_no_lane_is_ready() -> None:
     found = examine([absent("cache folder"), there("torch")], [lane(PTE, "torch")])
     assert not found.ready
     assert found.lanes[0].missing == ("cache folder",)
+
+
+def test_a_vendors_sdk_is_asked_for_by_its_lanes_alone() -> None:
+    npu = lane(PTE, "torch")._replace(lacking=Lacking(what="the vendor's compiler", how="ask the vendor"))
+    found = examine([there("torch")], [npu, lane(PTE, "torch")])
+    assert [(check.missing, check.install) for check in found.lanes] == [(("the vendor's compiler",), "ask the vendor"), ((), "")]
+    both = examine([absent("torch")], [npu]).lanes[0]
+    assert (both.missing, both.install) == (("torch", "the vendor's compiler"), "install executorch")
 
 
 def test_another_version_is_told_and_does_not_block() -> None:

@@ -17,6 +17,7 @@ from edgedeploy.stages.plan import lanes_of
 FOLDER = Path(__file__).resolve().parents[2] / "targets"
 FILES = sorted(FOLDER.glob("*.toml"))
 PROMISED = {
+    "frdm-imx93",
     "galaxy-s24",
     "iphone15",
     "iphone16",
@@ -52,6 +53,7 @@ def facts_of(target: Target) -> set[str]:
     facts = {f"soc.{key}" for key in Soc.__struct_fields__ if getattr(target.soc, key) != getattr(unset, key)}
     facts |= {f"soc.cores.{rate}" for group in target.soc.cores for rate in group.rates()}
     facts |= {f"match.{name}" for name in target.match}
+    facts |= {"ethos_u"} if target.ethos_u else set()
     return facts | ({"min_os"} if target.min_os else set())
 
 

@@ -29,6 +29,10 @@ class PortableExporter:
         """Distributions whose versions decide the result: they are part of the cache key."""
         return ("torch", "executorch")
 
+    def compilers(self, lane: Lane) -> tuple[str, ...]:
+        """More of them for just one lane; none."""
+        return ()
+
     def lacking(self, lane: Lane) -> Lacking | None:
         """What else has to be installed; nothing."""
         return None

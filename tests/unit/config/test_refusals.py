@@ -10,10 +10,11 @@ import pytest
 from edgedeploy.config.lab import read_lab
 from edgedeploy.config.project import find_project_file
 from edgedeploy.config.strict import decode
+from edgedeploy.config.targets import problems
 from edgedeploy.domain.project import Lab as LabFile
 from edgedeploy.domain.project import MeasureOverride, Project
 from edgedeploy.domain.recipe import Budget, Floors
-from edgedeploy.domain.target import MeasurePolicy, Target
+from edgedeploy.domain.target import LaneOffer, MeasurePolicy, Target
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.lab import Lab
 from edgedeploy.pipeline import Pipeline
@@ -80,6 +81,21 @@ def test_a_broken_target_file_spoils_no_other(text: str, project: Path) -> None:
     assert lab.target("board").name == "board"
     with pytest.raises(ConfigError):
         lab.target("broken")
+
+
+def test_a_lane_for_an_npu_needs_to_know_which() -> None:
+    (complaint,) = problems(msgspec.structs.replace(board(), lanes=(LaneOffer(exporter="executorch", backend="ethos-u"),)))
+    assert complaint[0] == "lanes"
+    assert "[ethos_u]" in complaint[1]
+
+
+@pytest.mark.parametrize(
+    "text", ['config = "ethos-u55"', 'config = "ethos-u99-128"', 'config = "ethos-u55-128"\nmemory_mode = "a b"']
+)
+def test_an_npu_that_vela_does_not_know(text: str, project: Path) -> None:
+    (project / "targets/npu.toml").write_text(BOARD.format(name="npu") + f"[ethos_u]\n{text}\n")
+    (trouble,) = Lab(project).broken
+    assert "ethos_u" in trouble.where
 
 
 def test_a_device_of_a_broken_target_is_left_out_and_the_others_stay(project: Path) -> None:

@@ -15,7 +15,7 @@ from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.domain.events import Finished
 from edgedeploy.domain.project import InputConfig, Model
 from edgedeploy.domain.recipe import Budget, CompressStep, Floors, Recipe
-from edgedeploy.domain.target import MeasurePolicy
+from edgedeploy.domain.target import EthosU, MeasurePolicy
 from edgedeploy.errors import ConfigError, EdgedeployError, ModelError
 from edgedeploy.stages import export as stage
 from edgedeploy.stages.export import Prepared, cached_export, export, read_artifact
@@ -269,6 +269,13 @@ def test_lanes_of_one_model_are_one_job_and_what_is_cached_is_not_in_it(desk: De
     assert [[order.lane for order in job.orders] for job in desk.jobs] == [[FP32], [INT8, TFLITE]]
 
 
-@pytest.mark.parametrize("change", [{"compute_units": "cpu-only"}, {"runtime_versions": {"tflite-runtime": "2.14.0"}}])
-def test_what_a_target_says_of_its_runtimes_is_another_export(desk: Desk, change: dict[str, object]) -> None:
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"compute_units": "cpu-only"},
+        {"runtime_versions": {"tflite-runtime": "2.14.0"}},
+        {"ethos_u": EthosU(config="ethos-u55-128")},
+    ],
+)
+def test_what_a_target_says_of_its_engines_is_another_export(desk: Desk, change: dict[str, object]) -> None:
     assert desk.export().folder != desk.export(**change).folder

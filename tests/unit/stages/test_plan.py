@@ -159,14 +159,18 @@ def test_an_sdk_that_is_missing_is_named_with_the_extra_that_brings_it(monkeypat
         def toolchain(self) -> tuple[str, ...]:
             return ("pytest", "no-such-distribution")
 
+        def compilers(self, lane: Lane) -> tuple[str, ...]:
+            return ("no-such-compiler",)
+
     monkeypatch.setattr(stage.registry, "exporter", lambda _name: Exporter())
     run = planned(lane=Lane(exporter="other", backend="x", precision="fp32"))
     with pytest.raises(MissingToolError, match="the SDK of the exporter 'other' is not installed") as caught:
         require_sdks([run])
     assert caught.value.seen == "missing: no-such-distribution"
     assert "edgedeploy[sixth]" in caught.value.next_step
-    assert set(stage.toolchain_versions("other")) == {"pytest", "no-such-distribution"}
-    assert stage.toolchain_versions("other")["no-such-distribution"] == ""
+    versions = stage.toolchain_versions(run.lane)
+    assert set(versions) == {"pytest", "no-such-distribution", "no-such-compiler"}
+    assert versions["no-such-distribution"] == ""
 
 
 def test_recipes_given_take_the_place_of_the_deployments_and_keep_its_budget(file: Path) -> None:

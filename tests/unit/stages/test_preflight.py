@@ -113,7 +113,7 @@ def test_budget_memory_and_machine_stand_in_the_way(desk: Desk) -> None:
 
 
 def test_an_sdk_that_is_missing_stands_in_the_way(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stage, "toolchain_versions", lambda _name: {"torch": "2.13.0", "executorch": ""})
+    monkeypatch.setattr(stage, "missing_distributions", lambda _name: ["executorch"])
     (line,) = lines(desk, planned())
     assert [one.what for one in line.obstacles] == ["not installed: executorch"]
     assert "edgedeploy[executorch]" in line.obstacles[0].next_step

@@ -41,8 +41,8 @@ class FakeRuntime:
     def runs_on(self, abi: Abi, os: Os) -> bool:
         return abi in self._abis
 
-    def requirement(self, python_facts: Mapping[str, str], artifact: Artifact) -> str:
-        return "" if self._wanted in python_facts else f"its Python has no {self._wanted}"
+    def requirement(self, abi: Abi, python_facts: Mapping[str, str], artifact: Artifact) -> str:
+        return "" if not self._wanted or self._wanted in python_facts else f"its Python has no {self._wanted}"
 
     def bundle(self, abi: Abi, *, cache_dir: Path, emit: Emit) -> RunnerBundle:
         self.built += 1
