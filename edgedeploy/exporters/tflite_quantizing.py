@@ -14,6 +14,7 @@ from edgedeploy.errors import ExportError
 from edgedeploy.exporters.tflite_graph import Graph, OperatorUse, read_graphs
 from edgedeploy.exporters.tflite_masks import Samples, with_finite_masks
 from edgedeploy.exporters.tflite_outliers import layers_with_outliers
+from edgedeploy.exporters.tflite_outputs import with_outputs_apart
 from edgedeploy.exporters.tflite_row_scales import ROW_SCALES, with_scaled_rows
 
 _OPERATORS = qtyping.TFLOperationName
@@ -98,7 +99,9 @@ class Quantization:
         return content
 
     def _prepared(self, precision: str) -> bytes:
-        model = with_finite_masks(self._model, self._samples) if precision in CALIBRATED else self._model
+        model = self._model
+        if precision in CALIBRATED:
+            model = with_outputs_apart(with_finite_masks(model, self._samples))
         if self._old_runtime and precision in _WITH_DYNAMIC_OPERATORS:
             model = with_scaled_rows(model, linear=precision == "int8-dynamic")
         return model

@@ -336,3 +336,27 @@ def test_outputs_are_values_of_their_own(tmp_path: Path) -> None:
     (graph,) = read_graphs((tmp_path / exported.entry).read_bytes())
     assert len({*graph.outputs, *graph.inputs}) == 4
     assert _sqnr_db(model, exported, tmp_path) > 100
+
+
+class _Inside(nn.Module):
+    """Values from the inside as outputs, which a layer and a sum of scales read, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(32, 64)
+        self.other = nn.Linear(32, 64)
+        self.out = nn.Linear(128, 10)
+
+    def forward(self, x):
+        hidden, large = torch.tanh(self.linear(x)), torch.relu(self.other(x) * 3)
+        return self.out(torch.cat((hidden, large), -1)), hidden, large
+
+
+@pytest.mark.parametrize("precision", ["int8", "16x8"])
+def test_an_output_that_is_read_inside_stays_float(precision: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = _model(_method(_Inside().eval(), [(torch.randn(2, 32),) for _ in range(6)]))
+    exported = _export(model, precision, tmp_path)
+    assert {spec.dtype for spec in exported.methods[0].outputs} == {"float32"}
+    assert _sqnr_db(model, exported, tmp_path) > 25
+    assert {row.module for row in exported.operators if row.macs} >= {"linear", "out"}
