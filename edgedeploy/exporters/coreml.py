@@ -12,6 +12,7 @@ from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters import coreml_footprint
 from edgedeploy.exporters.coreml_precisions import METHODS_FIRST_IOS, SCHEMES, deployment, require_precision
+from edgedeploy.exporters.lasting import lasting_imports
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportRequest, Lacking
 
@@ -73,11 +74,12 @@ class CoremlExporter:
         if len(model.methods) > 1:
             system.require(METHODS_FIRST_IOS, "a package with several methods", "deploy each as a model of its own")
         quiet_sdks()
-        from edgedeploy.exporters import mlpackage
-        from edgedeploy.exporters.coreml_lane import in_lane, save
-        from edgedeploy.exporters.coreml_report import report
-        from edgedeploy.exporters.diagnosis import explained
-        from edgedeploy.exporters.tracing import trace
+        with lasting_imports():
+            from edgedeploy.exporters import mlpackage
+            from edgedeploy.exporters.coreml_lane import in_lane, save
+            from edgedeploy.exporters.coreml_report import report
+            from edgedeploy.exporters.diagnosis import explained
+            from edgedeploy.exporters.tracing import trace
 
         emit("tracing with torch.export")
         methods = []

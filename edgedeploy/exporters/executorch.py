@@ -12,6 +12,7 @@ from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters import executorch_delegates as delegates
 from edgedeploy.exporters import executorch_footprint
+from edgedeploy.exporters.lasting import lasting_imports
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
@@ -76,10 +77,11 @@ class ExecutorchExporter:
         quiet_sdks()
         if model.language is not None:
             return self._export_language(model, model.language, request, emit)
-        from edgedeploy.exporters import executorch_lowering as lowering
-        from edgedeploy.exporters.diagnosis import explained
-        from edgedeploy.exporters.executorch_precision import in_precision
-        from edgedeploy.exporters.tracing import trace
+        with lasting_imports():
+            from edgedeploy.exporters import executorch_lowering as lowering
+            from edgedeploy.exporters.diagnosis import explained
+            from edgedeploy.exporters.executorch_precision import in_precision
+            from edgedeploy.exporters.tracing import trace
 
         emit("tracing with torch.export")
         traces = trace(model, _SDK)
@@ -93,8 +95,9 @@ class ExecutorchExporter:
         return self._written(lowered, traces, reduced[0].quantization, model.user_root, request, emit)
 
     def _export_language(self, model: LoadedModel, language: LoadedLanguage, request: ExportRequest, emit: Emit) -> Exported:
-        from edgedeploy.exporters import executorch_language as exporting
-        from edgedeploy.exporters.diagnosis import explained, explained_trace
+        with lasting_imports():
+            from edgedeploy.exporters import executorch_language as exporting
+            from edgedeploy.exporters.diagnosis import explained, explained_trace
 
         precision = request.lane.precision
         emit(f"quantizing to {precision}" if precision != "fp32" else "taking the decoder")

@@ -10,6 +10,7 @@ from edgedeploy.domain.footprint import Footprint
 from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters import tflite_footprint
+from edgedeploy.exporters.lasting import lasting_imports
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportRequest, Lacking
 
@@ -69,8 +70,9 @@ class TfliteExporter:
             ModelError: outputs that are no tensors.
         """
         quiet_sdks()
-        from edgedeploy.exporters.tflite_lane import in_lane
-        from edgedeploy.exporters.tracing import trace
+        with lasting_imports():
+            from edgedeploy.exporters.tflite_lane import in_lane
+            from edgedeploy.exporters.tracing import trace
 
         emit("tracing with torch.export")
         traces = trace(model, _SDK)

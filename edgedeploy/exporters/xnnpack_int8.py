@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 import torch
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
@@ -32,6 +32,10 @@ class FloatOnlyQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # the SDK has
     The stock one turns the number in an integer ``x + 0`` (BERT's position ids, for one) into a float tensor; the sum
     becomes float, and the embedding that it indexes fails.
     """
+
+    # Convolutions with a BatchNorm behind them are there in training only: prepare_pt2e has folded it before it annotates.
+    # To look for them takes seconds, because each pattern is traced anew for each operator.
+    SUPPORTED_PATTERNS: ClassVar = [pattern for pattern in XNNPACKQuantizer.SUPPORTED_PATTERNS if not pattern.is_qat]
 
     def __init__(self, scheme: Scheme) -> None:
         super().__init__()

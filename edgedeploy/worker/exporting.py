@@ -16,6 +16,7 @@ from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact, Method
 from edgedeploy.domain.measurement import LayerOutput
 from edgedeploy.errors import ExportError, ModelError
 from edgedeploy.exporters.eager import run_eagerly
+from edgedeploy.exporters.lasting import keep_what_is_left
 from edgedeploy.exporters.signature import flatten_outputs
 from edgedeploy.ports import Emit, ExportedMethod, ExportRequest
 from edgedeploy.source import LoadedMethod, LoadedModel
@@ -63,6 +64,7 @@ class Loaded:
             EdgedeployError: of kinds Model, Export, MissingTool.
         """
         started = time.monotonic()
+        keep_what_is_left()  # of the lanes before
         reset_peak_rss()
         job, order = self._job, self._job.orders[number]
         folder = Path(order.folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from edgedeploy import registry
 from edgedeploy.domain.project import LanguageConfig
+from edgedeploy.exporters.lasting import lasting_imports
 from edgedeploy.ports import Emit
 from edgedeploy.source import LoadedModel
 from edgedeploy.worker.job import Dependencies, ExportJob, ProfileJob
@@ -37,7 +38,8 @@ def open_model(job: ExportJob | ProfileJob, emit: Emit) -> Opened:
         EdgedeployError: of kinds Config, Model, Compress.
     """
     emit("importing torch")
-    importlib.import_module("torch")
+    with lasting_imports():
+        importlib.import_module("torch")
     trace = Trace()
     trace.start()
     emit("loading the model")
