@@ -218,6 +218,9 @@ class NoRuntime:
     def runs_on(self, *_about: object) -> bool:
         return True
 
+    def requirement(self, *_about: object) -> str:
+        return ""
+
     def bundle(self, *_about: object, **_how: object) -> RunnerBundle:
         raise MissingToolError("no compiler")
 
