@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from math import inf
+from math import ceil, inf
 
 import numpy as np
 import numpy.typing as npt
@@ -40,7 +40,12 @@ def merged(parts: Sequence[Agreement]) -> Agreement:
 
 def complaints(agreement: Agreement, floors: Floors) -> tuple[str, ...]:
     """What falls short of the floors, each as a sentence that names the output; empty when the agreement is accepted."""
-    found = [text for output in agreement.outputs for text in _complaints(output, floors, len(agreement.outputs))]
+    decided = all(output.differing is not None for output in agreement.outputs)
+    found = []
+    for output in agreement.outputs:
+        prefix = f"{output.name}: " if len(agreement.outputs) > 1 else ""
+        judged = _complaints(output, floors) if output.differing is None else _decision_complaints(output, floors, alone=decided)
+        found += [f"{prefix}{text}" for text in judged]
     return (*found, *(_language_complaints(agreement.language, floors) if agreement.language else ()))
 
 
@@ -70,21 +75,30 @@ def _language_complaints(language: LanguageAgreement, floors: Floors) -> list[st
     return found
 
 
-def _complaints(output: OutputAgreement, floors: Floors, outputs: int) -> list[str]:
-    prefix = f"{output.name}: " if outputs > 1 else ""
+def _decision_complaints(output: OutputAgreement, floors: Floors, *, alone: bool) -> list[str]:
+    """Where noise is judged by another output, one decision of a few may be another: two candidates were nearly equal."""
+    differing = output.differing or 0
+    allowed = round((1 - (floors.min_same or 0.0)) * output.values, 9)
+    if differing <= (allowed if alone else ceil(allowed)):
+        return []
+    same = output.values - differing
+    return [f"{same} of {output.values} values are PyTorch's, below {floors.min_same:.0%} of them"]
+
+
+def _complaints(output: OutputAgreement, floors: Floors) -> list[str]:
     if not output.finite:
-        return [f"{prefix}the output is NaN or infinite where PyTorch's is not"]
-    found = []
+        return ["the output is NaN or infinite where PyTorch's is not"]
+    found: list[str] = []
     if floors.min_top1 is not None and output.top1 is not None and output.top1 < floors.min_top1:
-        found.append(f"{prefix}top-1 agreement {output.top1:.3f} is below {floors.min_top1:g}")
+        found.append(f"top-1 agreement {output.top1:.3f} is below {floors.min_top1:g}")
     if output.exact:
         return found
     if floors.min_sqnr_db is not None and (output.sqnr_db or 0.0) < floors.min_sqnr_db:
-        found.append(f"{prefix}SQNR {output.sqnr_db:.1f} dB is below {floors.min_sqnr_db:g} dB")
+        found.append(f"SQNR {output.sqnr_db:.1f} dB is below {floors.min_sqnr_db:g} dB")
     if floors.min_cosine is not None and (output.cosine or 0.0) < floors.min_cosine:
-        found.append(f"{prefix}cosine {output.cosine:.5f} is below {floors.min_cosine:g}")
+        found.append(f"cosine {output.cosine:.5f} is below {floors.min_cosine:g}")
     if floors.max_abs_error is not None and (output.max_abs_error or 0.0) > floors.max_abs_error:
-        found.append(f"{prefix}largest error {output.max_abs_error:.3g} is above {floors.max_abs_error:g}")
+        found.append(f"largest error {output.max_abs_error:.3g} is above {floors.max_abs_error:g}")
     return found
 
 
@@ -97,8 +111,19 @@ def _one(name: str, output: Array, reference: Array) -> OutputAgreement:
         return OutputAgreement(name=name, max_abs_error=None, cosine=None, sqnr_db=None, exact=False, finite=False, cases=cases)
     top1 = _top1(output.reshape(reference.shape), reference)
     o, r = o[finite], r[finite]
+    differing = None if np.issubdtype(reference.dtype, np.floating) else int(np.sum(o != r))
     if np.array_equal(o, r):
-        return OutputAgreement(name=name, max_abs_error=0.0, cosine=1.0, sqnr_db=None, exact=True, top1=top1, cases=cases)
+        return OutputAgreement(
+            name=name,
+            max_abs_error=0.0,
+            cosine=1.0,
+            sqnr_db=None,
+            exact=True,
+            top1=top1,
+            cases=cases,
+            values=reference.size,
+            differing=differing,
+        )
     largest_error = float(np.max(np.abs(r - o)))
     largest = max(float(np.max(np.abs(r))), float(np.max(np.abs(o))))
     o, r = o / largest, r / largest  # ratios do not change, and no square overflows
@@ -114,6 +139,8 @@ def _one(name: str, output: Array, reference: Array) -> OutputAgreement:
         exact=False,
         top1=top1,
         cases=cases,
+        values=reference.size,
+        differing=differing,
     )
 
 
@@ -136,19 +163,22 @@ def _joined(name: str, outputs: Sequence[OutputAgreement]) -> OutputAgreement:
         finite=worst.finite,
         top1=sum(top * count for top, count in tops) / sum(count for _, count in tops) if tops else None,
         cases=cases,
+        values=sum(output.values for output in outputs),
+        differing=sum(counts) if (counts := [o.differing for o in outputs if o.differing is not None]) else None,
     )
 
 
 def _worst(outputs: Iterable[OutputAgreement]) -> Agreement:
     every = tuple(outputs)
+    noisy = [output for output in every if output.differing is None] or every
     tops = [output.top1 for output in every if output.top1 is not None]
     top1 = min(tops) if tops else None
     if not all(output.finite for output in every):
         return Agreement(max_abs_error=None, cosine=None, sqnr_db=None, exact=False, finite=False, top1=top1, outputs=every)
     return Agreement(
-        max_abs_error=max((output.max_abs_error or 0.0 for output in every), default=0.0),
-        cosine=min((1.0 if output.cosine is None else output.cosine for output in every), default=1.0),
-        sqnr_db=min((output.sqnr_db for output in every if output.sqnr_db is not None), default=None),
+        max_abs_error=max((output.max_abs_error or 0.0 for output in noisy), default=0.0),
+        cosine=min((1.0 if output.cosine is None else output.cosine for output in noisy), default=1.0),
+        sqnr_db=min((output.sqnr_db for output in noisy if output.sqnr_db is not None), default=None),
         exact=all(output.exact for output in every),
         top1=top1,
         outputs=every,

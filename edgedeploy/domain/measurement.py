@@ -97,7 +97,8 @@ class OutputAgreement(msgspec.Struct, frozen=True, kw_only=True):
     signal-to-quantization-noise ratio, 10·log10(Σr²/Σ(r−o)²). A perfect match has no finite SQNR: it is None then, and
     ``exact`` is true. ``finite`` is false when there is NaN or infinity where the reference has not: the other figures are
     None then. ``top1`` is the share of rows with their largest value at the same place, for outputs of shape
-    ``[rows, classes]``; None for others.
+    ``[rows, classes]``; None for others. ``differing`` is how many of an output's ``values`` are another, where those are
+    integers or booleans, places and decisions that are right or wrong; None for floating values.
     """
 
     name: str
@@ -108,10 +109,14 @@ class OutputAgreement(msgspec.Struct, frozen=True, kw_only=True):
     finite: bool = True
     top1: float | None = None
     cases: int = 1
+    values: int = 0
+    differing: int | None = None
 
 
 class Agreement(msgspec.Struct, frozen=True, kw_only=True):
     """The worst of all outputs, figure by figure, as :class:`OutputAgreement` defines them; and each output's own.
+
+    Integers and booleans count only where there is nothing else: there is no noise in a decision.
 
     ``language`` is there for a language model, whose outputs are logits.
     """

@@ -24,6 +24,8 @@ class Floors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The least agreement with PyTorch that is accepted, on the host and on the device. None: not asked.
 
     ``min_top1`` is the share of cases in which the largest value of a classifier's output is at the same place;
+    ``min_same`` the share of values that are the same in outputs of integers and booleans (``argmax``, ``x > 0``), to which
+    SQNR, cosine and the largest error do not apply;
     ``max_metric_drop`` how much worse the model source's own metric may become, in that metric's unit. Of a language model,
     ``min_same_tokens`` is the share of generated tokens that are PyTorch's, ``max_perplexity_increase`` by how much of itself
     perplexity may grow (0.1: from 10 to 11).
@@ -33,6 +35,7 @@ class Floors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     min_cosine: Annotated[float, Meta(ge=-1, le=1)] | None = None
     max_abs_error: Positive | None = None
     min_top1: Annotated[float, Meta(ge=0, le=1)] | None = None
+    min_same: Annotated[float, Meta(ge=0, le=1)] | None = None
     max_metric_drop: Annotated[float, Meta(ge=0, le=1e12)] | None = None
     min_same_tokens: Annotated[float, Meta(ge=0, le=1)] | None = None
     max_perplexity_increase: Annotated[float, Meta(ge=0, le=1e12)] | None = None

@@ -42,7 +42,11 @@ def _verification_lines(verify: Verification) -> Iterator[str]:
             yield f"{place}: {language_words(agreement.language)}"
         elif agreement.top1 is not None:
             yield f"{place}: the class is PyTorch's in {agreement.top1:.1%} of the cases"
-        inexact = [output for output in agreement.outputs if not output.exact]
+        for output in agreement.outputs:
+            if output.differing:
+                same = output.values - output.differing
+                yield f"{place}: {same} of {output.values} values of {output.name} are PyTorch's"
+        inexact = [output for output in agreement.outputs if not output.exact and output.differing is None]
         if len(agreement.outputs) > 1 and inexact:
             weakest = min(inexact, key=lambda output: (output.finite, output.sqnr_db or 0.0))
             figure = units.decibel(weakest.sqnr_db) if weakest.finite else "NaN or infinity"

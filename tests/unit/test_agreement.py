@@ -58,6 +58,34 @@ def test_integers_and_booleans_are_compared_too() -> None:
     assert compare([np.array([True])], [np.array([False])]).max_abs_error == 1.0
 
 
+def decisions(right: int, wrong: int) -> tuple[np.ndarray, np.ndarray]:
+    reference = np.arange(right + wrong)[:, None]
+    return np.where(reference < right, reference, -1), reference
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "accepted"), [(10, 0, True), (9, 1, True), (8, 2, False), (0, 1, False), (1, 1, False)]
+)
+def test_decisions_alone_are_judged_by_their_share(right: int, wrong: int, accepted: bool) -> None:
+    outputs, references = decisions(right, wrong)
+    found = compare([outputs], [references], ["best"])
+    said = complaints(found, Floors(min_sqnr_db=15, min_cosine=0.98, min_same=0.9))
+    assert said == (() if accepted else (f"{right} of {right + wrong} values are PyTorch's, below 90% of them",))
+
+
+def test_one_decision_of_a_few_may_be_another_beside_an_output_that_shows_the_noise() -> None:
+    outputs, references = decisions(1, 1)
+    scores = np.array([[1.0, 2.0]])
+    found = merged([compare([outputs, scores + 0.01], [references, scores], ["best", "scores"])])
+    assert found.sqnr_db == pytest.approx(10 * np.log10(5 / 2e-4))
+    assert complaints(found, Floors(min_sqnr_db=15, min_same=0.9)) == ()
+    assert complaints(found, Floors(min_sqnr_db=15, min_same=1.0)) == ("best: 1 of 2 values are PyTorch's, below 100% of them",)
+    outputs, references = decisions(7, 3)
+    found = compare([outputs, scores + 0.01], [references, scores], ["best", "scores"])
+    assert complaints(found, Floors(min_same=0.9)) == ("best: 7 of 10 values are PyTorch's, below 90% of them",)
+    assert complaints(found, Floors()) == ()
+
+
 def test_another_shape_is_an_error() -> None:
     with pytest.raises(ValueError, match="against"):
         compare([np.zeros(2)], [np.zeros(3)])
