@@ -21,6 +21,7 @@ from standins.phone import Phone
 
 from edgedeploy.config.lab import read_lab
 from edgedeploy.config.project import read_project
+from edgedeploy.config.targets import read_target
 from edgedeploy.lab import Lab
 from edgedeploy.pipeline import Pipeline
 
@@ -190,10 +191,16 @@ TOML = [
 @pytest.mark.parametrize("block", TOML)
 def test_toml_blocks_are_accepted(block: Block, tmp_path: Path) -> None:
     data = tomllib.loads(block.text)
+    # Keys that are commented out are shown to be used: they are read, too.
+    both_ways = (block.text, re.sub(r"^# (?=[a-z_]+ = )", "", block.text, flags=re.MULTILINE))
+    if "sources" in data:
+        for text in both_ways:
+            file = tmp_path / "myboard.toml"
+            file.write_text(f"{MYBOARD}\n{text}")
+            assert read_target(file)
+        return
     if "devices" in data:
-        # Keys that are commented out are shown to be used: they are read, too.
-        uncommented = re.sub(r"^# (?=[a-z]+ = )", "", block.text, flags=re.MULTILINE)
-        for text in (block.text, uncommented):
+        for text in both_ways:
             file = tmp_path / "lab.toml"
             file.write_text(text)
             assert read_lab(file, Lab(None).targets)
