@@ -51,7 +51,8 @@ _KEPT_WHOLE = frozenset(
     }
 )
 _FROZEN = "b__frozen_param"
-_WANT_DEFAULTS = ("aten.fft_", "aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices")
+_WANT_DEFAULTS = ("aten.fft_", "aten.hardtanh", "aten.max_pool2d_with_indices", "aten.max_pool3d_with_indices")
+_WANT_FLOATS = ("aten.hardtanh.", "aten.leaky_relu.", "aten.elu.")  # coremltools takes a number's type as it is
 _SAME_VALUE = ("aten.alias.", "aten.lift_fresh_copy.", "aten.detach.")
 
 # What to write instead of operators that people meet.
@@ -138,6 +139,8 @@ def _complete_arguments(node: Node) -> None:
     elif name.startswith(_WANT_DEFAULTS) and isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001  torch's own name for the type
         parameters = node.target._schema.arguments  # noqa: SLF001  the only way to an operator's defaults
         node.args = (*node.args, *(parameter.default_value for parameter in parameters[len(node.args) :]))
+    if name.startswith(_WANT_FLOATS) and isinstance(value, Tensor) and value.dtype.is_floating_point:
+        node.args = tuple(float(one) if type(one) is int else one for one in node.args)
 
 
 def _widen_bytes(graph: Graph) -> None:

@@ -104,3 +104,12 @@ def test_inputs_are_laid_out_as_files_are(tmp_path: Path) -> None:
     main = _load(tmp_path, lines).main
     for case in (main.example_inputs, *main.golden_inputs, *main.calibration):
         assert all(tensor.is_contiguous() for tensor in case)
+
+
+def test_weights_are_laid_out_as_exporters_want_them(tmp_path: Path) -> None:
+    """XNNPACK's passes stop at channels-last weights, and name nothing."""
+    lines = (
+        "def net():\n    module = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)\n"
+        "    return ModelSource(module=module, example_inputs=(torch.randn(1, 3, 8, 8),))\n"
+    )
+    assert all(weight.is_contiguous() for weight in _load(tmp_path, lines).main.module.parameters())
