@@ -17,6 +17,7 @@ from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
 
+from edgedeploy.errors import ExportError
 from edgedeploy.exporters.calibration import observe
 from edgedeploy.exporters.embeddings import quantize_embeddings
 from edgedeploy.exporters.tracing import Traced, export_program
@@ -61,13 +62,29 @@ class FloatOnlyQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # the SDK has
 
 
 def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
-    """The method in int8, with static activation ranges observed on its calibration inputs; embeddings too."""
+    """The method in int8, with static activation ranges observed on its calibration inputs; embeddings too.
+
+    Raises:
+        ExportError: nothing in it can be.
+    """
     module = traced.program.module()
     quantize_embeddings(module)
     with torch.no_grad():
         observed = prepare_pt2e(module, FloatOnlyQuantizer(scheme))
         observe(observed, traced.program, traced.calibration)
-        return export_program(convert_pt2e(observed), traced.example_inputs, traced.shapes_one_by_one)
+        converted = convert_pt2e(observed)
+    if not any(str(node.target).startswith("quantized_decomposed.") for node in converted.graph.nodes):
+        raise ExportError(
+            "int8 would change nothing: XNNPACK's quantizer finds no layer that it could be",
+            where=traced.name,
+            seen="activation ranges chosen at run time; it has those for linear layers and some convolutions"
+            if scheme == "dynamic"
+            else "no layer with weights, and no sum",
+            next_step="take precision int8, or fp32"
+            if scheme == "dynamic"
+            else "take precision fp32: the file would be the same",
+        )
+    return export_program(converted, traced.example_inputs, traced.shapes_one_by_one)
 
 
 def _computes_float(node: Node) -> bool:

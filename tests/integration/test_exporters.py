@@ -429,3 +429,18 @@ def test_calibration_leaves_the_state_to_the_next_lane(tmp_path: Path) -> None:
     lane = next(lane for lane in made.lanes() if lane.precision == "int8-static")
     assert made.export(model, ExportRequest(lane=lane, os="ios", min_os="18", folder=str(tmp_path)), lambda _text: None).operators
     assert not model.main.module.total.any()
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "precision"),
+    [
+        (nn.Conv1d(4, 8, 3), (torch.randn(1, 4, 16),), "int8-dynamic"),
+        (nn.Sequential(nn.Softmax(-1)), (torch.randn(1, 16),), "int8"),
+    ],
+)
+def test_an_integer_precision_that_changes_nothing_is_refused(
+    module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], precision: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="would change nothing") as caught:
+        _export("executorch", precision, _loaded(module, [inputs]), tmp_path)
+    assert caught.value.next_step
