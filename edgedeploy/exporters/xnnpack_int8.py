@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.export import ExportedProgram
 from torch.fx import GraphModule, Node
 
+from edgedeploy.errors import ExportError
 from edgedeploy.exporters.embeddings import quantize_embeddings
 from edgedeploy.exporters.pt2e import calibrated
 from edgedeploy.exporters.tracing import Traced, export_program
@@ -64,10 +65,25 @@ class FloatOnlyQuantizer(XNNPACKQuantizer):  # type: ignore[misc]  # the SDK has
 
 
 def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
-    """The method in int8, with static activation ranges observed on its calibration inputs; embeddings too."""
+    """The method in int8, with static activation ranges observed on its calibration inputs; embeddings too.
+
+    Raises:
+        ExportError: nothing in it can be.
+    """
     module = traced.program.module()
     quantize_embeddings(module)
     converted = calibrated(module, FloatOnlyQuantizer(scheme), traced)
+    if not any(str(node.target).startswith("quantized_decomposed.") for node in converted.graph.nodes):
+        raise ExportError(
+            "int8 would change nothing: XNNPACK's quantizer finds no layer that it could be",
+            where=traced.name,
+            seen="activation ranges chosen at run time; it has those for linear layers and some convolutions"
+            if scheme == "dynamic"
+            else "no layer with weights, and no sum",
+            next_step="take precision int8, or fp32"
+            if scheme == "dynamic"
+            else "take precision fp32: the file would be the same",
+        )
     _part_dequantizers(converted)
     return export_program(converted, traced.example_inputs, traced.shapes_one_by_one)
 

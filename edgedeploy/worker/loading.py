@@ -77,8 +77,8 @@ def _method(name: str, source: ModelSource | MethodSource, job: SourceJob, key: 
         raise ModelError("`module` of the model source is not a torch.nn.Module", where=key, seen=type(module).__name__)
     if not job.model.source.endswith(".pt2"):  # an exported program is in eval mode for good, and says so by raising
         module.eval()
-    # Channels-last weights stop XNNPACK's passes, and are laid out anew by every SDK.
-    module.to(memory_format=torch.contiguous_format)  # type: ignore[call-overload]  # PyTorch's stub lacks it
+    for parameter in module.parameters():  # channels-last weights stop XNNPACK's passes; every format lays them out anew
+        parameter.data = parameter.data.contiguous()
     require_finite(module, key)
     example = _inputs(source.example_inputs, "example_inputs", key)
     golden = _cases(source.golden_inputs, "golden_inputs", job, key) or (example,)

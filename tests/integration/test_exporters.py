@@ -472,3 +472,18 @@ class NarrowIds(nn.Module):
 def test_ids_of_32_bits_find_their_rows_in_an_int8_table(tmp_path: Path) -> None:
     torch.manual_seed(0)
     _compare("executorch", "int8", _loaded(NarrowIds(), [(torch.randint(0, 50, (1, 6), dtype=torch.int32),)]), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("module", "inputs", "precision"),
+    [
+        (nn.Conv1d(4, 8, 3), (torch.randn(1, 4, 16),), "int8-dynamic"),
+        (nn.Sequential(nn.Softmax(-1)), (torch.randn(1, 16),), "int8"),
+    ],
+)
+def test_an_integer_precision_that_changes_nothing_is_refused(
+    module: torch.nn.Module, inputs: tuple[torch.Tensor, ...], precision: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ExportError, match="would change nothing") as caught:
+        _export("executorch", precision, _loaded(module, [inputs]), tmp_path)
+    assert caught.value.next_step
