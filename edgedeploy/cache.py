@@ -1,4 +1,4 @@
-"""The content-addressed cache on this machine: finished exports by key, what sources depend on, built runners."""
+"""The content-addressed cache on this machine: finished exports by key, what sources depend on, built runners, digests."""
 
 from __future__ import annotations
 
@@ -7,17 +7,24 @@ import os
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 
+from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.errors import UsageError
 from edgedeploy.places import cache_folder
 
 T = TypeVar("T")
+
+_LARGE_BYTES = 1 << 20  # less is hashed as quickly as a record is read
+# A file that changed later than this before it was hashed may change again without its times telling: they have the clock's
+# ticks, and of memory-mapped pages only the first change since they were written back, half a minute at most.
+_SETTLED_NS = 60 * 10**9
 
 
 def key_of(*parts: object) -> str:
@@ -99,6 +106,28 @@ class Cache:
             finally:
                 new.unlink(missing_ok=True)
 
+    def sha256(self, path: Path) -> str:
+        """Digest of a file. A large one is not read again while the file system has it under the same inode, size and times.
+
+        One of the times is that of the last change of any kind (ctime), which no program can set.
+
+        Raises:
+            OSError: it cannot be read.
+        """
+        before = path.stat()
+        if before.st_size < _LARGE_BYTES:
+            return file_sha256(path)
+        key = key_of(str(path), _identity(before))
+        known = self.read("digests", key, str)
+        if known is not None:
+            return known
+        settled = time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) > _SETTLED_NS
+        found = file_sha256(path)
+        if settled and _identity(path.stat()) == _identity(before):
+            with suppress(UsageError):  # a cache that cannot be written makes it slow, not wrong
+                self.write("digests", key, msgspec.json.encode(found))
+        return found
+
     @contextmanager
     def _writing(self) -> Iterator[None]:
         try:
@@ -117,6 +146,10 @@ class Cache:
             owner = folder.name.split("-")[1]
             if owner.isdigit() and not _alive(int(owner)):
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _identity(status: os.stat_result) -> tuple[int, ...]:
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _alive(pid: int) -> bool:

@@ -29,7 +29,7 @@ def evaluate(prepared: Prepared, bundle: RunnerBundle, identity: str, workplace:
         return None
     key = key_of("evaluate", 1, folder.name, identity)  # the folder's name is the key of the export, the source's code in it
     known = cache.read("evaluations", key, Evaluated)
-    if known is not None and unchanged(known.dependencies):
+    if known is not None and unchanged(known.dependencies, cache):
         return known.result
     with cache.scratch() as scratch:
         job = EvaluateJob(

@@ -67,7 +67,7 @@ def _tell(prepared: Prepared, sink: Sink) -> None:
 def cached_export(run: PlannedRun, target: Target, project_file: Path, cache: Cache) -> Prepared | None:
     """The artifact, if it is in the cache and nothing it depends on has changed. Cheap: no SDK is imported."""
     dependencies = cache.read("sources", _source_key(run, project_file), Dependencies)
-    if dependencies is None or not unchanged(dependencies):
+    if dependencies is None or not unchanged(dependencies, cache):
         return None
     folder = cache.find("exports", _export_key(run, target, project_file, dependencies))
     if folder is None:
@@ -157,13 +157,13 @@ def _whole(folder: Path) -> Artifact | None:
         return None
 
 
-def unchanged(dependencies: Dependencies) -> bool:
+def unchanged(dependencies: Dependencies, cache: Cache) -> bool:
     """Whether every file and distribution is what it was."""
     import importlib.metadata
 
     try:
         return all(importlib.metadata.version(name) == version for name, version in dependencies.distributions.items()) and all(
-            file_sha256(Path(name)) == sha256 for name, sha256 in dependencies.files.items()
+            cache.sha256(Path(name)) == sha256 for name, sha256 in dependencies.files.items()
         )
     except (OSError, importlib.metadata.PackageNotFoundError):
         return False

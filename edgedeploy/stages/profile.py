@@ -22,7 +22,7 @@ _STAGE_VERSION = 2
 def cached_profile(run: PlannedRun, project_file: Path, cache: Cache) -> ModelProfile | None:
     """The profile of a run's model, if it is in the cache and nothing it depends on has changed."""
     known = cache.read("profiles", _key(run, project_file), Profiled)
-    return known.profile if known is not None and unchanged(known.dependencies) else None
+    return known.profile if known is not None and unchanged(known.dependencies, cache) else None
 
 
 def profile(run: PlannedRun, project_file: Path, cache: Cache, workers: Workers, sink: Sink) -> ModelProfile:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgedeploy.cache import Cache, key_of
+from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.errors import UsageError
 
 KEEPER = """\
@@ -179,6 +181,80 @@ def test_a_cache_that_cannot_be_made_is_told_with_the_way_out(tmp_path: Path) ->
     assert caught.value.where == str(tmp_path / "file/cache")
     assert caught.value.seen == os.strerror(20)
     assert "XDG_CACHE_HOME" in caught.value.next_step
+
+
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The files that were hashed."""
+    seen: list[Path] = []
+
+    def hashed(path: Path) -> str:
+        seen.append(path)
+        return file_sha256(path)
+
+    monkeypatch.setattr("edgedeploy.cache.file_sha256", hashed)
+    return seen
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two minutes from now: what was just written has settled."""
+    now = time.time_ns
+    monkeypatch.setattr("edgedeploy.cache.time.time_ns", lambda: now() + 120 * 10**9)
+
+
+LARGE = b"weights!" * (1 << 17)
+
+
+@pytest.mark.usefixtures("later")
+def test_a_large_file_that_is_the_same_is_hashed_once(cache: Cache, tmp_path: Path, reads: list[Path]) -> None:
+    file = tmp_path / "weights.bin"
+    file.write_bytes(LARGE)
+    digest = hashlib.sha256(LARGE).hexdigest()
+    assert [cache.sha256(file), cache.sha256(file), Cache(cache.root).sha256(file)] == [digest] * 3
+    assert reads == [file]
+
+
+@pytest.mark.usefixtures("later")
+def test_a_large_file_that_changed_is_hashed_again_whatever_its_size_and_time_say(
+    cache: Cache, tmp_path: Path, reads: list[Path]
+) -> None:
+    file = tmp_path / "weights.bin"
+    file.write_bytes(LARGE)
+    written = file.stat()
+    cache.sha256(file)
+    file.write_bytes(LARGE[::-1])
+    os.utime(file, ns=(written.st_atime_ns, written.st_mtime_ns))
+    assert cache.sha256(file) == hashlib.sha256(LARGE[::-1]).hexdigest()
+    other = tmp_path / "other.bin"
+    other.write_bytes(LARGE[1:] + b"?")
+    os.utime(other, ns=(written.st_atime_ns, written.st_mtime_ns))
+    other.replace(file)
+    assert cache.sha256(file) == hashlib.sha256(LARGE[1:] + b"?").hexdigest()
+    assert len(reads) == 3
+
+
+def test_a_file_that_has_just_been_written_is_hashed_each_time(cache: Cache, tmp_path: Path, reads: list[Path]) -> None:
+    file = tmp_path / "weights.bin"
+    file.write_bytes(LARGE)
+    assert cache.sha256(file) == cache.sha256(file)
+    assert reads == [file, file]
+
+
+@pytest.mark.usefixtures("later")
+def test_a_small_file_is_hashed_each_time_and_leaves_no_record(cache: Cache, tmp_path: Path, reads: list[Path]) -> None:
+    file = tmp_path / "model.py"
+    file.write_bytes(b"one")
+    assert cache.sha256(file) == cache.sha256(file) == hashlib.sha256(b"one").hexdigest()
+    assert reads == [file, file]
+    assert not cache.root.exists()
+
+
+@pytest.mark.usefixtures("later")
+def test_digests_do_without_a_cache_that_can_be_written(tmp_path: Path) -> None:
+    file = tmp_path / "weights.bin"
+    file.write_bytes(LARGE)
+    assert Cache(file / "cache").sha256(file) == hashlib.sha256(LARGE).hexdigest()
 
 
 PARTS = st.recursive(

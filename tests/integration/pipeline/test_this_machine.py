@@ -19,6 +19,24 @@ from edgedeploy.config.schema import schema_of
 
 pytestmark = pytest.mark.sdk
 
+TWO_MODELS = """\
+name = "two"
+
+[models]
+net = { source = "model.py:net" }
+other = { source = "other.py:net" }
+
+[[deploy]]
+model = "net"
+targets = ["linux-x86_64"]
+exporters = ["executorch"]
+
+[[deploy]]
+model = "other"
+targets = ["linux-x86_64"]
+exporters = ["executorch"]
+"""
+
 
 def test_push_measures_every_lane_and_the_second_push_sends_and_exports_nothing(run: Run, project: Path) -> None:
     first = run("push", "--target", "this-machine", "--json", cwd=project)
@@ -101,6 +119,21 @@ def test_a_changed_file_beside_the_model_is_noticed(run: Run, scratch_project: P
     assert run(*export, cwd=scratch_project).document["runs"][0]["artifact"]["export_cached"]
     weights.write_text("3.0")
     assert not run(*export, cwd=scratch_project).document["runs"][0]["artifact"]["export_cached"]
+
+
+def test_a_change_of_one_model_rebuilds_only_its_artifacts(run: Run, scratch_project: Path) -> None:
+    source = scratch_project / "model.py"
+    (scratch_project / "other.py").write_text(source.read_text())
+    (scratch_project / "edgedeploy.toml").write_text(TWO_MODELS)
+    export = ("export", "--target", "linux-x86_64", "--json")
+
+    def cached() -> dict[str, bool]:
+        return {r["model"]: r["artifact"]["export_cached"] for r in run(*export, cwd=scratch_project).document["runs"]}
+
+    assert cached() == {"net": False, "other": False}
+    assert cached() == {"net": True, "other": True}
+    source.write_text(source.read_text().replace("nn.ReLU()", "nn.Sigmoid()"))
+    assert cached() == {"net": False, "other": True}
 
 
 def test_core_ml_is_exported_and_inspected_and_said_to_be_unverified(run: Run, scratch_project: Path) -> None:
