@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 import torch
+from executorch.backends.transforms.duplicate_dynamic_quant_chain import DuplicateDynamicQuantChainPass
 from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import (
     CONV_TARGETS,
     CONV_TRANSPOSE_TARGETS,
@@ -84,6 +85,7 @@ def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
             if scheme == "dynamic"
             else "take precision fp32: the file would be the same",
         )
+    DuplicateDynamicQuantChainPass()(converted)  # layers that share an input may be parted by what is outside XNNPACK
     _part_dequantizers(converted)
     return export_program(converted, traced.example_inputs, traced.shapes_one_by_one)
 

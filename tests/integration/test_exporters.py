@@ -487,3 +487,26 @@ def test_an_integer_precision_that_changes_nothing_is_refused(
     with pytest.raises(ExportError, match="would change nothing") as caught:
         _export("executorch", precision, _loaded(module, [inputs]), tmp_path)
     assert caught.value.next_step
+
+
+class CrossAttention(nn.Module):
+    """Two layers look at one memory: what they share is quantized once, and lies before and after what XNNPACK leaves out."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.ModuleList(nn.Linear(32, 32) for _ in range(4)) for _ in range(2))
+        self.norm = nn.LayerNorm(32)
+
+    def attend(self, layers, x, memory):
+        query, key, value, out = layers
+        heads = [part.view(1, -1, 4, 8).transpose(1, 2) for part in (query(x), key(memory), value(memory))]
+        return out(nn.functional.scaled_dot_product_attention(*heads).transpose(1, 2).reshape(1, -1, 32))
+
+    def forward(self, x, memory):
+        x = x + self.attend(self.first, x, memory)
+        return x + self.attend(self.second, self.norm(x), memory)
+
+
+def test_layers_that_share_an_input_may_be_parted(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    _compare("executorch", "int8", _loaded(CrossAttention(), [(torch.randn(1, 8, 32), torch.randn(1, 8, 32))]), tmp_path)
