@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import linecache
 import re
 import traceback
 from collections.abc import Iterator
@@ -30,6 +31,7 @@ _NODE_NAMES = (
     re.compile(r"[Cc]onverting '(?P<node>\w+)' op"),
     re.compile(r"\(located at: '(?P<node>\w+)'\)"),
 )
+_PLACE = re.compile(r"(?P<file>/[^:\s]+\.py):(?P<line>\d+):\d+: error:")
 _FRAME = re.compile(r'File "(?P<file>[^"]+)", line (?P<line>\d+), in [^\n]*(?:\n[ \t]+(?P<code>[^\n]+))?')
 
 # torch.export's exceptions for a value that is only known when the model runs, by class name: their modules move about.
@@ -94,6 +96,7 @@ def explain(error: Exception, *, sdk: str, user_root: str, program: ExportedProg
     operator, line = "", None
     for one in _chain(error):
         operator, line = _locate(str(one), program, user_root)
+        line = line or line_in_message(str(one), user_root)
         if operator:
             break
     if not operator and (odd := _odd_weight(program)):
@@ -135,12 +138,24 @@ def find_line(operator: str, program: ExportedProgram, user_root: str) -> Source
 
 
 def first_useful_line(error: BaseException) -> str:
-    """The first line with words in it of an exception's message, at most 300 characters; the class if there is none."""
-    for text in str(error).splitlines():
-        stripped = text.strip()
-        if re.search(r"\w{2}", stripped):
-            return stripped if len(stripped) <= _SEEN_LIMIT else stripped[: _SEEN_LIMIT - 1] + "…"
-    return type(error).__name__
+    """The first line with words in it of an exception's message, at most 300 characters; the class if there is none.
+
+    One that ends in a colon announces the next, which comes with it.
+    """
+    lines = [stripped for text in str(error).splitlines() if re.search(r"\w{2}", stripped := text.strip())]
+    if not lines:
+        return type(error).__name__
+    useful = " ".join(lines[: 2 if lines[0].endswith(":") else 1])
+    return useful if len(useful) <= _SEEN_LIMIT else useful[: _SEEN_LIMIT - 1] + "…"
+
+
+def line_in_message(message: str, user_root: str) -> SourceLine | None:
+    """The user's line that a compiler's message begins with (``model.py:3:0: error: …``)."""
+    for found in _PLACE.finditer(message):
+        if _below(found["file"], user_root):
+            number = int(found["line"])
+            return _shown(SourceLine(found["file"], number, linecache.getline(found["file"], number).strip()), user_root)
+    return None
 
 
 def innermost_line(stack_trace: str, user_root: str) -> SourceLine | None:

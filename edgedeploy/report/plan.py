@@ -29,13 +29,12 @@ def print_plan(report: PlanReport, console: Console | None = None) -> None:
     console = console or Console()
     free = f", {units.size(report.host_memory_bytes)} of memory free here" if report.host_memory_bytes is not None else ""
     console.print(f"{units.clean(report.project)} on {units.clean(report.target)}{free}", markup=False, highlight=False)
-    for facts in report.models:
-        console.print()
-        _print_lines(_model_lines(facts), console)
-    lines = {facts.model: [line for line in report.runs if line.model == facts.model] for facts in report.models}
-    for model, runs in lines.items():
-        console.print()
-        _print_runs(model, runs, console)
+    for model in dict.fromkeys(facts.model for facts in report.models):
+        for facts in report.models:
+            if facts.model == model:
+                console.print()
+                _print_lines(_model_lines(facts), console)
+        _print_runs(model, [line for line in report.runs if line.model == model], console)
 
 
 def _print_runs(model: str, runs: list[PlanLine], console: Console) -> None:

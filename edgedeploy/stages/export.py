@@ -147,12 +147,12 @@ def log_name(run: PlannedRun, target: Target, project_file: Path) -> str:
 
 
 def _whole(folder: Path) -> Artifact | None:
-    """The artifact, if everything it names is there: sizes for all, digests for what is compared with."""
+    """The artifact, if every file it names is there and is what it was when it was made."""
     try:
         artifact = read_artifact(folder)
-        golden = artifact.golden_files()
-        sized = all((folder / entry.path).stat().st_size == entry.size_bytes for entry in (*artifact.files, *golden))
-        return artifact if sized and all(file_sha256(folder / entry.path) == entry.sha256 for entry in golden) else None
+        entries = (*artifact.files, *artifact.golden_files())
+        sized = all((folder / entry.path).stat().st_size == entry.size_bytes for entry in entries)
+        return artifact if sized and all(file_sha256(folder / entry.path) == entry.sha256 for entry in entries) else None
     except (ConfigError, OSError):
         return None
 

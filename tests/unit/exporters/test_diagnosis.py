@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from edgedeploy.errors import ExportError
-from edgedeploy.exporters.diagnosis import explain_trace, first_useful_line, innermost_line
+from edgedeploy.exporters.diagnosis import explain_trace, first_useful_line, innermost_line, line_in_message
 
 # As torch 2.13 writes it into a node's metadata.
 _STACK = """  File "/home/me/shop/model.py", line 12, in forward
@@ -66,3 +68,17 @@ def test_the_cause_of_a_cause_counts() -> None:
     except RuntimeError as outer:
         error = explain_trace(outer, sdk="coremltools", user_root="/nowhere")
     assert error.what == "coremltools cannot export control flow or a shape that depends on the data"
+
+
+def test_a_line_that_only_announces_takes_the_next_with_it() -> None:
+    error = RuntimeError("Failed to export flatbuffer:\n\n  'tfl.logical_xor' op is neither a custom op nor a flex op\n")
+    assert first_useful_line(error) == "Failed to export flatbuffer: 'tfl.logical_xor' op is neither a custom op nor a flex op"
+    assert first_useful_line(ValueError("These:")) == "These:"
+
+
+def test_the_place_in_a_compilers_message_is_the_users_line(tmp_path: Path) -> None:
+    (tmp_path / "model.py").write_text("import torch\n\ny = x.argsort(-1)\n")
+    message = f"Failed to run converter passes: {tmp_path}/model.py:3:0: error: comparator block argument #2 should be i32"
+    assert str(line_in_message(message, str(tmp_path))) == "model.py:3: `y = x.argsort(-1)`"
+    assert line_in_message("no place", str(tmp_path)) is None
+    assert line_in_message(f"{tmp_path}/gone.py:3:0: error: odd", str(tmp_path)) is not None

@@ -81,3 +81,16 @@ def test_models_nobody_has_counted_and_those_that_cannot_be() -> None:
     assert "not counted yet" in printed(line(predicted=None, fits="unknown"), facts=ModelFacts(model="net"))
     failure = Failure(kind="ExportError", exit_code=4, retryable=False, what="branches on data", where="", seen="", next_step="")
     assert "cannot be traced: branches on data" in printed(facts=ModelFacts(model="net", error=failure))
+
+
+def test_every_table_stands_below_its_model() -> None:
+    import msgspec
+
+    out = io.StringIO()
+    models = tuple(msgspec.structs.replace(FACTS, model=name) for name in ("one", "two"))
+    runs = (line(model="one"), line(model="two", recipe="int8", lane=INT8))
+    report = PlanReport(edgedeploy="0", project="p", target="bench", host_memory_bytes=None, models=models, runs=runs)
+    print_plan(report, Console(file=out, width=80))
+    words = out.getvalue()
+    places = [words.index(word) for word in ("one\n", "executorch-xnnpack-fp32", "two\n", "executorch-xnnpack-int8")]
+    assert places == sorted(places)

@@ -206,6 +206,15 @@ def test_an_entry_of_the_cache_that_was_removed_by_hand_is_made_again(desk: Desk
     assert desk.export().folder == first.folder
 
 
+def test_an_artifact_that_a_disk_has_damaged_is_made_again(desk: Desk) -> None:
+    """Of the same size: a bundle would carry it to another machine, which then refuses it."""
+    first = desk.export()
+    file = Path(first.folder, "model.pte")
+    file.write_bytes(b"two")
+    assert desk.cached() is None
+    assert Path(desk.export().folder, "model.pte").read_bytes() == b"one"
+
+
 def test_a_copy_of_the_project_elsewhere_loads_its_source_and_finds_the_same_export(desk: Desk, tmp_path: Path) -> None:
     first = desk.export()
     copy = tmp_path / "copy"
