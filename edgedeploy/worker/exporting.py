@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,11 +52,25 @@ class Loaded:
             emit("finding the layers")
             self._model, self._layers = with_layers(self._model, "PyTorch")
         emit("running PyTorch on the golden inputs")
-        self._golden = [by_shape(method, _answers(method, self._model, job)) for method in self._model.methods]
+        self._golden = [by_shape(method, _answers(method, self._model, job)) for method in self._with_bounds(emit)]
         language = self._model.language
         self._said = None if language is None else listen(self._model, language)
         self._dependencies = opened.close()
         self._load_seconds = time.monotonic() - started
+
+    def _with_bounds(self, emit: Emit) -> tuple[LoadedMethod, ...]:
+        """The methods, of those with dimensions that move with golden inputs at the bounds too."""
+        methods = self._model.methods
+        if self._job.layers or self._model.language or all(method.dynamic_shapes is None for method in methods):
+            return methods
+        from edgedeploy.exporters.tracing import trace
+        from edgedeploy.worker.bounds import inputs_at_bounds
+
+        emit("tracing with torch.export")
+        return tuple(
+            replace(method, golden_inputs=(*method.golden_inputs, *inputs_at_bounds(traced)))
+            for method, traced in zip(self._model.methods, trace(self._model, "PyTorch"), strict=True)
+        )
 
     def export(self, number: int, emit: Emit) -> Done:
         """Do one order. Its folder then holds the artifact, ``golden/`` and ``artifact.json``.
@@ -148,7 +163,8 @@ def _answers(method: LoadedMethod, model: LoadedModel, job: ExportJob) -> list[t
         lambda: run_eagerly(method.module, method.golden_inputs),
         root=model.user_root,
         where=where,
-        next_step="check the shapes and dtypes of example_inputs and golden_inputs against what forward expects",
+        next_step="check the shapes and dtypes of example_inputs and golden_inputs against what forward expects, and that"
+        " forward works at the bounds of dynamic_shapes",
     )
     answers = [flatten_outputs(output) for output in outputs]
     _require_repeatable(method, answers[0], where)
