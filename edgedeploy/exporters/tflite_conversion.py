@@ -24,6 +24,7 @@ from torch.fx import Node
 
 from edgedeploy.errors import ExportError
 from edgedeploy.exporters.separate_outputs import separate_outputs
+from edgedeploy.exporters.tflite_rewrites import rewritten
 from edgedeploy.exporters.tracing import Traced
 
 _WRAPPER = re.compile(r"^inner\.?")  # tracing.FlatModule holds the user's module under this name
@@ -67,8 +68,7 @@ def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_
             graph_utils.reset_from_node_meta(program), fx_infra.decomp.pre_convert_decomp(), can_skip=False
         )
         _require_no_state(program)
-        _drop_assertions(program)
-        program = core._run_convert_passes(program)  # noqa: SLF001 - the public call would trace again
+        program = core._run_convert_passes(rewritten(program))  # noqa: SLF001 - the public call would trace again
         origins |= {f"{name}_output_{number}_output": _origin(node) for number, node in enumerate(_outputs(program))}
         prepared.append(program)
         declared.append(Signature(name, method.module, method.example_inputs, {}))
@@ -133,16 +133,6 @@ def _require_no_state(program: ExportedProgram) -> None:
             seen=f"forward changes the buffers {', '.join(_WRAPPER.sub('', name) for name in changed)}"[:300],
             next_step="pass the state in and out as inputs and outputs, or choose ExecuTorch or Core ML, which keep it",
         )
-
-
-def _drop_assertions(program: ExportedProgram) -> None:
-    """Leave out what only checks values (one_hot does), which litert-torch has no lowering for."""
-    graph = program.graph_module.graph
-    for node in list(graph.nodes):
-        if str(node.target).startswith("aten._assert") and not node.users:
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
-    program.graph_module.recompile()
 
 
 def _index_bools_as_int32(program: ExportedProgram) -> None:
