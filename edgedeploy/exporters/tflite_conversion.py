@@ -26,6 +26,7 @@ from edgedeploy.errors import ExportError
 from edgedeploy.exporters.constant_folding import fold_constants
 from edgedeploy.exporters.separate_outputs import separate_outputs
 from edgedeploy.exporters.tflite_decompositions import DECOMPOSITIONS
+from edgedeploy.exporters.tflite_rewrites import rewritten
 from edgedeploy.exporters.tracing import Traced
 
 _WRAPPER = re.compile(r"^inner\.?")  # tracing.FlatModule holds the user's module under this name
@@ -65,11 +66,11 @@ def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_
         if spare_bool_indexing:
             _index_bools_as_int32(program)
         # What litert_torch.convert does after its own torch.export, with the trace that is there already.
-        program = fx_infra.safe_run_decompositions(
-            graph_utils.reset_from_node_meta(program), fx_infra.decomp.pre_convert_decomp() | DECOMPOSITIONS, can_skip=False
-        )
+        table = fx_infra.decomp.pre_convert_decomp()
+        table.update(DECOMPOSITIONS)  # a plain dict, which `|` makes of it, would leave composite operators whole
+        program = fx_infra.safe_run_decompositions(graph_utils.reset_from_node_meta(program), table, can_skip=False)
         _require_no_state(program)
-        _drop_assertions(program)
+        program = rewritten(program)
         fold_constants(program)  # of an arange in the middle of a model remains a STABLEHLO_IOTA, which LiteRT does not run
         program = core._run_convert_passes(program)  # noqa: SLF001 - the public call would trace again
         origins |= {f"{name}_output_{number}_output": _origin(node) for number, node in enumerate(_outputs(program))}
@@ -136,16 +137,6 @@ def _require_no_state(program: ExportedProgram) -> None:
             seen=f"forward changes the buffers {', '.join(_WRAPPER.sub('', name) for name in changed)}"[:300],
             next_step="pass the state in and out as inputs and outputs, or choose ExecuTorch or Core ML, which keep it",
         )
-
-
-def _drop_assertions(program: ExportedProgram) -> None:
-    """Leave out what only checks values (one_hot does), which litert-torch has no lowering for."""
-    graph = program.graph_module.graph
-    for node in list(graph.nodes):
-        if str(node.target).startswith("aten._assert") and not node.users:
-            graph.erase_node(node)
-    graph.eliminate_dead_code()
-    program.graph_module.recompile()
 
 
 def _index_bools_as_int32(program: ExportedProgram) -> None:

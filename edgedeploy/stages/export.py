@@ -20,7 +20,7 @@ from edgedeploy.stages.progress import emitter
 from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import ALL_ORDERS, Dependencies, ExportJob, Order
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

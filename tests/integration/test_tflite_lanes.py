@@ -360,3 +360,28 @@ def test_an_output_that_is_read_inside_stays_float(precision: str, tmp_path: Pat
     assert {spec.dtype for spec in exported.methods[0].outputs} == {"float32"}
     assert _sqnr_db(model, exported, tmp_path) > 25
     assert {row.module for row in exported.operators if row.macs} >= {"linear", "out"}
+
+
+class _Call(nn.Module):
+    def __init__(self, function) -> None:
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        pytest.param(lambda x: nn.functional.interpolate(x, size=(4, 12)), id="nearest-to-a-size"),
+        pytest.param(lambda x: nn.functional.interpolate(x, scale_factor=1.5), id="nearest-by-a-factor"),
+        pytest.param(lambda x: nn.functional.interpolate(x, scale_factor=2), id="nearest-evenly"),
+        pytest.param(lambda x: torch.add(x, x * x, alpha=2), id="add-alpha"),
+        pytest.param(lambda x: torch.sub(x, x * x, alpha=2), id="sub-alpha"),
+    ],
+)
+def test_an_operator_that_litert_torch_gets_wrong_is_written_otherwise(function: object, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = _model(_method(_Call(function).eval(), [(torch.randn(1, 3, 8, 8),)]))
+    assert _sqnr_db(model, _export(model, "fp32", tmp_path), tmp_path) > 100
