@@ -66,9 +66,9 @@ def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_
         if spare_bool_indexing:
             _index_bools_as_int32(program)
         # What litert_torch.convert does after its own torch.export, with the trace that is there already.
-        program = fx_infra.safe_run_decompositions(
-            graph_utils.reset_from_node_meta(program), fx_infra.decomp.pre_convert_decomp() | DECOMPOSITIONS, can_skip=False
-        )
+        table = fx_infra.decomp.pre_convert_decomp()
+        table.update(DECOMPOSITIONS)  # a plain dict, which `|` makes of it, would leave composite operators whole
+        program = fx_infra.safe_run_decompositions(graph_utils.reset_from_node_meta(program), table, can_skip=False)
         _require_no_state(program)
         program = rewritten(program)
         fold_constants(program)  # of an arange in the middle of a model remains a STABLEHLO_IOTA, which LiteRT does not run

@@ -10,7 +10,6 @@ import msgspec
 
 from edgedeploy import __version__, registry
 from edgedeploy.cache import Cache, key_of
-from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.events import Finished, Sink, Started
 from edgedeploy.domain.target import Target
@@ -20,7 +19,7 @@ from edgedeploy.stages.progress import emitter
 from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import ALL_ORDERS, Dependencies, ExportJob, Order
 
-STAGE_VERSION = 2
+STAGE_VERSION = 3
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,7 +71,7 @@ def cached_export(run: PlannedRun, target: Target, project_file: Path, cache: Ca
     folder = cache.find("exports", _export_key(run, target, project_file, dependencies))
     if folder is None:
         return None
-    artifact = _whole(folder)
+    artifact = _whole(folder, cache)
     if artifact is None:
         cache.drop(folder)
         return None
@@ -146,13 +145,13 @@ def log_name(run: PlannedRun, target: Target, project_file: Path) -> str:
     return f"{place}-{run.model_name}-{run.recipe_name}-{run.lane.id}"
 
 
-def _whole(folder: Path) -> Artifact | None:
+def _whole(folder: Path, cache: Cache) -> Artifact | None:
     """The artifact, if every file it names is there and is what it was when it was made."""
     try:
         artifact = read_artifact(folder)
         entries = (*artifact.files, *artifact.golden_files())
         sized = all((folder / entry.path).stat().st_size == entry.size_bytes for entry in entries)
-        return artifact if sized and all(file_sha256(folder / entry.path) == entry.sha256 for entry in entries) else None
+        return artifact if sized and all(cache.sha256(folder / entry.path) == entry.sha256 for entry in entries) else None
     except (ConfigError, OSError):
         return None
 
