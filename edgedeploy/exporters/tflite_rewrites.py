@@ -21,6 +21,8 @@ def rewritten(program: ExportedProgram) -> ExportedProgram:
             graph.erase_node(node)  # what only checks values (one_hot does) has no lowering
         elif name == "aten.upsample_nearest2d.vec" and not _enlarges_evenly(node):
             _nearest_by_index(node)
+        elif name == "aten.avg_pool2d.default" and _pools_everything(node):
+            node.target, node.args, node.kwargs = aten.mean.dim, (node.args[0], [-2, -1], True), {}
         elif name in {"aten.add.Tensor", "aten.sub.Tensor"} and "alpha" in node.kwargs:
             _with_factor(graph, node)
     graph.eliminate_dead_code()
@@ -34,6 +36,20 @@ def _enlarges_evenly(node: Node) -> bool:
     before = source.meta["val"].shape[-2:] if isinstance(source, Node) else ()
     after = node.meta["val"].shape[-2:]
     return all(isinstance(old, int) and isinstance(new, int) and new % old == 0 for old, new in zip(before, after, strict=True))
+
+
+def _pools_everything(node: Node) -> bool:
+    """Whether one window covers the whole picture and more (transformers' EfficientNet: 640 by 640 over 2 by 2).
+
+    litert-torch fills the picture up to the window with zeros, 262 MB of them there, and corrects the mean in the next
+    layer's weights: int8 has nothing left.
+    """
+    source, kernel, _, padding, _, _, divisor = (*node.args, *((None,) * 7))[:7]
+    before = source.meta["val"].shape[-2:] if isinstance(source, Node) else ()
+    if padding not in (None, [0, 0], 0, [0]) or divisor is not None or list(node.meta["val"].shape[-2:]) != [1, 1]:
+        return False
+    window = [kernel, kernel] if isinstance(kernel, int) else cast("list[int]", kernel)
+    return all(isinstance(size, int) and size <= window[dim % len(window)] for dim, size in enumerate(before))
 
 
 def _nearest_by_index(node: Node) -> None:

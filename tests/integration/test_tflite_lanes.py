@@ -308,6 +308,25 @@ def test_an_operator_without_a_kernel_is_named_with_its_line(precision: str, tmp
     assert caught.value.next_step
 
 
+class _PooledWhole(nn.Module):
+    """A window larger than the picture, as in transformers' EfficientNet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.filter, self.pool, self.head = nn.Conv2d(3, 8, 3), nn.AvgPool2d(64, ceil_mode=True), nn.Linear(8, 4)
+
+    def forward(self, image):
+        return self.head(self.pool(torch.relu(self.filter(image))).flatten(1))
+
+
+def test_a_window_larger_than_the_picture_is_a_mean(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = _model(_method(_PooledWhole().eval(), [(torch.randn(1, 3, 6, 6),) for _ in range(4)]))
+    exported = _export(model, "int8", tmp_path)
+    assert _sqnr_db(model, exported, tmp_path) > 25
+    assert not [operator for operator in exported.operators if "PAD" in operator.operator]
+
+
 class _OneHot(nn.Module):
     def forward(self, x):
         return nn.functional.one_hot(x.argmax(-1), 8).float() * x
