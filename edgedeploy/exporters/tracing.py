@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
+from torch._subclasses.fake_tensor import FakeTensor
 from torch.export import ExportedProgram
 
 from edgedeploy.domain.artifact import DynamicDim, TensorSpec
@@ -61,7 +62,20 @@ def trace(model: LoadedModel, sdk: str) -> tuple[Traced, ...]:
         ExportError: ``forward`` branches on data, leaves PyTorch, and so on; ``where`` is the line that does.
         ModelError: the output holds something else than tensors; dynamic shapes that do not fit the inputs.
     """
-    return model.once("traces", lambda: tuple(_trace(method, model.user_root, sdk) for method in model.methods))
+    traces = model.once("traces", lambda: tuple(_trace(method, model.user_root, sdk) for method in model.methods))
+    for traced in traces:
+        _forget_pending_sizes(traced.program)
+    return traces
+
+
+def _forget_pending_sizes(program: ExportedProgram) -> None:
+    """Of sizes that data decide, an SDK's passes leave symbols as pending, and PyTorch then refuses the next SDK's."""
+    for node in program.graph.nodes:
+        value = node.meta.get("val")
+        environment = value.fake_mode.shape_env if isinstance(value, FakeTensor) else None
+        if environment is not None:
+            environment.pending_fresh_unbacked_symbols.clear()
+            return
 
 
 def export_program(

@@ -510,3 +510,25 @@ class CrossAttention(nn.Module):
 def test_layers_that_share_an_input_may_be_parted(tmp_path: Path) -> None:
     torch.manual_seed(0)
     _compare("executorch", "int8", _loaded(CrossAttention(), [(torch.randn(1, 8, 32), torch.randn(1, 8, 32))]), tmp_path)
+
+
+class Chosen(nn.Module):
+    """How many rows there are after the choice is known when the model runs, and no sooner."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(8, 4)
+
+    def forward(self, x):
+        return self.linear(x[(x[:, 0] > 0).nonzero().flatten()]).sum(0)
+
+
+def test_a_lane_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
+    """Sizes that data decide are symbols of a trace, which all lanes of a worker share."""
+    model = _loaded(Chosen(), [(torch.randn(6, 8),)])
+    for number, exporter in enumerate(("executorch", "executorch", "coreml", "coreml")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        assert _export(exporter, ("fp32", "int8-dynamic", "fp32", "fp16")[number], model, folder).methods
+    with pytest.raises(ExportError, match=r"operator aten\.nonzero"):
+        _export("tflite", "fp32", model, tmp_path)
