@@ -111,7 +111,7 @@ def _problems(zoo: Zoo, formats: Sequence[str]) -> str:
 
 def _key(problem: Problem) -> tuple[str, ...]:
     if problem.kind == "VerifyError":
-        return (problem.kind, problem.next_step)
+        return (problem.kind, problem.seen, problem.next_step)
     return (problem.kind, problem.what, problem.next_step)
 
 
@@ -125,14 +125,14 @@ def _cells(cells: Sequence[Cell]) -> str:
 def _text(problem: Problem) -> str:
     what = "the export does not compute what PyTorch computes" if problem.kind == "VerifyError" else problem.what
     where = f" ({_quoted(problem.where)})" if problem.where and problem.kind != "VerifyError" else ""
-    seen = f" Seen: {_quoted(problem.seen)}." if problem.seen and problem.kind != "VerifyError" else ""
+    seen = f" Seen: {_quoted(problem.seen)}." if problem.seen else ""
     return f"{what}{where}.{seen} Next: {_quoted(problem.next_step)}."
 
 
 def _quoted(text: str) -> str:
     """One line that Markdown leaves alone."""
     line = " ".join(text.split())[:300].rstrip(".")
-    return line if "`" in line else f"`{line}`"
+    return f"`` {line} ``" if "`" in line else f"`{line}`"
 
 
 def _models(zoo: Zoo) -> str:
