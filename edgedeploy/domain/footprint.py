@@ -39,7 +39,8 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     ``scale_bytes`` come with every output channel of a weight of less than 16 bits; below 8 bits, where there is a ``group``,
     with so many elements.
     Tensors of fewer than ``least_elements`` stay at ``otherwise``. ``lookups_done``: of a ``lookup`` table only what its
-    constants take from it is left.
+    constants take from it is left. ``shared_once``: a weight that layers of two kinds read (a table that is also the last
+    linear layer) is stored for the first alone.
     """
 
     bits: Mapping[WeightKind, float] = {}
@@ -48,10 +49,14 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     group: int = 0
     least_elements: int = 0
     lookups_done: bool = False
+    shared_once: bool = False
 
     def size_bytes(self, profile: ModelProfile) -> int:
-        """Of all weights with their scales. What layers of two kinds share is stored for each."""
-        return round(sum(self._stored(weight, kind) for weight in profile.weights for kind in weight.kinds if kind not in _GONE))
+        """Of all weights with their scales."""
+        kept = [(weight, [kind for kind in weight.kinds if kind not in _GONE]) for weight in profile.weights]
+        return round(
+            sum(self._stored(weight, kind) for weight, kinds in kept for kind in (kinds[:1] if self.shared_once else kinds))
+        )
 
     def shrunk_bytes(self, profile: ModelProfile, kinds: frozenset[WeightKind]) -> int:
         """Of the weights of some kinds."""

@@ -97,6 +97,15 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
         return frozenset(name for method in self.methods for name in method.operators)
 
     @property
+    def read_weights(self) -> int:
+        """How many weights some operator reads."""
+        return sum(weight.kinds != ("unused",) for weight in self.weights)
+
+    def calls(self, *prefixes: str) -> int:
+        """How many operators there are in all methods whose names begin so."""
+        return sum(n for method in self.methods for name, n in method.operators.items() if name.startswith(prefixes))
+
+    @property
     def primitives(self) -> int:
         """Of all methods."""
         return sum(method.primitives for method in self.methods)

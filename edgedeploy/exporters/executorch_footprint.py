@@ -25,9 +25,10 @@ _PACKINGS = {
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp16", "int8-weights": "fp32", "int4-weights": "fp32"}
 
 # Found by benchmarks/predictions on the models it calibrates with.
-_BYTES_EVER = 3_000
-_BYTES_PER_PRIMITIVE = {"fp32": 280, "fp16": 280}
-_BYTES_PER_QUANTIZED_PRIMITIVE = 450
+_BYTES_EVER = {"fp32": 3_900, "fp16": 3_900}
+_BYTES_PER_PRIMITIVE = {"fp32": 320, "fp16": 320}
+_QUANTIZED_BYTES_EVER = 5_500
+_BYTES_PER_QUANTIZED_PRIMITIVE = 410
 _FLOAT = Effort(base_bytes=90e6, floor_bytes=425e6, per_weight_byte=2.9, per_primitive=130e3)
 _QUANTIZED = Effort(base_bytes=125e6, floor_bytes=440e6, per_weight_byte=2.3, per_primitive=180e3)
 # A runner with a model of a few kilobytes: 7.6 to 12 MB on x86-64 Linux.
@@ -44,7 +45,7 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
     per_primitive = _BYTES_PER_PRIMITIVE.get(lane.precision, _BYTES_PER_QUANTIZED_PRIMITIVE)
     effort = _FLOAT if lane.precision in {"fp32", "fp16"} else _QUANTIZED
     return Footprint(
-        size_bytes=weights + _BYTES_EVER + per_primitive * profile.primitives,
+        size_bytes=weights + _BYTES_EVER.get(lane.precision, _QUANTIZED_BYTES_EVER) + per_primitive * profile.primitives,
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
         runtime_bytes=_RUNTIME_BYTES,
