@@ -19,6 +19,7 @@ from torch.fx import GraphModule, Node
 
 from edgedeploy.errors import ExportError
 from edgedeploy.exporters.embeddings import quantize_embeddings
+from edgedeploy.exporters.linear_layers import as_linear
 from edgedeploy.exporters.pt2e import calibrated
 from edgedeploy.exporters.tracing import Traced, export_program
 
@@ -72,6 +73,7 @@ def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
         ExportError: nothing in it can be.
     """
     module = traced.program.module()
+    as_linear(module)
     quantize_embeddings(module)
     converted = calibrated(module, FloatOnlyQuantizer(scheme), traced)
     if not any(str(node.target).startswith("quantized_decomposed.") for node in converted.graph.nodes):

@@ -25,6 +25,7 @@ from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 from edgedeploy.errors import ExportError
 from edgedeploy.exporters.calibration import observe
 from edgedeploy.exporters.embeddings import quantize_embeddings
+from edgedeploy.exporters.linear_layers import as_linear
 from edgedeploy.exporters.tracing import Traced, export_program
 
 _LINEAR = torch.ops.aten.linear.default
@@ -38,6 +39,7 @@ def with_small_weights(traced: Traced, bits: int) -> ExportedProgram:
         ExportError: it has neither: convolutions stay in float32 here, and nothing would be won.
     """
     module = traced.program.module()
+    as_linear(module)
     quantized = quantize_embeddings(module) + _part_biases(module)
     if not quantized:
         raise ExportError(

@@ -532,3 +532,24 @@ def test_a_lane_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:
         assert _export(exporter, ("fp32", "int8-dynamic", "fp32", "fp16")[number], model, folder).methods
     with pytest.raises(ExportError, match=r"operator aten\.nonzero"):
         _export("tflite", "fp32", model, tmp_path)
+
+
+class MatrixProducts(nn.Module):
+    """Layers as GPT-2 of transformers has them: ``addmm`` of a bias and a weight that is [inputs, outputs]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.widen, self.narrow = nn.Parameter(torch.randn(64, 256) / 8), nn.Parameter(torch.randn(256, 64) / 16)
+        self.wide_bias, self.narrow_bias = nn.Parameter(torch.randn(256)), nn.Parameter(torch.randn(64))
+
+    def forward(self, x):
+        hidden = nn.functional.gelu(torch.addmm(self.wide_bias, x, self.widen))
+        return torch.addmm(self.narrow_bias, hidden, self.narrow)
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-weights"])
+def test_products_with_weights_are_layers_too(precision: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = _loaded(MatrixProducts(), [(torch.randn(4, 64),) for _ in range(4)])
+    exported = _compare("executorch", precision, model, tmp_path)
+    assert (tmp_path / exported.entry).stat().st_size < 2 * 64 * 256 * 2  # in float32 the weights alone have 131 kB
