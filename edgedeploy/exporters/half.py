@@ -44,7 +44,7 @@ def in_half(traced: Traced) -> ExportedProgram:
 
 
 # Values of these are the same in half. Without a dtype they would be float32, and ExecuTorch does not mix the two.
-_MADE_IN_HALF: frozenset[Callable[..., Any]] = frozenset({torch.zeros, torch.ones, torch.empty})
+_MADE_IN_HALF: frozenset[Callable[..., Any]] = frozenset({torch.zeros, torch.ones, torch.empty, torch.eye})
 
 
 class _HalfInside(nn.Module):
