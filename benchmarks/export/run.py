@@ -83,7 +83,10 @@ def run(*command: str, cwd: Path) -> Took:
     started = time.perf_counter()
     with (
         tempfile.TemporaryFile() as output,
-        subprocess.Popen(command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.DEVNULL) as process,
+        # In a session of its own, as edgedeploy's workers are: Linux shares processors out by session.
+        subprocess.Popen(
+            command, cwd=cwd, env=environment, stdout=output, stderr=subprocess.DEVNULL, start_new_session=True
+        ) as process,
     ):
         guard = threading.Timer(1800, process.kill)
         guard.start()
