@@ -1,8 +1,7 @@
 """Do the predictions of ``edgedeploy plan`` hold? Models of the zoo are profiled, exported, and both are compared.
 
-The constants of the exporters' footprints were chosen on other models: the zoo's mobilenet-v2, tinybert, minilm, vit, unet,
-yolo, resnet, convnext-v2, whisper-encoder, tabular and pointnet, and three larger ones. One export per process: what earlier
-lanes leave in a worker's memory would count for the next.
+The constants of the exporters' footprints were chosen on other models of the zoo, and three larger ones. One export per
+process: what earlier lanes leave in a worker's memory would count for the next.
 
 ``python benchmarks/predictions/run.py 30`` begins no further export after 30 minutes.
 """
