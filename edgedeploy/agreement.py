@@ -44,7 +44,10 @@ def complaints(agreement: Agreement, floors: Floors) -> tuple[str, ...]:
     found = []
     for output in agreement.outputs:
         prefix = f"{output.name}: " if len(agreement.outputs) > 1 else ""
-        judged = _complaints(output, floors) if output.differing is None else _decision_complaints(output, floors, alone=decided)
+        if output.differing is None or floors.min_same is None:
+            judged = _complaints(output, floors)
+        else:
+            judged = _decision_complaints(output.differing, output.values, floors.min_same, alone=decided)
         found += [f"{prefix}{text}" for text in judged]
     return (*found, *(_language_complaints(agreement.language, floors) if agreement.language else ()))
 
@@ -75,14 +78,12 @@ def _language_complaints(language: LanguageAgreement, floors: Floors) -> list[st
     return found
 
 
-def _decision_complaints(output: OutputAgreement, floors: Floors, *, alone: bool) -> list[str]:
+def _decision_complaints(differing: int, values: int, least: float, *, alone: bool) -> list[str]:
     """Where noise is judged by another output, one decision of a few may be another: two candidates were nearly equal."""
-    differing = output.differing or 0
-    allowed = round((1 - (floors.min_same or 0.0)) * output.values, 9)
+    allowed = round((1 - least) * values, 9)
     if differing <= (allowed if alone else ceil(allowed)):
         return []
-    same = output.values - differing
-    return [f"{same} of {output.values} values are PyTorch's, below {floors.min_same:.0%} of them"]
+    return [f"{values - differing} of {values} values are PyTorch's, below {least:.0%} of them"]
 
 
 def _complaints(output: OutputAgreement, floors: Floors) -> list[str]:

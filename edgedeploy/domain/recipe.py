@@ -25,7 +25,7 @@ class Floors(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
     ``min_top1`` is the share of cases in which the largest value of a classifier's output is at the same place;
     ``min_same`` the share of values that are the same in outputs of integers and booleans (``argmax``, ``x > 0``), to which
-    SQNR, cosine and the largest error do not apply;
+    SQNR, cosine and the largest error do not apply then: without it they are judged as all others are;
     ``max_metric_drop`` how much worse the model source's own metric may become, in that metric's unit. Of a language model,
     ``min_same_tokens`` is the share of generated tokens that are PyTorch's, ``max_perplexity_increase`` by how much of itself
     perplexity may grow (0.1: from 10 to 11).

@@ -86,6 +86,15 @@ def test_one_decision_of_a_few_may_be_another_beside_an_output_that_shows_the_no
     assert complaints(found, Floors()) == ()
 
 
+def test_decisions_are_never_left_unjudged_by_floors_that_do_not_name_them() -> None:
+    outputs, references = decisions(1, 9)
+    scores = np.array([[1.0, 2.0]])
+    alone = compare([outputs], [references], ["best"])
+    beside = compare([outputs, scores], [references, scores], ["best", "scores"])
+    assert complaints(alone, Floors(min_sqnr_db=15))
+    assert [text.partition(":")[0] for text in complaints(beside, Floors(min_sqnr_db=15))] == ["best"]
+
+
 def test_another_shape_is_an_error() -> None:
     with pytest.raises(ValueError, match="against"):
         compare([np.zeros(2)], [np.zeros(3)])
