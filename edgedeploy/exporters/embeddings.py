@@ -7,6 +7,8 @@ from executorch.exir.passes import _quant_patterns_and_replacements as _registra
 from torch import Tensor
 from torch.fx import GraphModule, Node
 
+from edgedeploy.exporters.graph_tensors import stored_tensor
+
 _MAX = 127
 _TINY = 1e-10  # a row of zeros keeps a scale that can be divided by
 
@@ -22,7 +24,7 @@ def quantize_embeddings(module: GraphModule) -> int:
         if node.target is not torch.ops.aten.embedding.default or node.args[0].op != "get_attr":
             continue
         path = str(node.args[0].target)
-        table = _attribute(module, path)
+        table = stored_tensor(module, path)
         if table.dtype != torch.float32:
             continue
         scales = (table.abs().amax(dim=1) / _MAX).clamp(min=_TINY)
@@ -55,12 +57,3 @@ def _as_int64(indices: Node) -> Node:
     if isinstance(value, Tensor):
         wide.meta["val"] = value.to(torch.int64)
     return wide
-
-
-def _attribute(module: GraphModule, path: str) -> Tensor:
-    value: object = module
-    for step in path.split("."):
-        value = getattr(value, step)
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{path} is no tensor")
-    return value.detach()

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import cast
 
 import torch
-from torch import Tensor
 from torch.fx import GraphModule, Node
+
+from edgedeploy.exporters.graph_tensors import stored_tensor
 
 aten = torch.ops.aten
 
@@ -23,8 +24,8 @@ def as_linear(module: GraphModule) -> None:
         bias, values, weight = cast("tuple[Node, Node, Node]", node.args)
         if weight.op != "get_attr" or bias.op != "get_attr" or values.op == "get_attr":
             continue
-        matrix = _attribute(module, str(weight.target))
-        if matrix.dim() != 2 or _attribute(module, str(bias.target)).dim() != 1:  # noqa: PLR2004 - a matrix and a vector
+        matrix = stored_tensor(module, str(weight.target))
+        if matrix.dim() != 2 or stored_tensor(module, str(bias.target)).dim() != 1:  # noqa: PLR2004 - a matrix and a vector
             continue
         name = f"_edgedeploy_transposed_{number}"
         module.register_buffer(name, matrix.T.contiguous())
@@ -37,10 +38,3 @@ def as_linear(module: GraphModule) -> None:
     graph.eliminate_dead_code()
     module.delete_all_unused_submodules()
     module.recompile()
-
-
-def _attribute(module: GraphModule, path: str) -> Tensor:
-    value: object = module
-    for step in path.split("."):
-        value = getattr(value, step)
-    return cast("Tensor", value).detach()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,9 @@ from edgedeploy.exporters.diagnosis import explained_trace
 from edgedeploy.exporters.eager import run_eagerly
 from edgedeploy.exporters.signature import flatten_outputs, input_names, output_names, tensor_spec
 from edgedeploy.source import LoadedMethod, LoadedModel
+
+if TYPE_CHECKING:
+    from sympy import Expr
 
 _UNBOUNDED = 2**31  # torch.export gives a dimension without a bound one beyond this
 
@@ -154,9 +158,16 @@ def _dynamic_dims(node: torch.fx.Node, program: ExportedProgram) -> tuple[Dynami
 
 
 def _bounds(dim: int, size: torch.SymInt, program: ExportedProgram) -> DynamicDim:
-    bounds = program.range_constraints.get(size.node.expr)
-    if bounds is None:  # an expression of other dimensions: 2*s0
+    expression = size.node.expr
+    if expression not in program.range_constraints:  # of other dimensions: 2*s0
         return DynamicDim(dim=dim)
+    low, high = range_of(expression, program)
+    return DynamicDim(dim=dim, low=low, high=high)
+
+
+def range_of(symbol: Expr, program: ExportedProgram) -> tuple[int, int | None]:
+    """The bounds of a size that moves; None above where it has none."""
+    bounds = program.range_constraints[symbol]
     low = int(bounds.lower) if bounds.lower.is_finite else 1
     high = int(bounds.upper) if bounds.upper.is_finite and bounds.upper < _UNBOUNDED else None
-    return DynamicDim(dim=dim, low=max(low, 0), high=high)
+    return max(low, 0), high

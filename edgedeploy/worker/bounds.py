@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from edgedeploy.exporters.tracing import Traced
+from edgedeploy.exporters.tracing import Traced, range_of
 
 if TYPE_CHECKING:
     from sympy import Expr
 
 Inputs = tuple[Tensor, ...]
 
-_UNBOUNDED = 2**31  # torch.export gives a dimension without a bound one beyond this
 # A bound may be 100,000 tokens: what is run has at most so many times the example's elements, or so many at all.
 _MOST_TIMES = 64
 _MOST_ELEMENTS = 1 << 20
@@ -31,11 +30,11 @@ def inputs_at_bounds(traced: Traced) -> tuple[Inputs, ...]:
     that is none, is approached. Empty when nothing moves; a case as large as the example is left out.
     """
     shapes = _shapes(traced)
-    ranges = {symbol: _range(traced, symbol) for shape in shapes for size in shape for symbol in _symbols(size)}
+    ranges = {symbol: range_of(symbol, traced.program) for shape in shapes for size in shape for symbol in _symbols(size)}
     if not ranges:
         return ()
     example = {symbol: _hint(traced, shapes, symbol) for symbol in ranges}
-    low = {symbol: bounds[0] for symbol, bounds in ranges.items()}
+    low = {symbol: max(bounds[0], 1) for symbol, bounds in ranges.items()}
     high = {symbol: max(example[symbol], bounds[1] or 2 * example[symbol]) for symbol, bounds in ranges.items()}
     allowed = max(_MOST_ELEMENTS, _MOST_TIMES * _elements(shapes, example))
     while _elements(shapes, high) > allowed:
@@ -55,12 +54,6 @@ def _shapes(traced: Traced) -> list[Sequence[int | Expr]]:
 
 def _symbols(size: int | Expr) -> set[Expr]:
     return set() if isinstance(size, int) else set(size.free_symbols)
-
-
-def _range(traced: Traced, symbol: Expr) -> tuple[int, int | None]:
-    bounds = traced.program.range_constraints[symbol]
-    low = max(int(bounds.lower), 1) if bounds.lower.is_finite else 1
-    return low, int(bounds.upper) if bounds.upper.is_finite and bounds.upper < _UNBOUNDED else None
 
 
 def _hint(traced: Traced, shapes: Sequence[Sequence[int | Expr]], symbol: Expr) -> int:
