@@ -28,6 +28,8 @@ quiet_sdks()
 torch = pytest.importorskip("torch")
 nn = torch.nn
 
+from integration.data_sized import Chosen  # noqa: E402
+
 pytestmark = [pytest.mark.sdk, pytest.mark.timeout(300)]
 
 _SDK_OF = {"executorch": "executorch", "tflite": "litert_torch", "coreml": "coremltools"}
@@ -510,17 +512,6 @@ class CrossAttention(nn.Module):
 def test_layers_that_share_an_input_may_be_parted(tmp_path: Path) -> None:
     torch.manual_seed(0)
     _compare("executorch", "int8", _loaded(CrossAttention(), [(torch.randn(1, 8, 32), torch.randn(1, 8, 32))]), tmp_path)
-
-
-class Chosen(nn.Module):
-    """How many rows there are after the choice is known when the model runs, and no sooner."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(8, 4)
-
-    def forward(self, x):
-        return self.linear(x[(x[:, 0] > 0).nonzero().flatten()]).sum(0)
 
 
 def test_a_lane_is_not_in_the_way_of_the_next(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("coremltools")
 nn = torch.nn
 
+from integration.data_sized import Chosen  # noqa: E402
+
 pytestmark = [pytest.mark.sdk, pytest.mark.timeout(300)]
 
 R = torch.randn
@@ -268,17 +270,6 @@ def test_methods_become_functions_that_share_weights(tmp_path: Path) -> None:
     assert exported.methods[1].outputs[0].shape == (2, 8)
     assert int(exported.inspection["weight bytes"]) < 2 * (64 * 64 + 64 + 64 * 8 + 8) + 1024, "the shared layer is there once"
     assert {operator.method for operator in exported.operators} == {"forward", "classify"}
-
-
-class Chosen(nn.Module):
-    """How many rows there are after the choice is known when the model runs, and no sooner."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear = nn.Linear(8, 4)
-
-    def forward(self, x):
-        return self.linear(x[(x[:, 0] > 0).nonzero().flatten()]).sum(0)
 
 
 def test_sizes_that_data_decide_are_no_obstacle(tmp_path: Path) -> None:
