@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 from standins.board import SshBoard
 from standins.phone import Phone
 
 from edgedeploy.domain.device import Device
 from edgedeploy.ports import Connection, Transport
+
+
+class PullCable(Protocol):
+    """Cuts the device off, now or when so many more bytes have gone towards it."""
+
+    def __call__(self, *, after_bytes: int | None = None) -> None: ...
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +27,7 @@ class Rig:
     device: Device
     connection: Connection
     folder: str
-    pull_cable: Callable[[], None] | None
+    pull_cable: PullCable | None
 
 
 def board_device(board: SshBoard, **changes: object) -> Device:
