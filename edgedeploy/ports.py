@@ -130,6 +130,16 @@ class Completed(msgspec.Struct, frozen=True, kw_only=True):
     stderr: bytes
 
 
+class Feed(Protocol):
+    """An open file or pipe of this machine whose bytes go to a command on a device."""
+
+    def fileno(self) -> int:
+        """What is read from, by this process or by a program it starts."""
+
+    def taken_bytes(self) -> int:
+        """How many bytes of the user's have gone out of it so far."""
+
+
 class Connection(Protocol):
     """An open way to one device. Not shared between threads, but for ``close``."""
 
@@ -141,12 +151,15 @@ class Connection(Protocol):
             CommandTimeoutError: the command did not end within ``timeout_s``, and was killed.
         """
 
-    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
-        """Copy a file to ``remote`` (absolute), replacing it. ``progress`` gets the bytes sent since the last call.
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        """Run one command with all of ``source`` on its stdin, for as long as something moves.
+
+        ``progress`` gets the bytes taken since the last call. A command that ends early ends this, too: its exit code and
+        stderr say why.
 
         Raises:
             DeviceLostError: the device went away.
-            DeviceStorageError: no space, or not writable.
+            CommandTimeoutError: the device is there, and nothing has moved for ``quiet_s``; the command was killed.
         """
 
     def fetch(self, remote: str, local: Path) -> None:

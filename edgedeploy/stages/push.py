@@ -60,7 +60,7 @@ def push(
     sink(Started(stage="push", subject=device))
     all_files = [payload.files() for payload in payloads]
     by_sha = {file.entry.sha256: file for files in all_files for file in files}
-    missing = set(store.missing(tuple(file.entry for file in by_sha.values())))
+    missing = set(store.missing(file.entry for file in by_sha.values()))
     total = sum(by_sha[sha].entry.size_bytes for sha in missing)
     if missing:
         store.require_space(total)
@@ -115,10 +115,10 @@ def _activate(store: Store, payloads: Sequence[Payload], all_files: Sequence[tup
 
 def _manifest(store: Store, payloads: Sequence[Payload], all_files: Sequence[tuple[LocalFile, ...]], project: str) -> Manifest:
     replaced = tuple(f"{folder}/" for payload in payloads for folder in (payload.artifact_dir, payload.runner_dir))
-    before = store.state.manifest.files if store.state.manifest else ()
+    before = store.seen.manifest.files if store.seen.manifest else ()
     kept = {entry.path: entry for entry in before if not entry.path.startswith(replaced)}
     # Only what is still there may be linked to: a blob that somebody removed by hand is not carried over.
-    gone = store.missing(tuple(kept.values())) if kept else frozenset()
+    gone = store.missing(kept.values())
     entries = {path: entry for path, entry in kept.items() if entry.sha256 not in gone}
     entries |= {file.entry.path: file.entry for files in all_files for file in files}
     return Manifest(schema=MANIFEST_SCHEMA, project=project, files=tuple(entries[path] for path in sorted(entries)))

@@ -12,15 +12,14 @@ import msgspec
 
 from edgedeploy.domain.device import Device
 from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceRunError, DeviceUnavailableError, EdgedeployError
-from edgedeploy.ports import ByteProgress, Completed
+from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.shell import quote_command
 from edgedeploy.transports.adb_client import find_adb
-from edgedeploy.transports.adb_copy import complaint, run_copy
 from edgedeploy.transports.adb_failure import NEXT_STEPS, Kind, lost, without_noise
 from edgedeploy.transports.adb_listing import Listed, parse_devices, to_device
-from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
-from edgedeploy.transports.storage_complaints import cannot_write, storage_remedy
-from edgedeploy.transports.timed_process import Ended, ProcessTimeoutError, kill_group, run_process
+from edgedeploy.transports.flow import Flow
+from edgedeploy.transports.partial_file import whole_or_absent
+from edgedeploy.transports.timed_process import NO_LIMIT_S, Ended, ProcessTimeoutError, kill_group, run_process
 from edgedeploy.transports.tracked_command import (
     WITNESS_EXIT_CODE,
     kill_line,
@@ -36,7 +35,8 @@ _ANSWER_S = 5.0
 _SETTLE_S = 1.5
 _SETTLE_STEP_S = 0.1
 _KILL_S = 5.0
-_STALL_S = 120.0
+_QUIET_S = 10.0
+_BLOCK_BYTES = 1 << 20
 _SIGNAL_CODES = range(129, 193)
 _KIND_OF_STATE: dict[str, Kind] = {
     "unauthorized": "unauthorized",
@@ -106,52 +106,31 @@ class AdbConnection:
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
         """Run ``argv`` under the device's sh; see :class:`edgedeploy.ports.Connection`."""
-        token = new_token()
         try:
-            ended = run_process(
-                [*self._adb, *_SHELL, tracked_line(argv, token)],
-                timeout_s=timeout_s,
-                stdin=stdin,
-                started=self._started,
-                aborted=lambda stderr: self._kill(read_tracked(stderr, token).process_group),
-            )
+            return self._command(argv, stdin, timeout_s=timeout_s)
         except ProcessTimeoutError as exc:
-            self._kill(read_tracked(exc.stderr, token).process_group)
-            raise self._no_answer(argv, timeout_s) from exc
-        tracked = read_tracked(ended.stderr, token)
-        if tracked.exit_code is not None and ended.exit_code == WITNESS_EXIT_CODE:
-            return Completed(exit_code=tracked.exit_code, stdout=ended.stdout, stderr=tracked.stderr)
-        if tracked.process_group is not None and ended.exit_code in _SIGNAL_CODES:
-            # The wrapper itself was killed: the whole group was, by the command or for want of memory.
-            return Completed(exit_code=ended.exit_code, stdout=ended.stdout, stderr=tracked.stderr)
-        if self._closed:
-            self._kill(tracked.process_group)
-        raise lost(_text(tracked.stderr), device=self._device_name, doing=f"running {argv[0]}")
+            raise self._no_answer(argv, f"a command did not end within {timeout_s:g} s and was killed") from exc
 
-    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
-        """Push ``local``; see :class:`edgedeploy.ports.Connection`. Progress comes in steps of a percent or more."""
-        size_bytes = size_of_file_to_send(local)
-        meter = _Meter(size_bytes, progress)
-        doing = f"receiving {remote}"
-        ended = self._copy(["push", str(local.absolute()), remote], doing=doing, on_percent=meter.at_percent)
-        # adb may print "1 file pushed" and then fail: only the exit code counts.
-        if ended.exit_code != 0:
-            said = complaint(ended.stdout)
-            if storage_remedy(_reason(said)) is not None:
-                raise cannot_write(remote, device=self._device_name, seen=said)
-            raise lost(said, device=self._device_name, doing=doing)
-        meter.finish()
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        """Run ``argv`` on ``source``, which adb reads itself; see :class:`edgedeploy.ports.Connection`.
+
+        Measured on loopback with adb 36: 580 MB/s into ``dd``, where ``adb push`` reaches 150 to 430.
+        """
+        flow = Flow(source, progress)
+        try:
+            done = self._command(argv, source.fileno(), flow=flow, quiet_s=quiet_s)
+        except ProcessTimeoutError as exc:
+            raise self._no_answer(argv, f"nothing moved for {quiet_s:g} s, and the command was killed") from exc
+        flow.still_s()
+        return done
 
     def fetch(self, remote: str, local: Path) -> None:
-        """Pull ``remote``; see :class:`edgedeploy.ports.Connection`."""
-        doing = f"giving {remote}"
+        """Copy ``remote`` here; see :class:`edgedeploy.ports.Connection`."""
         with whole_or_absent(local) as part:
-            ended = self._copy(["pull", remote, str(part.absolute())], doing=doing, on_percent=lambda _percent: None)
-            if ended.exit_code != 0:
-                said = complaint(ended.stdout)
-                if storage_remedy(_reason(said)) is not None:
-                    raise DeviceRunError(f"cannot read {remote}", where=f"device {self._device_name}", seen=said)
-                raise lost(said, device=self._device_name, doing=doing)
+            with part.open("xb") as sink:
+                done = self._command(["dd", f"if={remote}", f"bs={_BLOCK_BYTES}"], b"", stdout=sink.fileno())
+            if done.exit_code != 0:
+                raise DeviceRunError(f"cannot read {remote}", where=f"device {self._device_name}", seen=_text(done.stderr))
 
     def close(self) -> None:
         """End what is under way, from whichever thread: the call that waits for it raises DeviceLostError."""
@@ -164,12 +143,56 @@ class AdbConnection:
         if self._closed:
             kill_group(process)
 
-    def _copy(self, words: Sequence[str], *, doing: str, on_percent: Callable[[int], None]) -> Ended:
-        quote_command(words)  # refuses what no program can be given
+    def _command(
+        self,
+        argv: Sequence[str],
+        stdin: bytes | int,
+        *,
+        stdout: int = subprocess.PIPE,
+        timeout_s: float = NO_LIMIT_S,
+        flow: Flow | None = None,
+        quiet_s: float = NO_LIMIT_S,
+    ) -> Completed:
+        token = new_token()
+        doing = f"running {argv[0]}" if argv else ""
         try:
-            return run_copy([*self._adb, *words], stall_s=_STALL_S, on_percent=on_percent, started=self._started)
+            ended = run_process(
+                [*self._adb, *_SHELL, tracked_line(argv, token)],
+                timeout_s=timeout_s,
+                stdin=stdin,
+                stdout=stdout,
+                started=self._started,
+                aborted=lambda stderr: self._kill(read_tracked(stderr, token).process_group),
+                watch=_Vigil(lambda: self._ask(doing), flow, quiet_s=quiet_s),
+            )
         except ProcessTimeoutError as exc:
-            raise lost(f"nothing moved for {_STALL_S:g} s", device=self._device_name, doing=doing) from exc
+            self._kill(read_tracked(exc.stderr, token).process_group)
+            raise
+        tracked = read_tracked(ended.stderr, token)
+        if tracked.exit_code is not None and ended.exit_code == WITNESS_EXIT_CODE:
+            return Completed(exit_code=tracked.exit_code, stdout=ended.stdout, stderr=tracked.stderr)
+        if tracked.process_group is not None and ended.exit_code in _SIGNAL_CODES:
+            # The wrapper itself was killed: the whole group was, by the command or for want of memory.
+            return Completed(exit_code=ended.exit_code, stdout=ended.stdout, stderr=tracked.stderr)
+        if self._closed:
+            self._kill(tracked.process_group)
+        raise lost(_text(tracked.stderr), device=self._device_name, doing=doing)
+
+    def _ask(self, doing: str) -> None:
+        """Whether the device still answers: over TCP nobody says that a peer is gone.
+
+        Raises:
+            DeviceLostError: it does not.
+        """
+        try:
+            answer = run_process([*self._adb, *_SHELL, "true"], timeout_s=_ANSWER_S)
+            said = _text(answer.stderr)
+        except ProcessTimeoutError:
+            said = f"no answer for {_ANSWER_S:g} s"
+        else:
+            if answer.exit_code == 0:
+                return
+        raise lost(said, device=self._device_name, doing=doing)
 
     def _kill(self, process_group: int | None) -> None:
         if process_group is None:
@@ -177,32 +200,28 @@ class AdbConnection:
         with contextlib.suppress(ProcessTimeoutError):  # gone altogether: nobody is left to kill
             run_process([*self._adb, *_SHELL, kill_line(process_group)], timeout_s=_KILL_S)
 
-    def _no_answer(self, argv: Sequence[str], timeout_s: float) -> CommandTimeoutError:
-        return CommandTimeoutError(
-            f"a command did not end within {timeout_s:g} s and was killed",
-            where=f"device {self._device_name}",
-            seen=quote_command(argv),
-        )
+    def _no_answer(self, argv: Sequence[str], what: str) -> CommandTimeoutError:
+        return CommandTimeoutError(what, where=f"device {self._device_name}", seen=quote_command(argv))
 
 
-class _Meter:
-    """Percentages to bytes since the last call."""
+class _Vigil:
+    """Beside a command that runs: asks a device that has been quiet whether it is there, and knows when enough is enough."""
 
-    def __init__(self, size_bytes: int, progress: ByteProgress) -> None:
-        self._size_bytes = size_bytes
-        self._told_bytes = 0
-        self._progress = progress
+    def __init__(self, ask: Callable[[], None], flow: Flow | None, *, quiet_s: float) -> None:
+        self._ask = ask
+        self._flow = flow
+        self._quiet_s = quiet_s
+        self._heard_at = time.monotonic()
 
-    def at_percent(self, percent: int) -> None:
-        self._tell(self._size_bytes * percent // 100)
-
-    def finish(self) -> None:
-        self._tell(self._size_bytes)
-
-    def _tell(self, done_bytes: int) -> None:
-        if done_bytes > self._told_bytes:
-            self._progress(done_bytes - self._told_bytes)
-            self._told_bytes = done_bytes
+    def __call__(self) -> None:
+        if self._flow is not None:
+            still_s = self._flow.still_s()
+            if still_s > self._quiet_s:
+                raise ProcessTimeoutError(b"", b"")
+            self._heard_at = max(self._heard_at, time.monotonic() - still_s)
+        if time.monotonic() - self._heard_at > _QUIET_S:
+            self._ask()
+            self._heard_at = time.monotonic()
 
 
 def _listing(adb: Path) -> tuple[Listed, ...]:
@@ -271,11 +290,6 @@ def _expect_an_answer(connection: AdbConnection) -> None:
             seen=exc.seen,
             next_step=NEXT_STEPS["offline"],
         ) from exc
-
-
-def _reason(said: str) -> str:
-    """The end of adb's message: before it come paths, which may contain any word."""
-    return said.rsplit(": ", 1)[-1]
 
 
 def _complaint(ended: Ended) -> str:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from edgedeploy.domain.device import Device
 from edgedeploy.errors import CommandTimeoutError, DeviceRunError
-from edgedeploy.ports import ByteProgress, Completed
+from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.shell import quote_command
-from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
-from edgedeploy.transports.storage_complaints import cannot_write
-from edgedeploy.transports.timed_process import ProcessTimeoutError, run_process
+from edgedeploy.transports.flow import Flow
+from edgedeploy.transports.partial_file import whole_or_absent
+from edgedeploy.transports.timed_process import NO_LIMIT_S, Ended, ProcessTimeoutError, run_process
 
 _CHUNK_BYTES = 1 << 20
 _NOT_FOUND, _NOT_EXECUTABLE = 127, 126  # what a shell answers, so that this machine answers as a phone does
@@ -54,36 +55,25 @@ class LocalConnection:
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
         """Run ``argv``; see :class:`edgedeploy.ports.Connection`."""
-        line = quote_command(argv)  # refuses what the other transports refuse
         try:
-            ended = run_process(argv, timeout_s=timeout_s, stdin=stdin)
+            return _completed(argv, partial(run_process, argv, timeout_s=timeout_s, stdin=stdin))
         except ProcessTimeoutError as exc:
-            raise CommandTimeoutError(
-                f"a command did not end within {timeout_s:g} s and was killed",
-                where=f"device {self._device_name}",
-                seen=line,
-            ) from exc
-        except (FileNotFoundError, NotADirectoryError) as exc:
-            return Completed(exit_code=_NOT_FOUND, stdout=b"", stderr=_as_stderr(exc))
-        except OSError as exc:
-            return Completed(exit_code=_NOT_EXECUTABLE, stdout=b"", stderr=_as_stderr(exc))
-        return Completed(exit_code=ended.exit_code, stdout=ended.stdout, stderr=ended.stderr)
+            raise self._no_answer(argv, f"a command did not end within {timeout_s:g} s and was killed") from exc
 
-    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
-        """Copy ``local`` to ``remote``; see :class:`edgedeploy.ports.Connection`."""
-        size_of_file_to_send(local)
-        with local.open("rb") as source:
-            try:
-                # A new file, not new content: a program that runs from the old one goes on, links keep their bytes.
-                target = Path(remote)
-                if target.is_file() or target.is_symlink():
-                    target.unlink()
-                with target.open("wb") as sink:
-                    while chunk := source.read(_CHUNK_BYTES):
-                        sink.write(chunk)
-                        progress(len(chunk))
-            except OSError as exc:
-                raise cannot_write(remote, device=self._device_name, seen=os.strerror(exc.errno or 0)) from exc
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        """Run ``argv`` on ``source``; see :class:`edgedeploy.ports.Connection`."""
+        flow = Flow(source, progress)
+
+        def watch() -> None:
+            if flow.still_s() > quiet_s:
+                raise ProcessTimeoutError(b"", b"")
+
+        try:
+            done = _completed(argv, partial(run_process, argv, timeout_s=NO_LIMIT_S, stdin=source.fileno(), watch=watch))
+        except ProcessTimeoutError as exc:
+            raise self._no_answer(argv, f"nothing moved for {quiet_s:g} s, and the command was killed") from exc
+        flow.still_s()
+        return done
 
     def fetch(self, remote: str, local: Path) -> None:
         """Copy ``remote`` to ``local``; see :class:`edgedeploy.ports.Connection`."""
@@ -99,6 +89,20 @@ class LocalConnection:
 
     def close(self) -> None:
         """Do nothing; there is nothing to let go."""
+
+    def _no_answer(self, argv: Sequence[str], what: str) -> CommandTimeoutError:
+        return CommandTimeoutError(what, where=f"device {self._device_name}", seen=quote_command(argv))
+
+
+def _completed(argv: Sequence[str], run: Callable[[], Ended]) -> Completed:
+    quote_command(argv)  # refuses what the other transports refuse
+    try:
+        ended = run()
+    except (FileNotFoundError, NotADirectoryError) as exc:
+        return Completed(exit_code=_NOT_FOUND, stdout=b"", stderr=_as_stderr(exc))
+    except OSError as exc:
+        return Completed(exit_code=_NOT_EXECUTABLE, stdout=b"", stderr=_as_stderr(exc))
+    return Completed(exit_code=ended.exit_code, stdout=ended.stdout, stderr=ended.stderr)
 
 
 def _as_stderr(exc: OSError) -> bytes:

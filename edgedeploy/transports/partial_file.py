@@ -25,18 +25,3 @@ def whole_or_absent(local: Path) -> Iterator[Path]:
         raise UsageError(f"cannot write {local} on this machine", seen=str(exc)) from exc
     finally:
         part.unlink(missing_ok=True)
-
-
-def size_of_file_to_send(local: Path) -> int:
-    """Return the size in bytes of a file that is about to be sent.
-
-    Raises:
-        UsageError: it is not there, or is no regular file.
-    """
-    try:
-        size_bytes = local.stat().st_size
-    except OSError as exc:
-        raise UsageError(f"cannot send {local}", seen=str(exc)) from exc
-    if not local.is_file():
-        raise UsageError(f"cannot send {local}", seen="it is no regular file")
-    return size_bytes

@@ -6,22 +6,22 @@ import contextlib
 import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 import paramiko
 
 from edgedeploy.domain.device import Device, DeviceState
 from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceRunError, DeviceUnavailableError
-from edgedeploy.ports import ByteProgress, Completed
+from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.shell import quote_command
+from edgedeploy.transports.flow import Flow
 from edgedeploy.transports.known_hosts import HostKey
-from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
+from edgedeploy.transports.partial_file import whole_or_absent
 from edgedeploy.transports.ssh_endpoint import Endpoint, endpoint_of
-from edgedeploy.transports.ssh_exec import ChannelTimeoutError, CommandCancelledError, PeerSilentError, RawEnd, run_line
+from edgedeploy.transports.ssh_exec import ChannelTimeoutError, CommandCancelledError, PeerSilentError, run_line
 from edgedeploy.transports.ssh_link import HostKeyError, Link, open_link
 from edgedeploy.transports.ssh_login import LoginRefusedError, log_in
-from edgedeploy.transports.ssh_stream import pour_in, pour_out
-from edgedeploy.transports.storage_complaints import cannot_write
 from edgedeploy.transports.tracked_command import (
     WITNESS_EXIT_CODE,
     kill_line,
@@ -33,9 +33,7 @@ from edgedeploy.transports.tracked_command import (
 _KILL_S = 5.0
 _CLOSE_S = 8.0  # enough for one kill and one answer
 _GROUP_WAS_KILLED = 137  # 128 + SIGKILL; the protocol names the signal, paramiko does not pass it on
-# An old file is removed, not overwritten: a program that runs from it goes on, links to it keep their bytes, and a
-# read-only file can be replaced. Devices and pipes stay what they are.
-_RECEIVE_SCRIPT = 'if [ -f "$1" ] || [ -L "$1" ]; then rm -f -- "$1" || exit 1; fi; exec cat > "$1"'
+_NO_LIMIT_S = float("inf")  # a board that is gone is noticed all the same
 
 
 class SshTransport:
@@ -105,23 +103,68 @@ class SshConnection:
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
         """Run ``argv`` under sh; see :class:`edgedeploy.ports.Connection`."""
+        try:
+            return self._command(argv, stdin, timeout_s=timeout_s)
+        except ChannelTimeoutError as exc:
+            raise self._no_answer(argv, f"a command did not end within {timeout_s:g} s and was killed") from exc
+
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        """Run ``argv`` on ``source``; see :class:`edgedeploy.ports.Connection`."""
+        try:
+            return self._command(argv, source, timeout_s=quiet_s, flow=Flow(source, progress))
+        except ChannelTimeoutError as exc:
+            raise self._no_answer(argv, f"nothing moved for {quiet_s:g} s, and the command was killed") from exc
+
+    def fetch(self, remote: str, local: Path) -> None:
+        """Copy ``remote`` here; see :class:`edgedeploy.ports.Connection`."""
+        with whole_or_absent(local) as part:
+            with part.open("xb") as sink:
+                done = self._command(["cat", "--", remote], b"", timeout_s=_NO_LIMIT_S, stdout_to=sink)
+            if done.exit_code != 0:
+                raise DeviceRunError(f"cannot read {remote}", where=f"device {self._device_name}", seen=_text(done.stderr))
+
+    def close(self) -> None:
+        """End what is under way, from whichever thread, and log out."""
+        self._closing.set()
+        if self._running.acquire(timeout=_CLOSE_S):
+            self._running.release()
+        self._link.close()
+
+    def _command(
+        self,
+        argv: Sequence[str],
+        stdin: bytes | Feed,
+        *,
+        timeout_s: float,
+        flow: Flow | None = None,
+        stdout_to: BinaryIO | None = None,
+    ) -> Completed:
         token = new_token()
         line = tracked_line(argv, token)
-        with self._present(f"running {argv[0]}"):
+
+        def end_there(stderr: bytes) -> None:
+            self._kill(read_tracked(stderr, token).process_group)
+
+        with self._present(f"running {argv[0]}"), self._running:
             try:
-                with self._running:
-                    end = self._run_line(line, token, timeout_s=timeout_s, stdin=stdin)
+                end = run_line(
+                    self._transport,
+                    line,
+                    timeout_s=timeout_s,
+                    stdin=stdin,
+                    cancelled=self._closing,
+                    aborted=end_there,
+                    flow=flow,
+                    stdout_to=stdout_to,
+                )
             except CommandCancelledError as exc:
+                end_there(exc.stderr)
                 raise DeviceLostError(
                     "the connection was closed while a command ran", where=f"device {self._device_name}", seen=quote_command(argv)
                 ) from exc
             except ChannelTimeoutError as exc:
-                self._kill(read_tracked(exc.stderr, token).process_group)
-                raise CommandTimeoutError(
-                    f"a command did not end within {timeout_s:g} s and was killed",
-                    where=f"device {self._device_name}",
-                    seen=quote_command(argv),
-                ) from exc
+                end_there(exc.stderr)
+                raise
         tracked = read_tracked(end.stderr, token)
         if tracked.exit_code is not None and end.exit_status == WITNESS_EXIT_CODE:
             return Completed(exit_code=tracked.exit_code, stdout=end.stdout, stderr=tracked.stderr)
@@ -135,44 +178,8 @@ class SshConnection:
             next_step="the user needs a shell that takes commands (no nologin, no forced command), and sh on its PATH",
         )
 
-    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
-        """Copy ``local`` there; see :class:`edgedeploy.ports.Connection`."""
-        size_of_file_to_send(local)
-        line = "exec " + quote_command(["sh", "-c", _RECEIVE_SCRIPT, "sh", remote])
-        with self._present(f"receiving {remote}"), local.open("rb") as source:
-            end = pour_in(self._transport, line, source, progress)
-        if end.exit_status != 0:
-            raise cannot_write(remote, device=self._device_name, seen=_text(end.stderr) or _status(end))
-
-    def fetch(self, remote: str, local: Path) -> None:
-        """Copy ``remote`` here; see :class:`edgedeploy.ports.Connection`."""
-        line = "exec " + quote_command(["cat", "--", remote])
-        with self._present(f"giving {remote}"), whole_or_absent(local) as part:
-            with part.open("xb") as sink:
-                end = pour_out(self._transport, line, sink)
-            if end.exit_status != 0:
-                raise DeviceRunError(
-                    f"cannot read {remote}",
-                    where=f"device {self._device_name}",
-                    seen=_text(end.stderr) or _status(end),
-                )
-
-    def close(self) -> None:
-        """End what is under way, from whichever thread, and log out."""
-        self._closing.set()
-        if self._running.acquire(timeout=_CLOSE_S):
-            self._running.release()
-        self._link.close()
-
-    def _run_line(self, line: str, token: str, *, timeout_s: float, stdin: bytes) -> RawEnd:
-        def end_there(stderr: bytes) -> None:
-            self._kill(read_tracked(stderr, token).process_group)
-
-        try:
-            return run_line(self._transport, line, timeout_s=timeout_s, stdin=stdin, cancelled=self._closing, aborted=end_there)
-        except CommandCancelledError as exc:
-            end_there(exc.stderr)
-            raise
+    def _no_answer(self, argv: Sequence[str], what: str) -> CommandTimeoutError:
+        return CommandTimeoutError(what, where=f"device {self._device_name}", seen=quote_command(argv))
 
     @contextlib.contextmanager
     def _present(self, doing: str) -> Iterator[None]:
@@ -198,10 +205,6 @@ class SshConnection:
                 cancelled=threading.Event(),
                 aborted=lambda _stderr: None,
             )
-
-
-def _status(end: RawEnd) -> str:
-    return "a signal ended it" if end.exit_status is None else f"exit status {end.exit_status}"
 
 
 def _text(said: bytes) -> str:

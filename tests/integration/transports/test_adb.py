@@ -14,6 +14,8 @@ from standins.adb_server import AdbServer
 from standins.phone import WORKDIR, Phone
 from standins.unauthorized import UnusableDevice
 
+from edgedeploy.deploy.device_shell import DeviceShell
+from edgedeploy.deploy.feed import file_feed
 from edgedeploy.domain.device import Device
 from edgedeploy.errors import DeviceLostError, DeviceStorageError, DeviceUnavailableError
 from edgedeploy.probes.android import AndroidProbe
@@ -91,18 +93,6 @@ def test_a_command_that_ends_as_adb_does_when_it_fails(phone: Phone) -> None:
         assert ended.exit_code == code
 
 
-def test_adbd_dies_in_the_middle_of_a_push(phone: Phone, tmp_path: Path) -> None:
-    """Adb may print "1 file pushed" all the same."""
-    source = tmp_path / "source"
-    source.write_bytes(os.urandom(48 << 20))
-    connection = AdbTransport().connect(phone_device(phone))
-    phone.pull_cable(after_bytes=20 << 20)
-    told: list[int] = []
-    with pytest.raises(DeviceLostError):
-        connection.send(source, f"{WORKDIR}/file", progress=told.append)
-    assert sum(told) < 48 << 20
-
-
 def test_storage_that_is_full_or_read_only(phone_factory: Callable[..., Phone], tmp_path: Path) -> None:
     source = tmp_path / "source: closed.bin"
     source.write_bytes(os.urandom(8 << 20))
@@ -110,18 +100,10 @@ def test_storage_that_is_full_or_read_only(phone_factory: Callable[..., Phone], 
         ({"data_size_bytes": 2 << 20}, "No space left on device"),
         ({"data_read_only": True}, "Read-only file system"),
     ):
-        connection = AdbTransport().connect(phone_device(phone_factory(**options)))
-        with pytest.raises(DeviceStorageError) as caught:
-            connection.send(source, f"{WORKDIR}/closed: offline", progress=lambda _count: None)
+        shell = DeviceShell(AdbTransport().connect(phone_device(phone_factory(**options))), "phone")
+        with file_feed(source) as feed, pytest.raises(DeviceStorageError) as caught:
+            shell.pour('dd of="$1"', f"{WORKDIR}/closed: offline", source=feed, quiet_s=20, progress=lambda _count: None)
         assert reason in caught.value.seen
-        assert "file pushed" not in caught.value.seen
-
-
-def test_a_place_that_the_shell_user_may_not_write(phone: Phone, tmp_path: Path) -> None:
-    source = tmp_path / "source"
-    source.write_bytes(b"x")
-    with pytest.raises(DeviceStorageError):
-        AdbTransport().connect(phone_device(phone)).send(source, "/data/x", progress=lambda _count: None)
 
 
 def test_the_facts_of_a_phone(phone: Phone) -> None:

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 from integration.transports.rig import Rig
 
-from edgedeploy.errors import DeviceError, DeviceLostError, DeviceRunError, DeviceStorageError, UsageError
+from edgedeploy.deploy.feed import file_feed
+from edgedeploy.deploy.storage_complaints import storage_remedy
+from edgedeploy.errors import CommandTimeoutError, DeviceError, DeviceLostError, DeviceRunError, UsageError
+from edgedeploy.ports import ByteProgress, Completed
 
 MIB = 1 << 20
 ALL_BYTES = bytes(range(256))
@@ -32,6 +35,12 @@ HOSTILE_ARGUMENTS = [
     "x" * 5000,
 ]
 HOSTILE_NAMES = ["-rf", "it's", 'a "b" $(id) `c`', "  blanks  ", "größe 📱", "semi;colon&", "back\\slash", "[x]*?"]
+
+
+def poured(rig: Rig, source: Path, remote: str, progress: ByteProgress = lambda _count: None) -> Completed:
+    """What became of writing a file on the device."""
+    with file_feed(source) as feed:
+        return rig.connection.pour(["dd", f"of={remote}", f"bs={MIB}"], feed, quiet_s=20, progress=progress)
 
 
 def test_exit_codes_and_both_outputs(rig: Rig) -> None:
@@ -113,7 +122,7 @@ def test_files_go_there_and_back(rig: Rig, tmp_path: Path, size_bytes: int) -> N
     source, back = tmp_path / "source", tmp_path / "back"
     source.write_bytes(content)
     told: list[int] = []
-    rig.connection.send(source, f"{rig.folder}/file", progress=told.append)
+    assert poured(rig, source, f"{rig.folder}/file", told.append).exit_code == 0
     assert sum(told) == size_bytes
     assert all(count > 0 for count in told)
     rig.connection.fetch(f"{rig.folder}/file", back)
@@ -125,36 +134,46 @@ def test_file_names_from_hell(rig: Rig, tmp_path: Path) -> None:
     for name in HOSTILE_NAMES:
         source = tmp_path / name
         source.write_text(name, encoding="utf-8")
-        rig.connection.send(source, f"{rig.folder}/{name}", progress=lambda _count: None)
+        assert poured(rig, source, f"{rig.folder}/{name}").exit_code == 0
         source.unlink()
         rig.connection.fetch(f"{rig.folder}/{name}", source)
         assert source.read_text(encoding="utf-8") == name
 
 
-def test_a_file_is_replaced_even_if_read_only_or_running(rig: Rig, tmp_path: Path) -> None:
-    remote = f"{rig.folder}/file"
-    long, short = tmp_path / "long", tmp_path / "short"
-    long.write_bytes(b"long" * 1000)
-    short.write_bytes(b"short")
-    rig.connection.send(long, remote, progress=lambda _count: None)
-    rig.connection.run(["ln", remote, f"{rig.folder}/link"], timeout_s=20)
-    rig.connection.run(["chmod", "444", remote], timeout_s=20)
-    rig.connection.send(short, remote, progress=lambda _count: None)
-    assert rig.connection.run(["cat", remote], timeout_s=20).stdout == b"short"
-    rig.connection.fetch(remote, long)
-    assert long.read_bytes() == b"short"
-
-
-def test_a_path_where_nothing_can_be_written(rig: Rig, tmp_path: Path) -> None:
+def test_a_command_that_ends_early_ends_the_pouring(rig: Rig, tmp_path: Path) -> None:
     source = tmp_path / "source"
-    source.write_bytes(os.urandom(2 * MIB))
+    source.write_bytes(os.urandom(20 * MIB))
     for remote in ("/proc/nothing-here", "/proc/no/such/folder/file"):
-        with pytest.raises(DeviceStorageError) as caught:
-            rig.connection.send(source, remote, progress=lambda _count: None)
-        assert remote in caught.value.what
-        assert caught.value.seen
-        assert caught.value.next_step
+        done = poured(rig, source, remote)
+        assert done.exit_code == 1
+        assert storage_remedy(done.stderr.decode())
     assert rig.connection.run(["echo", "still here"], timeout_s=20).stdout == b"still here\n"
+
+
+def test_a_command_that_reads_nothing_is_killed(rig: Rig, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(20 * MIB))
+    beat = f"{rig.folder}/beat"
+    script = 'while :; do echo x >> "$1"; sleep 0.1; done'
+    with file_feed(source) as feed, pytest.raises(CommandTimeoutError, match="nothing moved for 1 s"):
+        rig.connection.pour(["sh", "-c", script, "sh", beat], feed, quiet_s=1, progress=lambda _count: None)
+    length = rig.connection.run(["sh", "-c", 'wc -c < "$1"; sleep 0.5; wc -c < "$1"', "sh", beat], timeout_s=20)
+    before, after = length.stdout.split()
+    assert int(before) > 0
+    assert before == after
+
+
+def test_a_file_goes_on_from_an_offset(rig: Rig, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(os.urandom(3 * MIB + 17))
+    told: list[int] = []
+    argv = ["dd", f"of={rig.folder}/file", f"bs={MIB}", "seek=2", "conv=notrunc"]
+    with file_feed(source, offset=2 * MIB) as feed:
+        assert rig.connection.pour(argv, feed, quiet_s=20, progress=told.append).exit_code == 0
+    assert sum(told) == MIB + 17
+    back = tmp_path / "back"
+    rig.connection.fetch(f"{rig.folder}/file", back)
+    assert back.read_bytes() == bytes(2 * MIB) + source.read_bytes()[2 * MIB :]
 
 
 def test_a_file_that_is_not_there_is_not_fetched(rig: Rig, tmp_path: Path) -> None:
@@ -165,13 +184,6 @@ def test_a_file_that_is_not_there_is_not_fetched(rig: Rig, tmp_path: Path) -> No
     assert "No such file" in caught.value.seen
     assert kept.read_text(encoding="ascii") == "as before"
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["kept"]
-
-
-def test_a_local_file_that_is_not_there_is_not_sent(rig: Rig, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot send"):
-        rig.connection.send(tmp_path / "absent", f"{rig.folder}/file", progress=lambda _count: None)
-    with pytest.raises(UsageError, match="cannot send"):
-        rig.connection.send(tmp_path, f"{rig.folder}/file", progress=lambda _count: None)
 
 
 def test_the_state_of_a_device_that_is_there(rig: Rig) -> None:
@@ -205,6 +217,6 @@ def test_a_cable_pulled_while_a_file_is_sent(rig: Rig, tmp_path: Path) -> None:
     told: list[int] = []
     rig.pull_cable(after_bytes=20 * MIB)  # by bytes, not by progress: a busy machine may hear of the first percent after the last
     with pytest.raises(DeviceLostError) as caught:
-        rig.connection.send(source, f"{rig.folder}/file", progress=told.append)
+        poured(rig, source, f"{rig.folder}/file", told.append)
     assert sum(told) < 64 * MIB
     assert "went away" in caught.value.what

@@ -15,9 +15,10 @@ import pytest
 from integration.transports.rig import board_device
 from standins.board import PASSPHRASE, SshBoard
 
+from edgedeploy.deploy.feed import file_feed
 from edgedeploy.domain.device import Device
-from edgedeploy.errors import DeviceError, DeviceLostError, DeviceStorageError, DeviceUnavailableError
-from edgedeploy.transports import ssh_exec, ssh_stream
+from edgedeploy.errors import DeviceError, DeviceLostError, DeviceUnavailableError
+from edgedeploy.transports import ssh_exec
 from edgedeploy.transports.ssh import SshTransport
 from edgedeploy.transports.ssh_link import HostKeyError
 from edgedeploy.transports.ssh_login import LoginRefusedError
@@ -238,7 +239,7 @@ def test_a_board_that_falls_silent_is_noticed(trusted_board: SshBoard, monkeypat
 
 
 def test_a_transfer_that_stalls_is_given_up(trusted_board: SshBoard, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(ssh_stream, "STALL_S", 1.5)
+    monkeypatch.setattr(ssh_exec, "_QUIET_S", 0.7)
     source = tmp_path / "source"
     source.write_bytes(bytes(32 << 20))
     connection = SshTransport().connect(board_device(trusted_board))
@@ -250,11 +251,13 @@ def test_a_transfer_that_stalls_is_given_up(trusted_board: SshBoard, monkeypatch
         stalled.append(count)
 
     try:
-        with pytest.raises(DeviceLostError) as caught:
-            connection.send(source, f"{trusted_board.home}/file", progress=stall_once)
+        with file_feed(source) as feed, pytest.raises(DeviceLostError) as caught:
+            # Slow enough to be still under way when the first progress is told.
+            argv = ["sh", "-c", "while dd bs=65536 count=1 of=/dev/null 2>/dev/null; do sleep 0.05; done"]
+            connection.pour(argv, feed, quiet_s=60, progress=stall_once)
     finally:
         trusted_board.cable.flow()
-    assert "nothing moved" in caught.value.seen
+    assert "not answered" in caught.value.seen
     connection.close()
 
 
@@ -266,9 +269,10 @@ def test_a_full_disk(tmp_path: Path) -> None:
         folder.mkdir(mode=0o700)
         (folder / "known_hosts").write_text(board.known_hosts, encoding="ascii")
         connection = SshTransport().connect(board_device(board))
-        with pytest.raises(DeviceStorageError) as caught:
-            connection.send(source, f"{board.home}/file", progress=lambda _count: None)
-        assert "No space left on device" in caught.value.seen
+        with file_feed(source) as feed:
+            done = connection.pour(["dd", f"of={board.home}/file"], feed, quiet_s=20, progress=lambda _count: None)
+        assert done.exit_code == 1
+        assert b"No space left on device" in done.stderr
         assert connection.run(["true"], timeout_s=20).exit_code == 0
         connection.close()
 

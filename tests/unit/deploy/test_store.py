@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from edgedeploy.deploy.digest import content_sha256, entries_of
+from edgedeploy.deploy.feed import FileFeed
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
 from edgedeploy.errors import DeviceRunError, DeviceStorageError, UsageError
-from edgedeploy.ports import ByteProgress
+from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.transports.local import LocalConnection, LocalTransport
+
+MIB = 1 << 20
 
 
 def store(workdir: Path, project: str = "demo") -> Store:
@@ -41,6 +46,7 @@ def test_a_file_lands_under_its_digest_and_a_release_links_to_it(tmp_path: Path)
     seen: list[int] = []
     device.receive(file, progress=seen.append)
     assert sum(seen) == 7
+    device.reopen()
     assert device.missing((file.entry,)) == frozenset()
     assert device.activate(manifest(file)) == 1
     current = tmp_path / "dev ice/projects/demo/current"
@@ -56,7 +62,7 @@ def test_the_same_release_is_not_made_twice_and_another_is_numbered_on(tmp_path:
         device.receive(file, progress=lambda _: None)
     assert device.activate(manifest(one)) == 1
     again = store(tmp_path / "d")
-    assert again.state.manifest == manifest(one)
+    assert again.seen.manifest == manifest(one)
     assert again.activate(manifest(one)) == 1
     assert again.activate(manifest(one, two)) == 2
     assert (tmp_path / "d/projects/demo/current/two").read_bytes() == b"2"
@@ -72,12 +78,19 @@ def test_more_than_nine_releases_count_as_numbers(tmp_path: Path) -> None:
 
 
 class BadCable(LocalConnection):
-    """Turns the first byte of every file that is sent."""
+    """Turns the first byte of the first ``times`` files that are sent."""
 
-    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
-        super().send(local, remote, progress=progress)
-        content = Path(remote).read_bytes()
-        Path(remote).write_bytes(bytes([content[0] ^ 1]) + content[1:])
+    times = 2
+
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        if not self.times:
+            return super().pour(argv, source, quiet_s=quiet_s, progress=progress)
+        self.times -= 1
+        content = os.read(source.fileno(), 1 << 20)
+        with tempfile.TemporaryFile() as turned:
+            turned.write(bytes([content[0] ^ 1]) + content[1:])
+            turned.seek(0)
+            return super().pour(argv, FileFeed(turned.fileno(), 0), quiet_s=quiet_s, progress=progress)
 
 
 def test_damage_on_the_way_is_found_before_the_file_counts(tmp_path: Path) -> None:
@@ -85,8 +98,70 @@ def test_damage_on_the_way_is_found_before_the_file_counts(tmp_path: Path) -> No
     device = Store(BadCable("here"), device="here", workdir=str(tmp_path / "d"), project="demo")
     with pytest.raises(DeviceRunError, match="arrived damaged"):
         device.receive(file, progress=lambda _: None)
+    device.reopen()
     assert device.missing((file.entry,)) == {file.entry.sha256}
     assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_what_arrives_damaged_once_is_sent_again(tmp_path: Path) -> None:
+    file = local(tmp_path, "x", b"good")
+    cable = BadCable("here")
+    cable.times = 1
+    device = Store(cable, device="here", workdir=str(tmp_path / "d"), project="demo")
+    device.receive(file, progress=lambda _: None)
+    device.reopen()
+    assert device.missing((file.entry,)) == frozenset()
+
+
+def part(tmp_path: Path, file: LocalFile, content: bytes) -> Store:
+    """A store in which a transfer of the file was cut."""
+    (tmp_path / "d/incoming").mkdir(parents=True)
+    (tmp_path / "d/incoming" / f"{file.entry.sha256}.part").write_bytes(content)
+    return store(tmp_path / "d")
+
+
+@pytest.mark.parametrize("kept_bytes", [0, 5, MIB - 1, MIB, 3 * MIB + 7, 5 * MIB - 1, 5 * MIB, 5 * MIB + 123])
+def test_a_cut_transfer_goes_on_at_most_a_mebibyte_before_the_cut(tmp_path: Path, kept_bytes: int) -> None:
+    content = os.urandom(5 * MIB + 123)
+    file = local(tmp_path / "src", "model.pte", content)
+    sent: list[int] = []
+    offset = part(tmp_path, file, content[:kept_bytes]).receive(file, progress=sent.append)
+    assert kept_bytes - MIB < offset <= kept_bytes
+    assert sum(sent) == len(content) - offset
+    assert (tmp_path / "d/blobs" / file.entry.sha256).read_bytes() == content
+
+
+@pytest.mark.parametrize("good_bytes", [0, MIB // 2, 20 * MIB, 39 * MIB + 5])
+def test_a_part_whose_end_never_reached_the_storage(tmp_path: Path, good_bytes: int) -> None:
+    content = os.urandom(40 * MIB)
+    file = local(tmp_path / "src", "model.pte", content)
+    lost_power = content[:good_bytes] + bytes(40 * MIB - good_bytes)
+    offset = part(tmp_path, file, lost_power).receive(file, progress=lambda _: None)
+    assert offset <= good_bytes
+    assert offset >= good_bytes - 21 * MIB
+    assert (tmp_path / "d/blobs" / file.entry.sha256).read_bytes() == content
+
+
+def test_a_part_that_is_a_link_is_not_written_through(tmp_path: Path) -> None:
+    file = local(tmp_path / "src", "model.pte", b"weights")
+    (tmp_path / "mine").write_bytes(b"precious")
+    (tmp_path / "d/incoming").mkdir(parents=True)
+    (tmp_path / "d/incoming" / f"{file.entry.sha256}.part").symlink_to(tmp_path / "mine")
+    device = store(tmp_path / "d")
+    device.receive(file, progress=lambda _: None)
+    assert (tmp_path / "mine").read_bytes() == b"precious"
+    assert (tmp_path / "d/blobs" / file.entry.sha256).read_bytes() == b"weights"
+
+
+def test_a_blob_whose_place_a_folder_or_a_link_takes(tmp_path: Path) -> None:
+    one, two = local(tmp_path / "src", "one", b"1"), local(tmp_path / "src", "two", b"2")
+    (tmp_path / "d/blobs" / one.entry.sha256).mkdir(parents=True)
+    (tmp_path / "d/blobs" / two.entry.sha256).symlink_to("/etc/hostname")
+    device = store(tmp_path / "d")
+    for file in (one, two):
+        assert device.missing((file.entry,))
+        device.receive(file, progress=lambda _: None)
+        assert (tmp_path / "d/blobs" / file.entry.sha256).read_bytes() == Path(file.local).read_bytes()
 
 
 def test_a_file_that_changed_here_is_not_blamed_on_the_cable(tmp_path: Path) -> None:
@@ -112,8 +187,10 @@ def deployed(tmp_path: Path, content: bytes) -> tuple[Store, LocalFile, Path]:
 def test_a_blob_that_was_cut_short_counts_as_missing(tmp_path: Path) -> None:
     device, file, blob = deployed(tmp_path, b"weights")
     blob.write_bytes(b"weig")
+    device.reopen()
     assert device.missing((file.entry,)) == {file.entry.sha256}
-    assert not blob.exists()
+    device.receive(file, progress=lambda _: None)
+    assert blob.read_bytes() == b"weights"
 
 
 def test_a_flipped_bit_is_found_by_hashing_and_removed(tmp_path: Path) -> None:
@@ -121,6 +198,7 @@ def test_a_flipped_bit_is_found_by_hashing_and_removed(tmp_path: Path) -> None:
     assert device.damaged((file.entry,)) == frozenset()
     blob.write_bytes(b"weighty")
     assert device.damaged((file.entry,)) == {file.entry.sha256}
+    device.reopen()
     assert device.missing((file.entry,)) == {file.entry.sha256}
 
 
@@ -144,7 +222,7 @@ def test_many_at_once_never_mix_their_files_or_lose_the_switch(tmp_path: Path) -
         while True:
             device = store(tmp_path / "d")
             device.receive(file, progress=lambda _: None)
-            before = device.state.manifest.files if device.state.manifest else ()
+            before = device.seen.manifest.files if device.seen.manifest else ()
             merged = Manifest(schema=MANIFEST_SCHEMA, project="demo", files=tuple(sorted({*before, file.entry})))
             try:
                 return device.activate(merged)
@@ -157,7 +235,7 @@ def test_many_at_once_never_mix_their_files_or_lose_the_switch(tmp_path: Path) -
     for file, release in zip(files, releases, strict=True):
         assert (tmp_path / f"d/projects/demo/releases/{release}" / file.entry.path).exists()
     names = {item.name for item in (tmp_path / "d/projects/demo").iterdir()}
-    assert names == {"current", "releases"}
+    assert names == {"current", "previous", "releases"}
 
 
 def test_a_damaged_manifest_on_the_device_is_replaced(tmp_path: Path) -> None:
@@ -167,7 +245,7 @@ def test_a_damaged_manifest_on_the_device_is_replaced(tmp_path: Path) -> None:
     device.activate(manifest(file))
     (tmp_path / "d/projects/demo/releases/1/manifest.json").write_text('{"schema": "half')
     again = store(tmp_path / "d")
-    assert again.state.manifest is None
+    assert again.seen.manifest is None
     assert again.activate(manifest(file)) == 2
 
 
@@ -192,7 +270,7 @@ def test_no_permission(tmp_path: Path) -> None:
 
 def test_a_workdir_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(DeviceRunError, match="failed on the device") as caught:
+    with pytest.raises(DeviceStorageError, match="refuses us") as caught:
         store(tmp_path / "file/d")
     assert "file" in caught.value.seen
 

@@ -15,7 +15,7 @@ import pytest
 from edgedeploy import registry
 from edgedeploy.domain.device import Device
 from edgedeploy.errors import DeviceLostError, DeviceUnavailableError, MissingToolError, UsageError
-from edgedeploy.ports import ByteProgress, Completed
+from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.transports.local import LocalConnection
 
 Run = Callable[[Sequence[str]], Completed | None]
@@ -37,9 +37,9 @@ class FakeConnection:
         answer = self._unit.answers(argv) if self._unit.answers else None
         return answer if answer is not None else self._inner.run(argv, timeout_s=timeout_s, stdin=stdin)
 
-    def send(self, local: Path, remote: str, *, progress: ByteProgress) -> None:
-        self._check("send")
-        self._inner.send(local, remote, progress=progress)
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        self._check("pour")
+        return self._inner.pour(argv, source, quiet_s=quiet_s, progress=progress)
 
     def fetch(self, remote: str, local: Path) -> None:
         self._check("fetch")
@@ -54,7 +54,7 @@ class FakeConnection:
 
 
 class Unit:
-    """One device: what it is, and how it misbehaves (``lost_at``: run, send or fetch)."""
+    """One device: what it is, and how it misbehaves (``lost_at``: run, pour or fetch)."""
 
     def __init__(
         self,

@@ -127,7 +127,7 @@ def test_one_device_gets_push_samples_and_verdict(desk: Desk) -> None:
 
 
 def test_a_device_that_fails_holds_up_no_other_and_results_stay_grouped_by_device(desk: Desk) -> None:
-    units = [desk.unit("a"), desk.unit("b", lost_at="send"), desk.unit("c", state="unauthorized"), desk.unit("d")]
+    units = [desk.unit("a"), desk.unit("b", lost_at="pour"), desk.unit("c", state="unauthorized"), desk.unit("d")]
     results = desk.deliver(desk.ready("one"), desk.ready("two"))
     assert told(results) == [
         ("a", "one", "pass"), ("a", "two", "pass"),

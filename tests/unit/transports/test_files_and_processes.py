@@ -1,14 +1,15 @@
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
 import pytest
 
-from edgedeploy.errors import DeviceStorageError, UsageError
-from edgedeploy.transports.adb_copy import run_copy
+from edgedeploy.deploy.feed import file_feed
+from edgedeploy.errors import UsageError
 from edgedeploy.transports.local import LocalTransport
-from edgedeploy.transports.partial_file import size_of_file_to_send, whole_or_absent
+from edgedeploy.transports.partial_file import whole_or_absent
 from edgedeploy.transports.timed_process import ProcessTimeoutError, run_process
 
 
@@ -37,12 +38,18 @@ def test_a_folder_that_is_not_there(tmp_path: Path) -> None:
         part.write_text("new", encoding="ascii")
 
 
-def test_what_can_be_sent(tmp_path: Path) -> None:
-    (tmp_path / "file").write_bytes(b"abc")
-    assert size_of_file_to_send(tmp_path / "file") == 3
-    for absent in (tmp_path, tmp_path / "gone"):
-        with pytest.raises(UsageError, match="cannot send"):
-            size_of_file_to_send(absent)
+def test_a_file_that_is_not_there_is_not_fed(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot send") as caught, file_feed(tmp_path / "gone"):
+        pass
+    assert "No such file" in caught.value.seen
+
+
+def test_a_feed_knows_what_has_been_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"0123456789")
+    with file_feed(tmp_path / "file", offset=3) as feed:
+        assert feed.taken_bytes() == 0
+        assert os.read(feed.fileno(), 4) == b"3456"
+        assert feed.taken_bytes() == 4
 
 
 def test_a_timeout_ends_the_group_and_keeps_what_was_said() -> None:
@@ -53,16 +60,23 @@ def test_a_timeout_ends_the_group_and_keeps_what_was_said() -> None:
     assert (caught.value.stdout, caught.value.stderr) == (b"said\n", b"loud\n")
 
 
-def test_a_copy_that_paints_nothing_is_given_up() -> None:
-    with pytest.raises(ProcessTimeoutError):
-        run_copy(["sleep", "60"], stall_s=0.2, on_percent=lambda _percent: None)
+def test_a_watch_ends_the_process_by_raising() -> None:
+    looks: list[int] = []
+
+    def watch() -> None:
+        looks.append(1)
+        if len(looks) > 1:
+            raise UsageError("enough")
+
+    started = time.monotonic()
+    with pytest.raises(UsageError, match="enough"):
+        run_process(["sleep", "60"], timeout_s=60, watch=watch)
+    assert time.monotonic() - started < 10
 
 
-def test_a_copy_on_a_terminal() -> None:
-    seen: list[int] = []
-    program = "test -t 1 && test -t 2 && test \"$TERM\" = xterm && printf '\\r[ 50%%] x\\033[K'; exit 3"
-    ended = run_copy(["sh", "-c", program], stall_s=20, on_percent=seen.append)
-    assert (ended.exit_code, seen) == (3, [50])
+def test_a_watched_process_reads_all_its_input() -> None:
+    ended = run_process(["sh", "-c", "sleep 0.5; wc -c"], timeout_s=20, stdin=bytes(300_000), watch=lambda: None)
+    assert ended.stdout.split() == [b"300000"]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
@@ -70,7 +84,7 @@ def test_a_full_disk_of_this_machine(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"abc" * 100_000)
     transport = LocalTransport()
     connection = transport.connect(transport.discover()[0])
-    with pytest.raises(DeviceStorageError) as caught:
-        connection.send(tmp_path / "file", "/dev/full", progress=lambda _count: None)
-    assert "No space left" in caught.value.seen
-    assert Path("/dev/full").is_char_device()
+    with file_feed(tmp_path / "file") as feed:
+        done = connection.pour(["dd", "of=/dev/full"], feed, quiet_s=20, progress=lambda _count: None)
+    assert done.exit_code == 1
+    assert b"No space left" in done.stderr

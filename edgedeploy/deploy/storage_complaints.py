@@ -1,14 +1,12 @@
-"""What cat, cp, adb push and their kin print when a device's storage refuses a file. Pure text, no I/O."""
+"""What dd, ln, mkdir and their kin print when a device's storage refuses a file. Pure text, no I/O."""
 
 from __future__ import annotations
-
-from edgedeploy.errors import DeviceStorageError
 
 # strerror() texts of ENOSPC, EDQUOT, EROFS, EACCES, EPERM, ENOENT, ENOTDIR, EISDIR, ETXTBSY, ENAMETOOLONG, EFBIG and
 # EIO as glibc, musl and bionic spell them, with what helps.
 _REMEDIES = {
-    "No space left on device": "free some space there, or choose another workdir",
-    "Disk quota exceeded": "free some space there, or choose another workdir",
+    "No space left on device": "free some space there (edgedeploy clean), or choose another workdir",
+    "Disk quota exceeded": "free some space there (edgedeploy clean), or choose another workdir",
     "Read-only file system": "choose a workdir on a file system that can be written",
     "Permission denied": "choose a workdir that this user may write",
     "Operation not permitted": "choose a workdir that this user may write",
@@ -27,9 +25,3 @@ _REMEDIES = {
 def storage_remedy(text: str) -> str | None:
     """Return what to do about a storage complaint in ``text``, or None if there is no such complaint."""
     return next((remedy for complaint, remedy in _REMEDIES.items() if complaint in text), None)
-
-
-def cannot_write(remote: str, *, device: str, seen: str) -> DeviceStorageError:
-    """Return the error for a file that could not be put at ``remote``."""
-    remedy = storage_remedy(seen) or "look at the device's storage"
-    return DeviceStorageError(f"cannot write {remote}", where=f"device {device}", seen=seen.strip(), next_step=remedy)

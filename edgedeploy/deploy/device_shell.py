@@ -1,0 +1,78 @@
+"""Our scripts on a device, in POSIX sh with the tools that Android's toybox has.
+
+A phone, a board and this machine go through the same lines. Data reaches a script as arguments or on stdin, never as its text.
+"""
+
+from __future__ import annotations
+
+from edgedeploy.deploy.storage_complaints import storage_remedy
+from edgedeploy.errors import DeviceRunError, DeviceStorageError
+from edgedeploy.ports import ByteProgress, Completed, Connection, Feed
+
+LIMIT_S = 60.0
+_HASH_BYTES_PER_S = 4e6  # slower than any board's sha256sum: bounds how long we wait for one
+_SEEN_CHARACTERS = 300
+
+DIGEST = """
+digest() {
+  if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum); else sum=$(shasum -a 256); fi
+  echo "${sum%% *}"
+}
+"""
+"""A function for scripts: the SHA-256 of what it reads, in lower-case hex."""
+
+
+def hashing_limit_s(size_bytes: int) -> float:
+    """How long a script may take that hashes so many bytes."""
+    return LIMIT_S + size_bytes / _HASH_BYTES_PER_S
+
+
+class DeviceShell:
+    """Runs scripts on one device; what goes wrong there becomes an error that names it."""
+
+    def __init__(self, connection: Connection, device: str) -> None:
+        self._connection = connection
+        self.device = device
+
+    def run(
+        self, script: str, *arguments: str, stdin: bytes = b"", timeout_s: float = LIMIT_S, expected: tuple[int, ...] = ()
+    ) -> Completed:
+        """Run a script. Exit codes other than 0 are failures unless they are ``expected``.
+
+        Raises:
+            DeviceStorageError: the storage refused it.
+            DeviceRunError: it failed for another reason.
+        """
+        return self._checked(self._connection.run(_argv(script, arguments), timeout_s=timeout_s, stdin=stdin), expected)
+
+    def pour(
+        self,
+        script: str,
+        *arguments: str,
+        source: Feed,
+        quiet_s: float,
+        progress: ByteProgress,
+        expected: tuple[int, ...] = (),
+    ) -> Completed:
+        """Run a script that reads ``source``; otherwise as :meth:`run`."""
+        argv = _argv(script, arguments)
+        return self._checked(self._connection.pour(argv, source, quiet_s=quiet_s, progress=progress), expected)
+
+    def _checked(self, done: Completed, expected: tuple[int, ...]) -> Completed:
+        if done.exit_code == 0 or done.exit_code in expected:
+            return done
+        said = done.stderr.decode(errors="replace").strip()
+        complaint = next((line for line in said.splitlines() if storage_remedy(line)), "")
+        if complaint:
+            raise DeviceStorageError(
+                "the device's storage refuses us",
+                where=f"device {self.device}",
+                seen=complaint[-_SEEN_CHARACTERS:],
+                next_step=f"{storage_remedy(complaint)} (`workdir` in lab.toml)",
+            )
+        seen = said[-_SEEN_CHARACTERS:] or f"exit code {done.exit_code}"
+        raise DeviceRunError("a step of the push failed on the device", where=f"device {self.device}", seen=seen)
+
+
+def _argv(script: str, arguments: tuple[str, ...]) -> list[str]:
+    return ["sh", "-c", script.strip(), "edgedeploy", *arguments]

@@ -1,0 +1,159 @@
+"""What the store on a device holds, seen in one round trip."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import msgspec
+
+from edgedeploy.deploy.device_shell import DeviceShell
+from edgedeploy.domain.release import Manifest
+
+SAFE_PATH = re.compile(r"(?!/)(?!.*(^|/)\.\.?(/|$))[^\0\n]+")
+"""Paths of a manifest that stay inside of their release."""
+
+_SECTION = "=="
+_LOOK = """
+case $1 in '~') root=$HOME ;; '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
+mkdir -p "$root/blobs" "$root/incoming" "$root/runs" "$root/projects/$2/releases" || exit 1
+cd "$root" || exit 1
+# What was killed a week ago will not be taken up again.
+find incoming runs -mindepth 1 -maxdepth 1 -mtime +6 -exec rm -rf {} + 2>/dev/null
+echo "== root"; pwd -P
+echo "== free"; df -k . | tail -n 1
+# An empty file is a script that does nothing, unless programs may not be started here.
+: > "runs/start.$$" && chmod 700 "runs/start.$$"
+echo "== programs"; "./runs/start.$$" 2>/dev/null && echo yes
+rm -f "runs/start.$$"
+echo "== blobs"; ls -ln blobs
+echo "== incoming"; ls -lnd incoming/* 2>/dev/null
+echo "== runs"; ls runs
+echo "== links"; find projects -type l -exec ls -ldn {} +
+echo "== manifests"; find projects -mindepth 4 -maxdepth 4 -name manifest.json
+echo "== releases"; find projects -mindepth 3 -maxdepth 3 -type d
+echo "== manifest"; cat "projects/$2/current/manifest.json" 2>/dev/null
+exit 0
+"""
+# -rw-r--r-- 1 2000 2000 4096 2026-11-25 12:00 name, as toybox, busybox, GNU and macOS write it with -n.
+_LISTED = re.compile(r"-\S+ +\d+ +\d+ +\d+ +(\d+) .*?([^ /]+)$")
+_LINK = re.compile(r"l\S+ .* projects/([^/]+)/(?:releases/(\d+)/.+|(current|previous)) -> (.*)$")
+_RELEASE = re.compile(r"projects/([^/]+)/releases/(\d+)(/manifest\.json)?$")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(kw_only=True)
+class Project:
+    """A project's releases by number, with the digests of the blobs each one links to. 0: no such release.
+
+    ``whole`` are those that have a manifest; others are what a push that was killed left behind.
+    """
+
+    current: int = 0
+    previous: int = 0
+    releases: dict[int, set[str]] = field(default_factory=dict)
+    whole: set[int] = field(default_factory=set)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Inventory:
+    """``root`` is absolute on the device; ``blobs`` and ``parts`` are sizes in bytes by SHA-256.
+
+    ``manifest`` is that of the project's current release; None if there is none that can be read.
+    """
+
+    root: str
+    free_bytes: int
+    runs_programs: bool
+    blobs: Mapping[str, int]
+    parts: Mapping[str, int]
+    incoming: tuple[str, ...]
+    runs: tuple[str, ...]
+    projects: Mapping[str, Project]
+    manifest: Manifest | None
+
+
+def look(shell: DeviceShell, *, workdir: str, project: str) -> Inventory:
+    """Make the store's folders where they are not there, and see what is in them.
+
+    Raises:
+        DeviceStorageError: the storage refuses it.
+        DeviceRunError: it cannot be made.
+    """
+    return read(shell.run(_LOOK, workdir, project).stdout, project)
+
+
+def read(said: bytes, project: str) -> Inventory:
+    """What the script printed."""
+    *listings, manifest = said.split(b"== manifest\n", 1)
+    sections: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in listings[0].decode(errors="surrogateescape").splitlines():
+        if line.startswith(f"{_SECTION} "):
+            lines = sections.setdefault(line.removeprefix(f"{_SECTION} "), [])
+        else:
+            lines.append(line)
+    parts = {name.removesuffix(".part"): size for name, size in _files(sections["incoming"]) if name.endswith(".part")}
+    return Inventory(
+        root=sections["root"][0],
+        free_bytes=_available(sections["free"]),
+        runs_programs=bool(sections["programs"]),
+        blobs={name: size for name, size in _files(sections["blobs"]) if _SHA256.fullmatch(name)},
+        parts={sha: size for sha, size in parts.items() if _SHA256.fullmatch(sha)},
+        incoming=tuple(line.rsplit("incoming/", 1)[-1] for line in sections["incoming"]),
+        runs=tuple(sections["runs"]),
+        projects=_projects(sections),
+        manifest=_manifest(manifest, project),
+    )
+
+
+def _files(lines: list[str]) -> Iterator[tuple[str, int]]:
+    """Regular files: a link in a blob's place is none of ours."""
+    for line in lines:
+        if found := _LISTED.fullmatch(line):
+            yield found[2], int(found[1])
+
+
+def _available(lines: list[str]) -> int:
+    # Columns end in …, used, available, use%, mount point; the name may hold blanks, so they are found from the right.
+    # Not `df -P`: together with -k older toybox refuses it.
+    fields = lines[0].split() if lines else []
+    available = next((fields[i - 1] for i in range(len(fields) - 1, 3, -1) if fields[i].endswith("%")), "")
+    return int(available) * 1024 if available.isdigit() else 1 << 62
+
+
+def _projects(sections: Mapping[str, list[str]]) -> dict[str, Project]:
+    projects: dict[str, Project] = {}
+
+    def of(name: str) -> Project:
+        return projects.setdefault(name, Project())
+
+    for line in (*sections["releases"], *sections["manifests"]):
+        if found := _RELEASE.fullmatch(line):
+            of(found[1]).releases.setdefault(int(found[2]), set())
+            if found[3]:
+                of(found[1]).whole.add(int(found[2]))
+    for line in sections["links"]:
+        found = _LINK.fullmatch(line)
+        if found is None:
+            continue
+        name, number, pointer, target = found.groups()
+        last = target.rsplit("/", 1)[-1]
+        if pointer and last.isdigit():
+            setattr(of(name), pointer, int(last))
+        elif number:
+            of(name).releases.setdefault(int(number), set()).add(last)
+    return projects
+
+
+def _manifest(content: bytes, project: str) -> Manifest | None:
+    """None where it is damaged, was tampered with, or comes from another version: the next push writes a good one."""
+    try:
+        manifest = msgspec.json.decode(content, type=Manifest)
+    except msgspec.DecodeError:
+        return None
+    sound = manifest.project == project and all(
+        SAFE_PATH.fullmatch(entry.path) and _SHA256.fullmatch(entry.sha256) for entry in manifest.files
+    )
+    return manifest if sound else None
