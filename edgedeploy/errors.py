@@ -11,9 +11,12 @@
     ├── ExportError           4   the SDK cannot convert the model
     ├── VerifyError           4   the export computes something else
     ├── DeviceError           5   a device cannot be used as it is now
-    │   ├── DeviceUnavailableError  5   not there, off, locked, not authorised
+    │   ├── DeviceUnavailableError  5   locked, not authorised, unknown
+    │   │   └── DeviceAbsentError   5   not there, or not answering just now (CI may retry)
+    │   ├── DeviceBusyError         5   somebody else has it (CI may retry)
     │   └── DeviceLostError         5   was there, and went away (CI may retry)
-    │       └── CommandTimeoutError 5   is there, and a command did not end in time
+    │       ├── CommandTimeoutError 5   is there, and a command did not end in time
+    │       └── LeaseLostError      5   somebody else has it by now
     ├── DeviceRunError        6   the device answered, and the work on it failed
     │   ├── DeviceStorageError      6   full, read-only, not executable
     │   └── RunnerError             6   the runner failed, crashed or printed nonsense
@@ -107,6 +110,18 @@ class DeviceUnavailableError(DeviceError):
     """The device is not there, not authorised, or refuses us; a retry alone does not help."""
 
 
+class DeviceAbsentError(DeviceUnavailableError):
+    """The device is not there, or does not answer just now: off, unplugged, starting, out of the network. A retry may help."""
+
+    retryable = True
+
+
+class DeviceBusyError(DeviceError):
+    """Somebody else has taken the device; it will be free again."""
+
+    retryable = True
+
+
 class DeviceLostError(DeviceError):
     """The device went away in the middle of something; a retry may help."""
 
@@ -115,6 +130,10 @@ class DeviceLostError(DeviceError):
 
 class CommandTimeoutError(DeviceLostError):
     """A command did not end within its time limit, and was killed; whether the device is well is not known."""
+
+
+class LeaseLostError(DeviceLostError):
+    """The lease on the device expired, and somebody else took it."""
 
 
 class DeviceRunError(EdgedeployError):

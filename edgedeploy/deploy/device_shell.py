@@ -13,6 +13,17 @@ LIMIT_S = 60.0
 _HASH_BYTES_PER_S = 4e6  # slower than any board's sha256sum: bounds how long we wait for one
 _SEEN_CHARACTERS = 300
 
+ENTER_ROOT = """
+case $1 in '~') root=$HOME ;; '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
+mkdir -p "$root" && cd "$root" || exit 1
+"""
+"""A beginning for scripts: makes the workdir ``$1`` and enters it, with ``~`` for the user's home there."""
+
+REPLACE = """
+replace() { case $(uname) in Darwin) mv -fh "$1" "$2" ;; *) mv -fT "$1" "$2" ;; esac; }
+"""
+"""A function for scripts: puts a link in another's place, by one rename."""
+
 DIGEST = """
 digest() {
   if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum); else sum=$(shasum -a 256); fi

@@ -8,17 +8,17 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from edgedeploy.deploy.device_shell import DeviceShell
+from edgedeploy.deploy.device_shell import ENTER_ROOT, DeviceShell
 from edgedeploy.domain.release import Manifest
 
 SAFE_PATH = re.compile(r"(?!/)(?!.*(^|/)\.\.?(/|$))[^\0\n]+")
 """Paths of a manifest that stay inside of their release."""
 
 _SECTION = "=="
-_LOOK = """
-case $1 in '~') root=$HOME ;; '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
-mkdir -p "$root/blobs" "$root/incoming" "$root/runs" "$root/projects/$2/releases" || exit 1
-cd "$root" || exit 1
+_LOOK = (
+    ENTER_ROOT
+    + """
+mkdir -p blobs incoming runs "projects/$2/releases" || exit 1
 # What was killed a week ago will not be taken up again.
 find incoming runs -mindepth 1 -maxdepth 1 -mtime +6 -exec rm -rf {} + 2>/dev/null
 echo "== root"; pwd -P
@@ -36,6 +36,7 @@ echo "== releases"; find projects -mindepth 3 -maxdepth 3 -type d
 echo "== manifest"; cat "projects/$2/current/manifest.json" 2>/dev/null
 exit 0
 """
+)
 # -rw-r--r-- 1 2000 2000 4096 2026-11-25 12:00 name, as toybox, busybox, GNU and macOS write it with -n.
 _LISTED = re.compile(r"-\S+ +\d+ +\d+ +\d+ +(\d+) .*?([^ /]+)$")
 _LINK = re.compile(r"l\S+ .* projects/([^/]+)/(?:releases/(\d+)/.+|(current|previous)) -> (.*)$")
@@ -104,7 +105,7 @@ def read(said: bytes, project: str) -> Inventory:
         incoming=tuple(line.rsplit("incoming/", 1)[-1] for line in sections["incoming"]),
         runs=tuple(sections["runs"]),
         projects=_projects(sections),
-        manifest=_manifest(manifest, project),
+        manifest=manifest_of(manifest, project),
     )
 
 
@@ -147,7 +148,7 @@ def _projects(sections: Mapping[str, list[str]]) -> dict[str, Project]:
     return projects
 
 
-def _manifest(content: bytes, project: str) -> Manifest | None:
+def manifest_of(content: bytes, project: str) -> Manifest | None:
     """None where it is damaged, was tampered with, or comes from another version: the next push writes a good one."""
     try:
         manifest = msgspec.json.decode(content, type=Manifest)

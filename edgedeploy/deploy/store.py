@@ -20,10 +20,10 @@ from contextlib import contextmanager, suppress
 import msgspec
 
 from edgedeploy.deploy import incoming
-from edgedeploy.deploy.device_shell import DIGEST, DeviceShell, hashing_limit_s
-from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look
+from edgedeploy.deploy.device_shell import DIGEST, REPLACE, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
-from edgedeploy.errors import DeviceError, DeviceRunError, DeviceStorageError
+from edgedeploy.errors import DeviceError, DeviceRunError, DeviceStorageError, UsageError
 from edgedeploy.ports import ByteProgress, Connection
 
 MANIFEST_SCHEMA = "edgedeploy.release/1"
@@ -40,18 +40,16 @@ while read -r sha; do
 done
 """
 )
-SWITCH = """
-switch() {
-  ln -s "releases/$2" "$1.$$" || exit 1
-  case $(uname) in Darwin) mv -fh "$1.$$" "$1" ;; *) mv -fT "$1.$$" "$1" ;; esac || exit 1
-}
+_SWITCH = (
+    REPLACE
+    + """
+switch() { ln -s "releases/$2" "$1.$$" && replace "$1.$$" "$1" || exit 1; }
 """
-"""A function for scripts: makes the link ``$1`` of a project's folder point to release ``$2``, by one rename."""
-
+)
 _LINKED = 'cd "$1" || exit 1; while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done'
 # A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
 _ACTIVATE = (
-    SWITCH
+    _SWITCH
     + """
 cd "$1/projects/$2" || exit 1
 now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$4" ] || exit 8
@@ -74,6 +72,21 @@ switch current "$n"
 echo "$n"
 """
 )
+_ROLL_BACK = (
+    _SWITCH
+    + """
+cd "$1/projects/$2" || exit 1
+now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$3" ] || exit 8
+switch previous "$3"
+switch current "$4"
+"""
+)
+_MANIFESTS = """
+cd "$1/projects/$2/releases" || exit 1
+for n in *; do
+  if [ -f "$n/manifest.json" ]; then echo "$n"; tr -d '\\n' < "$n/manifest.json"; echo; fi
+done
+"""
 _REMOVE = 'cd "$1" || exit 1; while IFS= read -r path; do rm -rf "./$path" || exit 1; done'
 
 
@@ -151,7 +164,7 @@ class Store:
             if not SAFE_PATH.fullmatch(entry.path):
                 raise DeviceRunError("a path that could leave the release", where=f"device {self._device}", seen=repr(entry.path))
         current = self.project.current
-        if manifest == self.seen.manifest and not self._broken_links(manifest):
+        if self.seen.manifest and manifest.files == self.seen.manifest.files and not self._broken_links(manifest):
             return current
         links = "".join(f"{entry.sha256} {entry.path}\n" for entry in manifest.files)
         done = self._shell.run(
@@ -170,6 +183,48 @@ class Store:
             gone = done.stdout.decode().strip()
             raise DeviceRunError("a file was removed from the device meanwhile", where=where, seen=gone, next_step="push again")
         return int(done.stdout)
+
+    def roll_back(self, to: int | None = None) -> int:
+        """Switch to release ``to``, or to the one that was current before; returns its number.
+
+        Raises:
+            UsageError: there is no such release.
+            DeviceRunError: files of it are gone, or somebody else switched.
+        """
+        project = self.project
+        number = to or project.previous
+        kept = ", ".join(map(str, sorted(project.whole))) or "none"
+        if not number:
+            raise UsageError("there is no release to go back to", where=f"device {self._device}", seen=f"on the device: {kept}")
+        if number not in project.whole:
+            raise UsageError(f"there is no release {number}", where=f"device {self._device}", seen=f"on the device: {kept}")
+        gone = project.releases[number] - self.seen.blobs.keys()
+        if gone:
+            raise DeviceRunError(
+                f"release {number} is not whole any more",
+                where=f"device {self._device}: {self.release_dir(number)}",
+                seen=f"{len(gone)} of its files are gone",
+                next_step="push what it held again",
+            )
+        if number == project.current:
+            return number
+        arguments = (self.root, self._project, str(project.current or ""), str(number))
+        done = self._shell.run(_ROLL_BACK, *arguments, expected=(_MOVED,))
+        if done.exit_code == _MOVED:
+            raise ReleaseMovedError(
+                "a push switched the release meanwhile", where=f"device {self._device}", next_step="try again"
+            )
+        return number
+
+    def manifests(self) -> dict[int, Manifest]:
+        """What the project's releases say of themselves; those whose manifest cannot be read are left out."""
+        lines = self._shell.run(_MANIFESTS, self.root, self._project).stdout.split(b"\n")
+        found = {}
+        for number, content in zip(lines[::2], lines[1::2], strict=False):
+            manifest = manifest_of(content, self._project)
+            if manifest is not None:
+                found[int(number)] = manifest
+        return found
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove files and folders, named from the store's root."""

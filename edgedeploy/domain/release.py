@@ -37,8 +37,13 @@ class RunnerBundle(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a release on a device consists of; stored there as ``manifest.json``."""
+    """What a release on a device consists of; stored there as ``manifest.json``.
+
+    ``created_at`` is in ISO 8601, UTC, by the clock of the machine that pushed; ``pushed_by`` is its user and name.
+    """
 
     schema: str
     project: str
     files: tuple[FileEntry, ...]
+    created_at: str = ""
+    pushed_by: str = ""

@@ -1,0 +1,55 @@
+"""What on a device nobody needs any more. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edgedeploy.deploy.inventory import Inventory, Project
+
+
+@dataclass(frozen=True, kw_only=True)
+class Waste:
+    """``paths`` are named from the store's root; ``releases`` are (project, number); ``freed_bytes`` is of blobs and parts."""
+
+    paths: tuple[str, ...]
+    releases: tuple[tuple[str, int], ...]
+    freed_bytes: int
+
+
+def waste(seen: Inventory, *, keep: dict[str, int], parts: bool) -> Waste:
+    """What may go while nobody else uses the device: releases, blobs that no release links to, scratch folders of dead runs.
+
+    ``keep`` says for which projects, and how many of each one's releases stay, the newest; the current and the previous one stay
+    always. What a push that was killed left behind goes in every project. ``parts``: transfers that were cut, too.
+    """
+    dropped = [
+        (name, number) for name, project in sorted(seen.projects.items()) for number in _superfluous(project, keep.get(name))
+    ]
+    used = {
+        sha
+        for name, project in seen.projects.items()
+        for number, blobs in project.releases.items()
+        if (name, number) not in dropped
+        for sha in blobs
+    }
+    blobs = sorted(seen.blobs.keys() - used)
+    cut = sorted(seen.incoming) if parts else []
+    return Waste(
+        # Releases first: at no time does one link to a blob that is gone.
+        paths=(
+            *(f"projects/{name}/releases/{number}" for name, number in dropped),
+            *(f"blobs/{sha}" for sha in blobs),
+            *(f"incoming/{name}" for name in cut),
+            *(f"runs/{name}" for name in sorted(seen.runs)),
+        ),
+        releases=tuple(dropped),
+        freed_bytes=sum(seen.blobs[sha] for sha in blobs) + (sum(seen.parts.values()) if parts else 0),
+    )
+
+
+def _superfluous(project: Project, keep: int | None) -> list[int]:
+    """Those left behind half made; and with ``keep``, all but the newest."""
+    protected = {project.current, project.previous}
+    whole = sorted(project.whole, reverse=True)
+    protected.update(whole if keep is None else whole[:keep])
+    return sorted(project.releases.keys() - protected)
