@@ -17,9 +17,9 @@ from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Abi, Target
 from edgedeploy.errors import ConfigError, UsageError
-from edgedeploy.stages.deliver import Ready
 from edgedeploy.stages.export import Prepared, read_artifact
 from edgedeploy.stages.plan import PlannedRun
+from edgedeploy.stages.run_result import Ready
 
 BUNDLE_SCHEMA = "edgedeploy.bundle/2"
 BUNDLE_FILE = "bundle.json"

@@ -18,7 +18,7 @@ from edgedeploy.cache import Cache
 from edgedeploy.config.project import check_targets, find_project_file, read_project
 from edgedeploy.domain.events import Event, Note, Sink, ignore
 from edgedeploy.domain.plan import PlanReport
-from edgedeploy.domain.project import Project
+from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience, Project
 from edgedeploy.domain.result import PushReport, RunResult, Verification
 from edgedeploy.domain.target import Target
 from edgedeploy.errors import EdgedeployError, UsageError
@@ -30,7 +30,7 @@ from edgedeploy.prediction import jobs_within
 from edgedeploy.results.location import default_url
 from edgedeploy.stages.auto import settle
 from edgedeploy.stages.delegation import require_delegated
-from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run, undelivered, with_artifact
+from edgedeploy.stages.deliver import Delivery, deliver
 from edgedeploy.stages.devices import select
 from edgedeploy.stages.export import Prepared, export
 from edgedeploy.stages.host_run import Workplace
@@ -39,6 +39,7 @@ from edgedeploy.stages.preflight import Profiled, export_peak_bytes, foresee, mo
 from edgedeploy.stages.profile import cached_profile
 from edgedeploy.stages.profile import profile as profile_model
 from edgedeploy.stages.progress import emitter
+from edgedeploy.stages.run_result import Ready, failed_run, undelivered, with_artifact
 from edgedeploy.stages.runner_choice import portable_runner
 from edgedeploy.stages.verify import require, verify
 from edgedeploy.worker.client import Workers
@@ -145,6 +146,7 @@ class Pipeline:
         measure: bool = True,
         require_full_delegation: bool = False,
         jobs: int = DEFAULT_JOBS,
+        patience: Patience = DEFAULT_PATIENCE,
         sink: Sink = ignore,
     ) -> PushReport:
         """Export what is not cached, verify, push to the devices, measure there, judge, and keep the results.
@@ -166,7 +168,14 @@ class Pipeline:
         ready, failed = self._prepare(runs, kind, jobs, sink, full=require_full_delegation)
         for run in failed:
             results.add(run)
-        delivery = Delivery(project=self.project.name, target=kind, ready=ready, measured=measure)
+        delivery = Delivery(
+            project=self.project.name,
+            target=kind,
+            ready=ready,
+            measured=measure,
+            keep_releases=self.project.keep_releases,
+            patience=patience,
+        )
         delivered = deliver(delivery, units, self.cache, sink, keep=results.add) if ready else ()
         return self._report(target, settle((*failed, *delivered), _automatic(runs)))
 
@@ -272,6 +281,7 @@ def push_bundle(
     devices: Sequence[str] = (),
     measure: bool = True,
     cache: Cache | None = None,
+    patience: Patience = DEFAULT_PATIENCE,
     sink: Sink = ignore,
 ) -> PushReport:
     """Push what was exported elsewhere: no project, no torch, no SDK. Otherwise as :meth:`Pipeline.push`.
@@ -288,7 +298,7 @@ def push_bundle(
     sink = _one_at_a_time(sink)
     _tell_broken(lab, sink)
     units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
-    delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure)
+    delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure, patience=patience)
     results = bundle_results(bundle)
     runs = deliver(delivery, units, cache or Cache(), sink, keep=results.add)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)

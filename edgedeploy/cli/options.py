@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
+from edgedeploy.domain.project import RETRY_FOR_S
 from edgedeploy.errors import EdgedeployError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -144,4 +145,29 @@ def device_option(function: F) -> F:
         metavar="NAME",
         shell_complete=_complete_device,
         help="Only this unit (name in lab.toml, or ADB serial); default: every reachable unit of the target, at once.",
+    )(function)
+
+
+def wait_option(function: F) -> F:
+    """``--wait``."""
+    return click.option(
+        "--wait",
+        "wait_s",
+        type=click.FloatRange(min=0),
+        default=0,
+        metavar="SECONDS",
+        help="Wait so long for a device that somebody else has (default: do not wait).",
+    )(function)
+
+
+def retry_option(function: F) -> F:
+    """``--retry-for``."""
+    return click.option(
+        "--retry-for",
+        "retry_for_s",
+        type=click.FloatRange(min=0),
+        default=RETRY_FOR_S,
+        show_default=True,
+        metavar="SECONDS",
+        help="Wait so long for a device that went away (unplugged, rebooting) since it last got something done; 0: fail at once.",
     )(function)

@@ -18,9 +18,12 @@ from edgedeploy.cli.options import (
     model_option,
     precision_option,
     project_option,
+    retry_option,
     target_option,
+    wait_option,
 )
 from edgedeploy.cli.plan import show_plan
+from edgedeploy.domain.project import Patience
 from edgedeploy.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +39,8 @@ if TYPE_CHECKING:
 @bundle_option("Push what `edgedeploy export -o` wrote; no project and no SDK is needed.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached; touch nothing.")
 @click.option("--no-measure", is_flag=True, help="Deploy only.")
+@wait_option
+@retry_option
 @full_delegation_option
 @jobs_option
 @json_option
@@ -49,6 +54,8 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
     exporters: tuple[str, ...],
     devices: tuple[str, ...],
     bundle: Path | None,
+    wait_s: float,
+    retry_for_s: float,
     jobs: int | None,
     project_path: Path,
     *,
@@ -68,7 +75,8 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
                 "--model, --precision, --exporter, --require-full-delegation and --dry-run do not go with --bundle",
                 next_step="a bundle is pushed whole",
             )
-        report = _push_bundle(bundle, target, devices, measure=not no_measure, quiet=as_json)
+        patience = Patience(wait_s=wait_s, retry_for_s=retry_for_s)
+        report = _push_bundle(bundle, target, devices, patience, measure=not no_measure, quiet=as_json)
     else:
         if target is None:
             raise UsageError("no target", next_step="add --target NAME; `edgedeploy targets` lists them")
@@ -91,6 +99,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
                 measure=not no_measure,
                 require_full_delegation=require_full_delegation,
                 jobs=jobs or DEFAULT_JOBS,
+                patience=Patience(wait_s=wait_s, retry_for_s=retry_for_s),
                 sink=sink,
             )
     show_report(report, as_json=as_json)
@@ -101,6 +110,7 @@ def _push_bundle(
     bundle: Path,
     target: str | None,
     devices: tuple[str, ...],
+    patience: Patience,
     *,
     measure: bool,
     quiet: bool,
@@ -109,7 +119,7 @@ def _push_bundle(
     from edgedeploy.pipeline import push_bundle
 
     with shown(quiet=quiet and not os.isatty(2)) as sink:
-        return push_bundle(bundle, target=target, devices=devices, measure=measure, sink=sink)
+        return push_bundle(bundle, target=target, devices=devices, measure=measure, patience=patience, sink=sink)
 
 
 def show_report(report: PushReport, *, as_json: bool) -> None:

@@ -22,6 +22,7 @@ import msgspec
 from edgedeploy.deploy import incoming
 from edgedeploy.deploy.device_shell import DIGEST, REPLACE, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
+from edgedeploy.deploy.retention import Waste, waste
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
 from edgedeploy.errors import DeviceError, DeviceRunError, DeviceStorageError, UsageError
 from edgedeploy.ports import ByteProgress, Connection
@@ -102,6 +103,7 @@ class Store:
         self._device = device
         self._project = project
         self._workdir = workdir
+        self._changed = False
         self.seen: Inventory = look(self._shell, workdir=workdir, project=project)
 
     @property
@@ -121,6 +123,7 @@ class Store:
     def reopen(self) -> None:
         """Look again at what the device holds."""
         self.seen = look(self._shell, workdir=self._workdir, project=self._project)
+        self._changed = False
 
     def missing(self, entries: Iterable[FileEntry]) -> frozenset[str]:
         """SHA-256 of those entries that the device has not got; one of another size is a damaged one."""
@@ -148,6 +151,7 @@ class Store:
 
     def receive(self, file: LocalFile, *, progress: ByteProgress) -> int:
         """Send one file; from which byte on, where a part of it was there. See :func:`edgedeploy.deploy.incoming.receive`."""
+        self._changed = True
         part_bytes = self.seen.parts.get(file.entry.sha256, 0)
         return incoming.receive(self._shell, self.root, file, part_bytes=part_bytes, progress=progress)
 
@@ -166,6 +170,7 @@ class Store:
         current = self.project.current
         if self.seen.manifest and manifest.files == self.seen.manifest.files and not self._broken_links(manifest):
             return current
+        self._changed = True
         links = "".join(f"{entry.sha256} {entry.path}\n" for entry in manifest.files)
         done = self._shell.run(
             _ACTIVATE,
@@ -224,6 +229,14 @@ class Store:
             manifest = manifest_of(content, self._project)
             if manifest is not None:
                 found[int(number)] = manifest
+        return found
+
+    def clear_away(self, keep_releases: int) -> Waste:
+        """Remove the project's older releases, what killed pushes left behind, and blobs that nobody links to any more."""
+        if self._changed:
+            self.reopen()
+        found = waste(self.seen, keep={self._project: keep_releases}, parts=False)
+        self.remove(found.paths)
         return found
 
     def remove(self, paths: Iterable[str]) -> None:

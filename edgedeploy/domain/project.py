@@ -101,14 +101,33 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 BUILTIN_RECIPES = {name: Recipe(precision=name) for name in (*PRECISIONS, AUTO)}
 
 
+KEEP_RELEASES = 3
+RETRY_FOR_S = 120.0
+"""For how long a device that went away is waited for, since it last got something done: a phone reboots in less."""
+
+
+class Patience(msgspec.Struct, frozen=True, kw_only=True):
+    """For how long to wait: for a device that somebody else has, and for one that went away."""
+
+    wait_s: float = 0
+    retry_for_s: float = RETRY_FOR_S
+
+
+DEFAULT_PATIENCE = Patience()
+
+
 class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``edgedeploy.toml``. Every precision is a recipe of its own name without being written."""
+    """``edgedeploy.toml``. Every precision is a recipe of its own name without being written.
+
+    ``keep_releases`` is how many releases stay on a device to go back to, the one that is current among them.
+    """
 
     name: Name
     models: dict[Name, Model]
     deploy: tuple[Deploy, ...] = ()
     recipes: dict[Name, Recipe] = {}
     results: Results = Results()
+    keep_releases: Annotated[int, Meta(ge=1)] = KEEP_RELEASES
 
 
 class LabDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

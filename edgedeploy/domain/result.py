@@ -51,10 +51,16 @@ class Seconds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PushStats(msgspec.Struct, frozen=True, kw_only=True):
-    """Payload of this run: its artifact, golden inputs, and the runner. ``seconds`` is the wall time of sending and checking."""
+    """Payload of this run: its artifact, golden inputs, and the runner. ``seconds`` is the wall time of sending and checking.
+
+    ``bytes_sent`` counts what went over the link in all attempts. ``resumed_from`` is how many bytes an earlier attempt or push
+    had left there. ``chunks_reused`` is how many pieces of other files on the device were used again.
+    """
 
     bytes_total: int
     bytes_sent: int
+    resumed_from: int = 0
+    chunks_reused: int = 0
     seconds: float
     release: int
 

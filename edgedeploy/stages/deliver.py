@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import secrets
-import statistics
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
@@ -17,52 +14,29 @@ import msgspec
 
 from edgedeploy import registry
 from edgedeploy.cache import Cache
+from edgedeploy.deploy.lease_keeper import claim
 from edgedeploy.deploy.store import Store
-from edgedeploy.domain.delegation import delegation_of
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink
-from edgedeploy.domain.measurement import Measurement, ProcessSamples
+from edgedeploy.domain.project import DEFAULT_PATIENCE, KEEP_RELEASES, Patience
 from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.domain.result import (
-    ArtifactSummary,
-    Failure,
-    GenerationSummary,
-    Latency,
-    PushStats,
-    RunResult,
-    Seconds,
-    Sizes,
-    Verification,
-)
+from edgedeploy.domain.result import PushStats, RunResult
 from edgedeploy.domain.target import Abi, Os, Target
 from edgedeploy.domain.verdict import Verdict
-from edgedeploy.errors import DeviceError, DeviceLostError, DeviceUnavailableError, EdgedeployError, RunnerError
+from edgedeploy.errors import DeviceError, DeviceUnavailableError, EdgedeployError, RunnerError
 from edgedeploy.fanout import at_once
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.stages.execute import Placed
-from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.judge import judge
 from edgedeploy.stages.measure import facts_of, measure
-from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stages.progress import emitter
-from edgedeploy.stages.push import Payload, push
+from edgedeploy.stages.push import Payload, Tally, push
+from edgedeploy.stages.reach import Attempts, Open, workdir_of
+from edgedeploy.stages.run_result import Ready, blank_run, failed_run, measured_run, with_artifact
 from edgedeploy.stages.runner_choice import choose, python_facts_of
-from edgedeploy.stats import quantile
 
 _AT_ONCE = 8
-
-
-class Ready(msgspec.Struct, frozen=True, kw_only=True):
-    """A prepared run that was verified on this machine, or cannot be.
-
-    ``runner``, where a bundle brought one, is for devices of ``runner_abi``, and is taken before any other there.
-    """
-
-    prepared: Prepared
-    host: Verification
-    runner: RunnerBundle | None = None
-    runner_abi: Abi | None = None
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
@@ -72,6 +46,8 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     target: Target
     ready: tuple[Ready, ...]
     measured: bool
+    keep_releases: int = KEEP_RELEASES
+    patience: Patience = DEFAULT_PATIENCE
 
 
 def deliver(
@@ -81,7 +57,7 @@ def deliver(
 
     ``keep`` gets each result as soon as it is there, never two at once.
     """
-    opened = _Open()
+    opened = Open()
     lock = threading.Lock()
 
     def all_of(device: Device) -> list[RunResult]:
@@ -97,75 +73,60 @@ def deliver(
     return tuple(chain.from_iterable(at_once(jobs, limit=_AT_ONCE, stop=opened.close_all)))
 
 
-def failed_run(run: PlannedRun, project: str, target: str, device: str, error: EdgedeployError) -> RunResult:
-    """The result of a run that could not be carried out."""
-    return msgspec.structs.replace(
-        _blank(run, project, target, device),
-        verdict=Verdict(status="error", reasons=(error.what,)),
-        error=Failure.of(error),
-    )
+def _deliver_to(device: Device, delivery: Delivery, cache: Cache, sink: Sink, opened: Open) -> Iterator[RunResult]:
+    """Results of one device. What breaks the device breaks the rest of its runs; what breaks a run, that run.
 
-
-def undelivered(ready: Ready, project: str, target: str, reason: str) -> RunResult:
-    """The result of a run that was exported and goes to no device now."""
-    blank = _blank(ready.prepared.run, project, target, "")
-    return with_artifact(msgspec.structs.replace(blank, verdict=Verdict(status="unmeasured", reasons=(reason,))), ready)
-
-
-class _Open:
-    """The connections that are open, so that all of them can be closed from outside."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._connections: list[Connection] = []
-        self.stopped = False
-
-    @contextmanager
-    def connection(self, device: Device) -> Iterator[Connection]:
-        opened = registry.transport(device.transport).connect(device)
-        with self._lock:
-            self._connections.append(opened)
-            stopped = self.stopped
-        try:
-            if stopped:
-                raise DeviceLostError("stopped", where=device.name)
-            yield opened
-        finally:
-            opened.close()
-
-    def close_all(self) -> None:
-        with self._lock:
-            self.stopped = True
-            for connection in self._connections:
-                connection.close()
-
-
-def _deliver_to(device: Device, delivery: Delivery, cache: Cache, sink: Sink, opened: _Open) -> Iterator[RunResult]:
-    """Results of one device. What breaks the device breaks the rest of its runs; what breaks a run, that run."""
+    A device that went away is waited for, and goes on where it was.
+    """
     target = delivery.target
     done: set[str] = set()
-    try:
-        with opened.connection(device) as connection:
-            session = _Session(connection, device, delivery, cache, sink)
-            for item, result in session.results():
-                done.add(item.prepared.run.folder)
-                yield result
-    except EdgedeployError as error:
-        for item in delivery.ready:
-            if item.prepared.run.folder not in done:
-                broken = failed_run(item.prepared.run, delivery.project, target.name, device.name, error)
-                yield with_artifact(broken, item)
+    claimed = claim(f"push {delivery.project}", wait_s=delivery.patience.wait_s)
+    attempts = Attempts(device, opened, sink, retry_for_s=delivery.patience.retry_for_s)
+    tally = Tally(moved=attempts.got_something_done)
+
+    def left() -> tuple[Ready, ...]:
+        return tuple(item for item in delivery.ready if item.prepared.run.folder not in done)
+
+    while left():
+        try:
+            with opened.connection(device) as connection:
+                lease = partial(opened.lease, connection, device, target, claimed, sink)
+                rest = msgspec.structs.replace(delivery, ready=left())
+                session = _Session(connection, device, rest, cache, sink, lease, tally)
+                for item, result in session.results():
+                    done.add(item.prepared.run.folder)
+                    attempts.got_something_done()
+                    yield result
+        except EdgedeployError as error:
+            try:
+                attempts.wait_after(error)
+            except EdgedeployError as final:
+                for item in left():
+                    broken = failed_run(item.prepared.run, delivery.project, target.name, device.name, final)
+                    yield with_artifact(broken, item)
+                return
 
 
 class _Session:
     """One device, connected: what it is, which runner each run takes there, then push, then one run after the other."""
 
-    def __init__(self, connection: Connection, device: Device, delivery: Delivery, cache: Cache, sink: Sink) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        device: Device,
+        delivery: Delivery,
+        cache: Cache,
+        sink: Sink,
+        lease: Callable[[], AbstractContextManager[None]],
+        tally: Tally,
+    ) -> None:
         self._connection = connection
         self._device = device
         self._delivery = delivery
         self._cache = cache
         self._sink = sink
+        self._lease = lease
+        self._tally = tally
         target = delivery.target
         self._abi: Abi = host_abi() if target.abi == "host" else target.abi
         self._os: Os = host_os() if target.os == "host" else target.os
@@ -182,18 +143,24 @@ class _Session:
                 yield item, self._failed(item, error)
         if not payloads:
             return
+        with self._lease():
+            yield from self._pushed_and_measured(payloads)
+
+    def _pushed_and_measured(self, payloads: Sequence[tuple[Ready, Payload]]) -> Iterator[tuple[Ready, RunResult]]:
         store = Store(
             self._connection,
             device=self._device.name,
-            workdir=self._device.workdir or self._delivery.target.workdir,
+            workdir=workdir_of(self._device, self._delivery.target),
             project=self._delivery.project,
         )
         release, figures = push(
             store,
             [payload for _, payload in payloads],
             project=self._delivery.project,
+            keep_releases=self._delivery.keep_releases,
             device=self._device.name,
             sink=self._sink,
+            tally=self._tally,
         )
         for (item, payload), stats in zip(payloads, figures, strict=True):
             yield item, self._finish(item, payload, stats, store, release)
@@ -253,7 +220,7 @@ class _Session:
         except EdgedeployError as error:
             return msgspec.structs.replace(self._failed(item, error), push=stats)
         cache_bytes = artifact.language.kv_cache_bytes if artifact.language else 0
-        return _measured(self._with_push(item, stats, judge(run, artifact, found)), found, cache_bytes)
+        return measured_run(self._with_push(item, stats, judge(run, artifact, found)), found, cache_bytes)
 
     def _healed(self, payload: Payload, store: Store) -> bool:
         """After a run that failed: whether files on the device were damaged, and have been sent again."""
@@ -267,86 +234,9 @@ class _Session:
         return bool(damaged)
 
     def _with_push(self, item: Ready, stats: PushStats, verdict: Verdict) -> RunResult:
-        blank = _blank(item.prepared.run, self._delivery.project, self._delivery.target.name, self._device.name)
+        blank = blank_run(item.prepared.run, self._delivery.project, self._delivery.target.name, self._device.name)
         return with_artifact(msgspec.structs.replace(blank, push=stats, verdict=verdict), item)
 
     def _failed(self, item: Ready, error: EdgedeployError) -> RunResult:
         target, device = self._delivery.target.name, self._device.name
         return with_artifact(failed_run(item.prepared.run, self._delivery.project, target, device, error), item)
-
-
-def _generation(processes: Sequence[ProcessSamples], kv_cache_bytes: int) -> GenerationSummary | None:
-    runs = [process.generation for process in processes if process.generation is not None]
-    if not runs:
-        return None
-    return GenerationSummary(
-        prompt_tokens=runs[0].prompt_tokens,
-        generated_tokens=len(runs[0].tokens),
-        ttft_ns=quantile([run.ttft_ns for run in runs], 0.5),
-        prefill_tokens_per_s=round(statistics.median(run.prefill_tokens_per_s for run in runs), 3),
-        decode_tokens_per_s=round(statistics.median(run.decode_tokens_per_s for run in runs), 3),
-        kv_cache_bytes=kv_cache_bytes,
-    )
-
-
-def _measured(result: RunResult, found: Measurement, kv_cache_bytes: int) -> RunResult:
-    samples = tuple(sample for process in found.processes for sample in process.latency_ns)
-    return msgspec.structs.replace(
-        result,
-        verify=msgspec.structs.replace(result.verify, device=found.agreement),
-        load_ns=quantile([process.load_ns for process in found.processes], 0.5),
-        latency_ns=Latency(samples=samples, p50=quantile(samples, 0.5), p90=quantile(samples, 0.9), p99=quantile(samples, 0.99)),
-        profile=found.profile,
-        generation=_generation(found.processes, kv_cache_bytes),
-        peak_rss_bytes=max(process.peak_rss_bytes for process in found.processes),
-        device_sha256=found.device_sha256,
-        processes=found.processes,
-        environment=found.environment,
-    )
-
-
-def with_artifact(result: RunResult, item: Ready) -> RunResult:
-    """The same result with what is known of its artifact."""
-    artifact = item.prepared.artifact
-    return msgspec.structs.replace(
-        result,
-        artifact=_summary(item.prepared),
-        sizes=Sizes(
-            artifact_bytes=artifact.size_bytes,
-            float_bytes=4 * artifact.parameters,
-            golden_bytes=sum(entry.size_bytes for entry in artifact.golden_files()),
-        ),
-        seconds=Seconds(load=artifact.load_seconds, export=artifact.export_seconds),
-        toolchain=artifact.toolchain,
-        delegation=delegation_of(artifact.operators),
-        verify=item.host,
-    )
-
-
-def _blank(run: PlannedRun, project: str, target: str, device: str) -> RunResult:
-    now = dt.datetime.now(dt.UTC)
-    return RunResult(
-        id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
-        created_at=now.isoformat(timespec="milliseconds"),
-        project=project,
-        model=run.model_name,
-        recipe=run.recipe_name,
-        target=target,
-        device=device,
-        lane=run.lane,
-        verdict=Verdict(status="unmeasured"),
-    )
-
-
-def _summary(prepared: Prepared) -> ArtifactSummary:
-    artifact = prepared.artifact
-    return ArtifactSummary(
-        sha256=artifact.sha256,
-        size_bytes=artifact.size_bytes,
-        format=artifact.format,
-        folder=prepared.folder,
-        export_cached=prepared.cached,
-        peak_export_rss_bytes=artifact.peak_export_rss_bytes,
-        parameters=artifact.parameters,
-        inspection=artifact.inspection,
-    )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 
+from edgedeploy.deploy.lease_keeper import this_user
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.events import Finished, Progress, Sink, Started
+from edgedeploy.domain.project import KEEP_RELEASES
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest, RunnerBundle
 from edgedeploy.domain.result import PushStats
+from edgedeploy.errors import DeviceStorageError
 from edgedeploy.stages.export import Prepared
 
 _SWITCHES = 20  # attempts to switch while others push to the same device
@@ -44,63 +49,130 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
         return (*own, *runner)
 
 
+class Tally:
+    """What went over the link to one device, by files' SHA-256, in all attempts. ``moved`` is called when something did."""
+
+    def __init__(self, *, moved: Callable[[], None] = lambda: None) -> None:
+        self.sent: Counter[str] = Counter()
+        self.resumed_from: dict[str, int] = {}
+        self._moved = moved
+
+    def add(self, sha: str, count: int) -> None:
+        """So many more bytes of a file."""
+        self.sent[sha] += count
+        self._moved()
+
+
 def push(
-    store: Store, payloads: Sequence[Payload], *, project: str, device: str, sink: Sink
+    store: Store,
+    payloads: Sequence[Payload],
+    *,
+    project: str,
+    device: str,
+    sink: Sink,
+    keep_releases: int = KEEP_RELEASES,
+    tally: Tally | None = None,
 ) -> tuple[int, tuple[PushStats, ...]]:
-    """Send what is missing, then switch to a release that holds these payloads and whatever else was deployed before.
+    """Send what is missing, switch to a release that holds these payloads and what was deployed before, clear away old ones.
 
     Returns:
         The release's number, and the figures of each payload, in order. A blob that two payloads share counts as sent
         for the first of them only.
 
     Raises:
-        DeviceStorageError: not enough space; nothing was sent.
+        DeviceStorageError: not enough space, or no programs may be started there; nothing was sent.
         DeviceLostError: the device went away; the active release is the one from before.
     """
     sink(Started(stage="push", subject=device))
-    all_files = [payload.files() for payload in payloads]
-    by_sha = {file.entry.sha256: file for files in all_files for file in files}
-    missing = set(store.missing(file.entry for file in by_sha.values()))
-    total = sum(by_sha[sha].entry.size_bytes for sha in missing)
-    if missing:
-        store.require_space(total)
-    sent = 0
-
-    def progress(count: int) -> None:
-        nonlocal sent
-        sent += count
-        sink(Progress(stage="push", subject=device, done=min(sent, total), total=total, unit="bytes"))
-
-    figures = []
-    for files in all_files:
-        started = time.monotonic()
-        mine = {file.entry.sha256: file for file in files}
-        sending = [file for sha, file in mine.items() if sha in missing]
-        for file in sending:
-            before = sent
-            store.receive(file, progress=progress)
-            sent = before + file.entry.size_bytes
-            missing.discard(file.entry.sha256)
-        figures.append(
-            (
-                sum(file.entry.size_bytes for file in mine.values()),
-                sum(file.entry.size_bytes for file in sending),
-                time.monotonic() - started,
-            )
-        )
-    release = _activate(store, payloads, all_files, project)
+    tally = tally or Tally()
+    files = [{file.entry.sha256: file for file in payload.files()} for payload in payloads]
+    by_sha = {sha: file for mine in files for sha, file in mine.items()}
+    missing = store.missing(file.entry for file in by_sha.values())
+    _require(store, payloads, [by_sha[sha].entry for sha in missing], device)
+    seconds = _Transfer(store, sink, device, tally, [by_sha[sha] for sha in missing]).send_all(files)
+    release = _activate(store, payloads, [tuple(mine.values()) for mine in files], project)
+    store.clear_away(keep_releases)
+    total = sum(file.entry.size_bytes for file in by_sha.values())
     sink(
         Finished(
             stage="push",
             subject=device,
-            cached=total == 0,
-            text=f"release {release}, {total / 1e6:.2f} of {sum(f.entry.size_bytes for f in by_sha.values()) / 1e6:.2f} MB sent",
+            cached=not missing,
+            text=f"release {release}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent",
         )
     )
-    return release, tuple(
-        PushStats(bytes_total=size, bytes_sent=moved, seconds=round(seconds, 6), release=release)
-        for size, moved, seconds in figures
-    )
+    figures = []
+    counted: set[str] = set()
+    for mine, spent_s in zip(files, seconds, strict=True):
+        own = mine.keys() - counted
+        counted |= mine.keys()
+        figures.append(
+            PushStats(
+                bytes_total=sum(file.entry.size_bytes for file in mine.values()),
+                bytes_sent=sum(tally.sent[sha] for sha in own),
+                resumed_from=sum(tally.resumed_from.get(sha, 0) for sha in own),
+                seconds=round(spent_s, 6),
+                release=release,
+            )
+        )
+    return release, tuple(figures)
+
+
+class _Transfer:
+    """The files that a device has not got, sent one after the other, with one progress over all of them."""
+
+    def __init__(self, store: Store, sink: Sink, device: str, tally: Tally, missing: Sequence[LocalFile]) -> None:
+        self._store = store
+        self._sink = sink
+        self._device = device
+        self._tally = tally
+        self._missing = {file.entry.sha256 for file in missing}
+        self._total = sum(file.entry.size_bytes for file in missing)
+        self._done = 0
+
+    def send_all(self, payloads: Sequence[dict[str, LocalFile]]) -> list[float]:
+        """How many seconds each payload took."""
+        seconds = []
+        for files in payloads:
+            began = time.monotonic()
+            for sha in [sha for sha in files if sha in self._missing]:
+                self._send(files[sha])
+                self._missing.discard(sha)
+            seconds.append(time.monotonic() - began)
+        return seconds
+
+    def _send(self, file: LocalFile) -> None:
+        sha = file.entry.sha256
+        shown = self._done + min(self._store.seen.parts.get(sha, 0), file.entry.size_bytes)
+
+        def progress(count: int) -> None:
+            nonlocal shown
+            shown += count
+            self._tally.add(sha, count)
+            self._tell(shown)
+
+        resumed_from = self._store.receive(file, progress=progress)
+        self._tally.resumed_from.setdefault(sha, resumed_from)
+        self._done += file.entry.size_bytes
+        self._tell(self._done)
+
+    def _tell(self, done: int) -> None:
+        self._sink(Progress(stage="push", subject=self._device, done=min(done, self._total), total=self._total, unit="bytes"))
+
+
+def _require(store: Store, payloads: Sequence[Payload], missing: Sequence[FileEntry], device: str) -> None:
+    """Whether the device can take this at all."""
+    if not store.seen.runs_programs and any(payload.bundle.start[0].startswith("{dir}") for payload in payloads):
+        raise DeviceStorageError(
+            "programs may not be started from the workdir",
+            where=f"device {device}: {store.root}",
+            seen="its file system is mounted noexec, or a policy forbids it",
+            next_step="set another `workdir` for the device in lab.toml",
+        )
+    if missing:
+        store.require_space(
+            sum(entry.size_bytes - min(store.seen.parts.get(entry.sha256, 0), entry.size_bytes) for entry in missing)
+        )
 
 
 def _activate(store: Store, payloads: Sequence[Payload], all_files: Sequence[tuple[LocalFile, ...]], project: str) -> int:
@@ -121,7 +193,13 @@ def _manifest(store: Store, payloads: Sequence[Payload], all_files: Sequence[tup
     gone = store.missing(kept.values())
     entries = {path: entry for path, entry in kept.items() if entry.sha256 not in gone}
     entries |= {file.entry.path: file.entry for files in all_files for file in files}
-    return Manifest(schema=MANIFEST_SCHEMA, project=project, files=tuple(entries[path] for path in sorted(entries)))
+    return Manifest(
+        schema=MANIFEST_SCHEMA,
+        project=project,
+        files=tuple(entries[path] for path in sorted(entries)),
+        created_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+        pushed_by=this_user(),
+    )
 
 
 def _under(folder: str, entry: FileEntry) -> FileEntry:

@@ -11,7 +11,14 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.domain.device import Device
-from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceRunError, DeviceUnavailableError, EdgedeployError
+from edgedeploy.errors import (
+    CommandTimeoutError,
+    DeviceAbsentError,
+    DeviceLostError,
+    DeviceRunError,
+    DeviceUnavailableError,
+    EdgedeployError,
+)
 from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.shell import quote_command
 from edgedeploy.transports.adb_client import find_adb
@@ -82,7 +89,7 @@ class AdbTransport:
             listed = _find(listing, device.address)
         listed = _settled(adb, listed)
         if listed is None:
-            raise DeviceUnavailableError(
+            raise DeviceAbsentError(
                 "adb does not see the device",
                 where=f"device {device.name}",
                 seen=said or _who_is_there(device.address, listing),
@@ -236,8 +243,8 @@ def _listing(adb: Path) -> tuple[Listed, ...]:
     return parse_devices(_text(ended.stdout))
 
 
-def _server_trouble(adb: Path, seen: str) -> DeviceUnavailableError:
-    return DeviceUnavailableError("the adb server does not work", where=str(adb), seen=seen, next_step=NEXT_STEPS["server"])
+def _server_trouble(adb: Path, seen: str) -> DeviceAbsentError:
+    return DeviceAbsentError("the adb server does not work", where=str(adb), seen=seen, next_step=NEXT_STEPS["server"])
 
 
 def _find(listing: Sequence[Listed], serial: str) -> Listed | None:
@@ -275,16 +282,15 @@ def _not_ready(listed: Listed, device_name: str) -> DeviceUnavailableError:
         "authorizing": "the phone has not yet allowed this computer to use it",
         "no-permission": "this user may not use the phone's USB port",
     }.get(kind, "the device does not take commands")
-    return DeviceUnavailableError(
-        what, where=f"device {device_name}", seen=f"{listed.serial} {listed.adb_state}", next_step=NEXT_STEPS[kind]
-    )
+    error = DeviceAbsentError if kind in {"offline", "authorizing"} else DeviceUnavailableError
+    return error(what, where=f"device {device_name}", seen=f"{listed.serial} {listed.adb_state}", next_step=NEXT_STEPS[kind])
 
 
 def _expect_an_answer(connection: AdbConnection) -> None:
     try:
         connection.run(["true"], timeout_s=_ANSWER_S)
     except DeviceLostError as exc:
-        raise DeviceUnavailableError(
+        raise DeviceAbsentError(
             "adb lists the device, but it does not answer",
             where=exc.where,
             seen=exc.seen,

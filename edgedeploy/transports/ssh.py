@@ -12,7 +12,7 @@ import msgspec
 import paramiko
 
 from edgedeploy.domain.device import Device, DeviceState
-from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceRunError, DeviceUnavailableError
+from edgedeploy.errors import CommandTimeoutError, DeviceAbsentError, DeviceLostError, DeviceRunError, DeviceUnavailableError
 from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.shell import quote_command
 from edgedeploy.transports.flow import Flow
@@ -72,7 +72,7 @@ class SshTransport:
             log_in(link.transport, endpoint)
         except (paramiko.SSHException, EOFError, OSError) as exc:
             link.close()
-            raise DeviceUnavailableError(
+            raise DeviceAbsentError(
                 f"{endpoint.spoken} broke off while we logged in",
                 where=f"device {device.name}",
                 seen=str(exc),

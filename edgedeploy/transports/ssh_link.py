@@ -13,7 +13,7 @@ from pathlib import Path
 
 import paramiko
 
-from edgedeploy.errors import DeviceUnavailableError
+from edgedeploy.errors import DeviceAbsentError, DeviceUnavailableError
 from edgedeploy.transports.known_hosts import DEFAULT_PORT, HostKey, KnownKeys, host_pattern, known_keys
 from edgedeploy.transports.ssh_endpoint import Endpoint
 from edgedeploy.transports.timed_process import kill_group
@@ -224,5 +224,5 @@ def _file_word(kind: str) -> str:
     return {"ssh-ed25519": "ed25519", "ssh-rsa": "rsa"}.get(kind, "ecdsa")
 
 
-def _unreachable(endpoint: Endpoint, what: str, exc: BaseException, next_step: str) -> DeviceUnavailableError:
-    return DeviceUnavailableError(what, where=f"device {endpoint.device}", seen=str(exc), next_step=next_step)
+def _unreachable(endpoint: Endpoint, what: str, exc: BaseException, next_step: str) -> DeviceAbsentError:
+    return DeviceAbsentError(what, where=f"device {endpoint.device}", seen=str(exc), next_step=next_step)

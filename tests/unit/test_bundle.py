@@ -14,7 +14,7 @@ from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import UsageError
 from edgedeploy.pipeline import Pipeline
-from edgedeploy.stages.deliver import Ready
+from edgedeploy.stages.run_result import Ready
 
 
 def ready(folder: Path, lane: Lane = FP32) -> Ready:

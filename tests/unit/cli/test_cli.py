@@ -158,10 +158,13 @@ def test_the_exit_codes_are_those_of_the_design() -> None:
         "UsageError": 2, "ConfigError": 2,
         "MissingToolError": 3,
         "ModelError": 4, "CompressError": 4, "ExportError": 4, "VerifyError": 4,
-        "DeviceError": 5, "DeviceUnavailableError": 5, "DeviceLostError": 5, "CommandTimeoutError": 5,
+        "DeviceError": 5, "DeviceUnavailableError": 5, "DeviceAbsentError": 5, "DeviceBusyError": 5,
+        "DeviceLostError": 5, "CommandTimeoutError": 5, "LeaseLostError": 5,
         "DeviceRunError": 6, "DeviceStorageError": 6, "RunnerError": 6,
     }  # fmt: skip
-    assert [kind.__name__ for kind in EVERY_ERROR if kind.retryable] == ["DeviceLostError", "CommandTimeoutError"]
+    assert {kind.__name__ for kind in EVERY_ERROR if kind.retryable} == {
+        "DeviceAbsentError", "DeviceBusyError", "DeviceLostError", "CommandTimeoutError", "LeaseLostError",
+    }  # fmt: skip
 
 
 def test_with_json_an_error_is_one_document_on_stdout_and_text_on_stderr(tmp_path: Path) -> None:

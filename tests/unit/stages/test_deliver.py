@@ -14,9 +14,12 @@ from unit.stages.planned import Heard, planned, prepared, runner, target
 
 from edgedeploy import registry
 from edgedeploy.cache import Cache
+from edgedeploy.deploy.device_shell import DeviceShell
+from edgedeploy.deploy.lease import Leases
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.events import Finished
+from edgedeploy.domain.events import Finished, Note
 from edgedeploy.domain.measurement import Agreement, DeviceFacts
+from edgedeploy.domain.project import Patience
 from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.result import PushReport, RunResult, Verification
@@ -24,7 +27,9 @@ from edgedeploy.domain.target import Abi, MeasurePolicy
 from edgedeploy.errors import DeviceLostError, DeviceUnavailableError, MissingToolError
 from edgedeploy.host import host_abi
 from edgedeploy.ports import Completed
-from edgedeploy.stages.deliver import Delivery, Ready, deliver, failed_run
+from edgedeploy.stages.deliver import Delivery, deliver
+from edgedeploy.stages.run_result import Ready, failed_run
+from edgedeploy.transports.local import LocalConnection
 
 SCRIPT = r"""
 while [ $# -gt 0 ]; do
@@ -87,8 +92,14 @@ class Desk:
         self.transport.found.append(unit)
         return unit
 
-    def deliver(self, *ready: Ready, measured: bool = True) -> tuple[RunResult, ...]:
-        delivery = Delivery(project="demo", target=target(os="host", abi="host"), ready=ready, measured=measured)
+    def deliver(self, *ready: Ready, measured: bool = True, wait_s: float = 0, retry_for_s: float = 0) -> tuple[RunResult, ...]:
+        delivery = Delivery(
+            project="demo",
+            target=target(os="host", abi="host"),
+            ready=ready,
+            measured=measured,
+            patience=Patience(wait_s=wait_s, retry_for_s=retry_for_s),
+        )
         devices = [unit.device for unit in self.transport.found]
         return deliver(delivery, devices, Cache(self.folder / "cache"), self.heard, keep=self.kept.append)
 
@@ -173,6 +184,56 @@ def test_a_device_lost_between_two_runs_keeps_the_first_and_names_the_rest(desk:
     assert told(results) == [("a", "one", "pass"), ("a", "two", "error"), ("a", "three", "error")]
     assert results[1].error is not None
     assert results[1].error.retryable
+
+
+def test_a_device_that_comes_back_goes_on_where_it_was(desk: Desk) -> None:
+    lost = iter([True, True, False])
+
+    def flaps_at_two(argv: Sequence[str]) -> Completed | None:
+        if any("models/two/" in word for word in argv) and next(lost, False):
+            raise DeviceLostError("the cable was pulled")
+        return None
+
+    unit = desk.unit("a", answers=flaps_at_two)
+    results = desk.deliver(desk.ready("one"), desk.ready("two"), desk.ready("three"), retry_for_s=60)
+    assert told(results) == [("a", "one", "pass"), ("a", "two", "pass"), ("a", "three", "pass")]
+    assert [connection.closed for connection in unit.connections] == [1, 1, 1]
+    notes = [event.text for event in desk.heard if isinstance(event, Note)]
+    assert notes == ["a: the cable was pulled; trying again"] * 2
+    assert results[0].push is not None
+    assert results[1].push is not None
+    assert results[0].push.bytes_sent > 0
+    leases = desk.folder / "a/leases"
+    assert [" 0 0 " in str(lease.readlink()) for lease in leases.iterdir()] == [True]  # given back
+
+
+def test_a_device_that_somebody_else_has_is_not_touched(desk: Desk) -> None:
+    unit = desk.unit("a")
+    theirs = Leases(DeviceShell(LocalConnection("a"), "a"), unit.device.workdir)
+    theirs.take(token="theirs", owner="ann@ci", purpose="push net", waiting=lambda _holder: None)
+    (result,) = desk.deliver(desk.ready("net"), retry_for_s=60)
+    assert result.error is not None
+    assert (result.error.kind, result.error.retryable) == ("DeviceBusyError", True)
+    assert "ann@ci" in result.error.what
+    assert not desk.release("a").exists()
+    freed = threading.Timer(0.3, lambda: theirs.release("theirs"))
+    freed.start()
+    (result,) = desk.deliver(desk.ready("net"), wait_s=60)
+    freed.join()
+    assert result.verdict.status == "pass"
+    assert "a: waiting for ann@ci, push net" in [event.text for event in desk.heard if isinstance(event, Note)]
+
+
+def test_a_lease_that_was_taken_before_is_used_and_kept(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = desk.unit("a")
+    mine = Leases(DeviceShell(LocalConnection("a"), "a"), unit.device.workdir)
+    mine.take(token="mine", owner="ann", purpose="debugging", waiting=lambda _holder: None)
+    monkeypatch.setenv("EDGEDEPLOY_LEASE", "mine")
+    (result,) = desk.deliver(desk.ready("net"))
+    assert result.verdict.status == "pass"
+    holder = mine.holder()
+    assert holder is not None
+    assert holder.purpose == "debugging"
 
 
 def test_a_budget_missed_on_one_device_is_told_there(desk: Desk) -> None:

@@ -138,7 +138,7 @@ def test_progress_ends_at_the_total(desk: Desk) -> None:
     assert [step.done for step in steps] == sorted(step.done for step in steps)
     assert {(step.total, step.unit) for step in steps} == {(total, "bytes")}
     assert steps[-1].done == total
-    assert len(steps) == 3  # one per file: none is large enough to be looked at while it is sent
+    assert len(steps) >= 3
     assert isinstance(desk.heard[-1], Finished)
 
 

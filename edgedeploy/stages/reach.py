@@ -1,0 +1,127 @@
+"""A device while it is worked on: connected, leased to us, tried again when the way to it breaks for a while."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from edgedeploy import registry
+from edgedeploy.deploy.device_shell import DeviceShell
+from edgedeploy.deploy.lease import Holder, Leases
+from edgedeploy.deploy.lease_keeper import Claim, held
+from edgedeploy.domain.device import Device
+from edgedeploy.domain.events import Note, Sink
+from edgedeploy.domain.target import Target
+from edgedeploy.errors import DeviceBusyError, DeviceLostError, EdgedeployError, LeaseLostError
+from edgedeploy.ports import Connection
+
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
+
+
+class Open:
+    """The connections that are open, so that all of them can be closed from outside."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._connections: list[Connection] = []
+        self._stop = threading.Event()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether everything is to end."""
+        return self._stop.is_set()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, or until everything is to end."""
+        self._stop.wait(seconds)
+
+    @contextmanager
+    def connection(self, device: Device) -> Iterator[Connection]:
+        """Connect, and close afterwards.
+
+        Raises:
+            DeviceUnavailableError: it cannot be reached, or refuses us.
+        """
+        opened = registry.transport(device.transport).connect(device)
+        with self._lock:
+            self._connections.append(opened)
+        try:
+            if self.stopped:
+                raise DeviceLostError("stopped", where=f"device {device.name}")
+            yield opened
+        finally:
+            opened.close()
+            with self._lock:
+                self._connections.remove(opened)
+
+    @contextmanager
+    def lease(self, connection: Connection, device: Device, target: Target, claim: Claim, sink: Sink) -> Iterator[None]:
+        """Have a connected device to oneself.
+
+        Raises:
+            DeviceBusyError: somebody else has it.
+            LeaseLostError: somebody else took it meanwhile.
+        """
+        workdir = workdir_of(device, target)
+        told: list[Holder] = []
+
+        @contextmanager
+        def again() -> Iterator[Leases]:
+            with self.connection(device) as another:
+                yield Leases(DeviceShell(another, device.name), workdir)
+
+        def waiting(holder: Holder) -> None:
+            if not told:
+                sink(Note(text=f"{device.name}: waiting for {holder.owner}, {holder.purpose}"))
+            told.append(holder)
+
+        leases = Leases(DeviceShell(connection, device.name), workdir)
+        with held(leases, claim, again=again, waiting=waiting, lost=connection.close):
+            yield
+
+    def close_all(self) -> None:
+        """End everything, from whichever thread."""
+        with self._lock:
+            self._stop.set()
+            for connection in self._connections:
+                connection.close()
+
+
+def workdir_of(device: Device, target: Target) -> str:
+    """The folder on the device that is ours."""
+    return device.workdir or target.workdir
+
+
+class Attempts:
+    """Whether a failure of one device is worth another attempt."""
+
+    def __init__(self, device: Device, opened: Open, sink: Sink, *, retry_for_s: float) -> None:
+        self._device = device
+        self._opened = opened
+        self._sink = sink
+        self._retry_for_s = retry_for_s
+        self._good_at = time.monotonic()
+        self._pause_s = _FIRST_PAUSE_S
+
+    def got_something_done(self) -> None:
+        """The time for further attempts begins anew."""
+        self._good_at = time.monotonic()
+        self._pause_s = _FIRST_PAUSE_S
+
+    def wait_after(self, error: EdgedeployError) -> None:
+        """Pause before the next attempt, each time longer.
+
+        Raises:
+            EdgedeployError: ``error`` itself, when it will not pass, or enough time has.
+        """
+        final = not error.retryable or isinstance(error, DeviceBusyError | LeaseLostError) or self._opened.stopped
+        if final or time.monotonic() + self._pause_s > self._good_at + self._retry_for_s:
+            raise error
+        self._sink(Note(text=f"{self._device.name}: {error.what}; trying again", level="warning"))
+        self._opened.pause(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that several do not come at once
+        if self._opened.stopped:
+            raise error
+        self._pause_s = min(2 * self._pause_s, _LONGEST_PAUSE_S)

@@ -1,0 +1,136 @@
+"""From what is known of a run to its result: failed, undelivered, pushed, measured."""
+
+from __future__ import annotations
+
+import datetime as dt
+import secrets
+import statistics
+from collections.abc import Sequence
+
+import msgspec
+
+from edgedeploy.domain.delegation import delegation_of
+from edgedeploy.domain.measurement import Measurement, ProcessSamples
+from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.result import (
+    ArtifactSummary,
+    Failure,
+    GenerationSummary,
+    Latency,
+    RunResult,
+    Seconds,
+    Sizes,
+    Verification,
+)
+from edgedeploy.domain.target import Abi
+from edgedeploy.domain.verdict import Verdict
+from edgedeploy.errors import EdgedeployError
+from edgedeploy.stages.export import Prepared
+from edgedeploy.stages.plan import PlannedRun
+from edgedeploy.stats import quantile
+
+
+class Ready(msgspec.Struct, frozen=True, kw_only=True):
+    """A prepared run that was verified on this machine, or cannot be.
+
+    ``runner``, where a bundle brought one, is for devices of ``runner_abi``, and is taken before any other there.
+    """
+
+    prepared: Prepared
+    host: Verification
+    runner: RunnerBundle | None = None
+    runner_abi: Abi | None = None
+
+
+def failed_run(run: PlannedRun, project: str, target: str, device: str, error: EdgedeployError) -> RunResult:
+    """The result of a run that could not be carried out."""
+    return msgspec.structs.replace(
+        blank_run(run, project, target, device),
+        verdict=Verdict(status="error", reasons=(error.what,)),
+        error=Failure.of(error),
+    )
+
+
+def undelivered(ready: Ready, project: str, target: str, reason: str) -> RunResult:
+    """The result of a run that was exported and goes to no device now."""
+    blank = blank_run(ready.prepared.run, project, target, "")
+    return with_artifact(msgspec.structs.replace(blank, verdict=Verdict(status="unmeasured", reasons=(reason,))), ready)
+
+
+def _generation(processes: Sequence[ProcessSamples], kv_cache_bytes: int) -> GenerationSummary | None:
+    runs = [process.generation for process in processes if process.generation is not None]
+    if not runs:
+        return None
+    return GenerationSummary(
+        prompt_tokens=runs[0].prompt_tokens,
+        generated_tokens=len(runs[0].tokens),
+        ttft_ns=quantile([run.ttft_ns for run in runs], 0.5),
+        prefill_tokens_per_s=round(statistics.median(run.prefill_tokens_per_s for run in runs), 3),
+        decode_tokens_per_s=round(statistics.median(run.decode_tokens_per_s for run in runs), 3),
+        kv_cache_bytes=kv_cache_bytes,
+    )
+
+
+def measured_run(result: RunResult, found: Measurement, kv_cache_bytes: int) -> RunResult:
+    """The same result with what was measured."""
+    samples = tuple(sample for process in found.processes for sample in process.latency_ns)
+    return msgspec.structs.replace(
+        result,
+        verify=msgspec.structs.replace(result.verify, device=found.agreement),
+        load_ns=quantile([process.load_ns for process in found.processes], 0.5),
+        latency_ns=Latency(samples=samples, p50=quantile(samples, 0.5), p90=quantile(samples, 0.9), p99=quantile(samples, 0.99)),
+        profile=found.profile,
+        generation=_generation(found.processes, kv_cache_bytes),
+        peak_rss_bytes=max(process.peak_rss_bytes for process in found.processes),
+        device_sha256=found.device_sha256,
+        processes=found.processes,
+        environment=found.environment,
+    )
+
+
+def with_artifact(result: RunResult, item: Ready) -> RunResult:
+    """The same result with what is known of its artifact."""
+    artifact = item.prepared.artifact
+    return msgspec.structs.replace(
+        result,
+        artifact=_summary(item.prepared),
+        sizes=Sizes(
+            artifact_bytes=artifact.size_bytes,
+            float_bytes=4 * artifact.parameters,
+            golden_bytes=sum(entry.size_bytes for entry in artifact.golden_files()),
+        ),
+        seconds=Seconds(load=artifact.load_seconds, export=artifact.export_seconds),
+        toolchain=artifact.toolchain,
+        delegation=delegation_of(artifact.operators),
+        verify=item.host,
+    )
+
+
+def blank_run(run: PlannedRun, project: str, target: str, device: str) -> RunResult:
+    """The result of a run of which nothing is known yet, with an id of its own."""
+    now = dt.datetime.now(dt.UTC)
+    return RunResult(
+        id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+        created_at=now.isoformat(timespec="milliseconds"),
+        project=project,
+        model=run.model_name,
+        recipe=run.recipe_name,
+        target=target,
+        device=device,
+        lane=run.lane,
+        verdict=Verdict(status="unmeasured"),
+    )
+
+
+def _summary(prepared: Prepared) -> ArtifactSummary:
+    artifact = prepared.artifact
+    return ArtifactSummary(
+        sha256=artifact.sha256,
+        size_bytes=artifact.size_bytes,
+        format=artifact.format,
+        folder=prepared.folder,
+        export_cached=prepared.cached,
+        peak_export_rss_bytes=artifact.peak_export_rss_bytes,
+        parameters=artifact.parameters,
+        inspection=artifact.inspection,
+    )
