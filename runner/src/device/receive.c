@@ -11,8 +11,6 @@ enum { READ_BYTES = 1 << 20 };
 
 static bool copy_input(output_file *file, failure *why) {
   static uint8_t bytes[READ_BYTES];
-  /* Fewer and larger pieces, where the input is a pipe and the kernel lets us. */
-  fcntl(STDIN_FILENO, F_SETPIPE_SZ, READ_BYTES);
   for (;;) {
     const ssize_t got = read(STDIN_FILENO, bytes, sizeof bytes);
     if (got == 0) return true;
