@@ -607,7 +607,7 @@ def test_a_second_call_builds_nothing(runner_cache: Path, monkeypatch: pytest.Mo
     def refuse(*_arguments: object, **_options: object) -> None:
         raise AssertionError("built again")
 
-    monkeypatch.setattr("edgedeploy.runners.native._build", refuse)
+    monkeypatch.setattr("edgedeploy.runners.built._build", refuse)
     said: list[str] = []
     assert native_runner("litert", "host", cache_dir=runner_cache, emit=said.append) == first
     assert said == []
