@@ -133,6 +133,16 @@ def find_toolchain(abi: LinuxAbi) -> Toolchain:
     return Toolchain(c=c, cxx=cxx, strip=strip, identity=f"{cxx} {said.splitlines()[0] if said else ''}")
 
 
+def compiler_arguments(abi: LinuxAbi, toolchain: Toolchain) -> tuple[str, ...]:
+    """Return arguments that make CMake compile for ``abi`` with this compiler."""
+    return (
+        "-DCMAKE_SYSTEM_NAME=Linux",
+        f"-DCMAKE_SYSTEM_PROCESSOR={abi.removeprefix('linux-')}",
+        f"-DCMAKE_C_COMPILER={toolchain.c}",
+        f"-DCMAKE_CXX_COMPILER={toolchain.cxx}",
+    )
+
+
 def sysroot_file(toolchain: Toolchain, name: str) -> Path:
     """Return a file that the compiler links with, such as ``libc.so.6``.
 

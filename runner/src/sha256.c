@@ -2,63 +2,21 @@
 
 #include <string.h>
 
-/* FIPS 180-4, 4.2.2: the first 32 bits of the fractional parts of the cube roots of the first 64 primes. */
-static const uint32_t round_constant[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
-    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
-    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
-    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
-    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
-    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
-    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2};
+#include "sha256_blocks.h"
 
-static uint32_t rotate_right(uint32_t word, unsigned bits) { return (word >> bits) | (word << (32 - bits)); }
-
-static void compress_block(uint32_t state[8], const uint8_t block[64]) {
-  uint32_t schedule[64];
-  for (int t = 0; t < 16; ++t) {
-    schedule[t] = (uint32_t)block[4 * t] << 24 | (uint32_t)block[4 * t + 1] << 16 |
-                  (uint32_t)block[4 * t + 2] << 8 | (uint32_t)block[4 * t + 3];
-  }
-  for (int t = 16; t < 64; ++t) {
-    const uint32_t w15 = schedule[t - 15];
-    const uint32_t w2 = schedule[t - 2];
-    const uint32_t sigma0 = rotate_right(w15, 7) ^ rotate_right(w15, 18) ^ (w15 >> 3);
-    const uint32_t sigma1 = rotate_right(w2, 17) ^ rotate_right(w2, 19) ^ (w2 >> 10);
-    schedule[t] = sigma1 + schedule[t - 7] + sigma0 + schedule[t - 16];
-  }
-  uint32_t a = state[0], b = state[1], c = state[2], d = state[3];
-  uint32_t e = state[4], f = state[5], g = state[6], h = state[7];
-  for (int t = 0; t < 64; ++t) {
-    const uint32_t sum1 = rotate_right(e, 6) ^ rotate_right(e, 11) ^ rotate_right(e, 25);
-    const uint32_t choose = (e & f) ^ (~e & g);
-    const uint32_t t1 = h + sum1 + choose + round_constant[t] + schedule[t];
-    const uint32_t sum0 = rotate_right(a, 2) ^ rotate_right(a, 13) ^ rotate_right(a, 22);
-    const uint32_t majority = (a & b) ^ (a & c) ^ (b & c);
-    h = g;
-    g = f;
-    f = e;
-    e = d + t1;
-    d = c;
-    c = b;
-    b = a;
-    a = t1 + sum0 + majority;
-  }
-  state[0] += a;
-  state[1] += b;
-  state[2] += c;
-  state[3] += d;
-  state[4] += e;
-  state[5] += f;
-  state[6] += g;
-  state[7] += h;
+static sha256_blocks *fastest(void) {
+  sha256_blocks *take_blocks = sha256_blocks_x86_64();
+  if (take_blocks == NULL) take_blocks = sha256_blocks_aarch64();
+  return take_blocks == NULL ? sha256_blocks_portable : take_blocks;
 }
 
-void sha256_begin(sha256_stream *stream) {
+void sha256_begin(sha256_stream *stream) { sha256_begin_by(stream, fastest()); }
+
+void sha256_begin_by(sha256_stream *stream, sha256_blocks *take_blocks) {
   /* FIPS 180-4, 5.3.3: fractional parts of the square roots of the first eight primes. */
   static const uint32_t initial[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
                                       0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+  stream->take_blocks = take_blocks;
   memcpy(stream->state, initial, sizeof initial);
   stream->length_bytes = 0;
   stream->pending_bytes = 0;
@@ -69,9 +27,10 @@ void sha256_add(sha256_stream *stream, const void *bytes, size_t size_bytes) {
   stream->length_bytes += size_bytes;
   while (size_bytes > 0) {
     if (stream->pending_bytes == 0 && size_bytes >= 64) {
-      compress_block(stream->state, next);
-      next += 64;
-      size_bytes -= 64;
+      const size_t block_count = size_bytes / 64;
+      stream->take_blocks(stream->state, next, block_count);
+      next += 64 * block_count;
+      size_bytes -= 64 * block_count;
       continue;
     }
     size_t take = 64 - stream->pending_bytes;
@@ -81,7 +40,7 @@ void sha256_add(sha256_stream *stream, const void *bytes, size_t size_bytes) {
     next += take;
     size_bytes -= take;
     if (stream->pending_bytes == 64) {
-      compress_block(stream->state, stream->pending);
+      stream->take_blocks(stream->state, stream->pending, 1);
       stream->pending_bytes = 0;
     }
   }

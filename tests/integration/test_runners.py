@@ -17,6 +17,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from integration.ndk import stand_in_ndk
 from standins.build_cache import cache_dir
 
 from edgedeploy.domain.artifact import DelegateGraph, Operator
@@ -607,7 +608,7 @@ def test_a_second_call_builds_nothing(runner_cache: Path, monkeypatch: pytest.Mo
     def refuse(*_arguments: object, **_options: object) -> None:
         raise AssertionError("built again")
 
-    monkeypatch.setattr("edgedeploy.runners.native._build", refuse)
+    monkeypatch.setattr("edgedeploy.runners.built._build", refuse)
     said: list[str] = []
     assert native_runner("litert", "host", cache_dir=runner_cache, emit=said.append) == first
     assert said == []
@@ -759,25 +760,6 @@ def test_the_glibc_bundle_brings_all_that_it_needs(engine: str, runner_cache: Pa
     for file in bundle.files:
         assert needed_libraries(Path(file.local)) <= brought, file.entry.path
     assert bundle.start[0] == "{dir}/ld-linux-aarch64.so.1"
-
-
-def stand_in_ndk(folder: Path) -> Path:
-    """Not an NDK, but a folder of its shape with Debian's cross compiler: enough to see that CMake is led right."""
-    toolchain = folder / "build/cmake/android.toolchain.cmake"
-    toolchain.parent.mkdir(parents=True)
-    check = 'if(NOT ANDROID_ABI STREQUAL "arm64-v8a")\n  message(FATAL_ERROR "ANDROID_ABI is ${ANDROID_ABI}")\nendif()\n'
-    check = "set(CMAKE_TRY_COMPILE_PLATFORM_VARIABLES ANDROID_ABI)\n" + check
-    toolchain.write_text(check + (shipped("runner") / "cmake/linux-aarch64.cmake").read_text("utf-8"))
-    prebuilt = folder / "toolchains/llvm/prebuilt/linux-x86_64"
-    (prebuilt / "bin").mkdir(parents=True)
-    strip = shutil.which("aarch64-linux-gnu-strip")
-    if strip is None:
-        pytest.skip("the stand-in for the NDK needs g++-aarch64-linux-gnu")
-    (prebuilt / "bin/llvm-strip").symlink_to(strip)
-    library = prebuilt / "sysroot/usr/lib/aarch64-linux-android/libc++_shared.so"
-    library.parent.mkdir(parents=True)
-    library.write_bytes(b"a stand-in")
-    return folder
 
 
 def test_an_ndk_is_used_where_the_environment_names_one(
