@@ -26,11 +26,13 @@ replace() { case $(uname) in Darwin) mv -fh "$1" "$2" ;; *) mv -fT "$1" "$2" ;; 
 
 DIGEST = """
 digest() {
-  if command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum); else sum=$(shasum -a 256); fi
+  if [ -n "$tool" ]; then sum=$(echo "$1" | "$tool" hash)
+  elif command -v sha256sum >/dev/null 2>&1; then sum=$(sha256sum < "$1")
+  else sum=$(shasum -a 256 < "$1"); fi
   echo "${sum%% *}"
 }
 """
-"""A function for scripts: the SHA-256 of what it reads, in lower-case hex."""
+"""A function for scripts: the SHA-256 of a file, in lower-case hex; by the device helper where ``$tool`` names it."""
 
 
 def hashing_limit_s(size_bytes: int) -> float:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
+from typing import Literal
 
 from edgedeploy.deploy.device_shell import DIGEST, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.digest import file_sha256
@@ -22,30 +23,44 @@ _WRONG_DIGEST = 9
 _RECEIVE = (
     DIGEST
     + """
-cd "$1" || exit 1
+tool=$5; cd "$1" || exit 1
 part=incoming/$2.part
 # A new file, unless we go on with one: then nothing else writes into it.
-[ "$3" -gt 0 ] || rm -f "$part"
-dd of="$part" bs=1048576 seek="$3" conv=notrunc || exit 1
-sum=$(digest < "$part")
+[ "$3" -gt 0 ] || rm -rf "$part"
+if [ -n "$tool" ]; then
+  sum=$("$tool" receive "$part" "$(($3 * 1048576))" --size "$4") || exit 1
+  sum=${sum%% *}
+else
+  dd of="$part" bs=1048576 seek="$3" conv=notrunc || exit 1
+  sum=$(digest "$part")
+fi
 if [ "$sum" != "$2" ]; then rm -f "$part"; echo "$sum"; exit 9; fi
-rm -rf "blobs/$2"  # a damaged one, or something that is none
-chmod 555 "$part" && mv -f "$part" "blobs/$2"
+rm -rf "$6/$2"  # a damaged one, or something that is none
+chmod 555 "$part" && mv -f "$part" "$6/$2"
 """
 )
-_PREFIX = (
-    DIGEST
-    + """
-cd "$1" || exit 1
-dd if="incoming/$2.part" bs=1048576 count="$3" 2>/dev/null | digest
+_PREFIX = """
+cd "$1/incoming" || exit 1
+if [ -n "$4" ]; then echo "0 $(($3 * 1048576))" | "$4" ranges "$2.part"
+elif command -v sha256sum >/dev/null 2>&1; then dd if="$2.part" bs=1048576 count="$3" 2>/dev/null | sha256sum
+else dd if="$2.part" bs=1048576 count="$3" 2>/dev/null | shasum -a 256; fi
 """
-)
 
 
-def receive(shell: DeviceShell, root: str, file: LocalFile, *, part_bytes: int, progress: ByteProgress) -> int:
+def receive(
+    shell: DeviceShell,
+    root: str,
+    tool: str,
+    file: LocalFile,
+    *,
+    part_bytes: int,
+    progress: ByteProgress,
+    place: Literal["blobs", "tools"] = "blobs",
+) -> int:
     """Send one file, have the device verify it, and only then give it its name.
 
     ``part_bytes`` of it lie there already, as far as their number says. A file that arrives damaged is sent once more, whole.
+    ``tool`` is the device helper's path there; empty where there is none.
 
     Returns:
         From which byte on it was sent.
@@ -55,20 +70,18 @@ def receive(shell: DeviceShell, root: str, file: LocalFile, *, part_bytes: int, 
         DeviceRunError: what arrived has another digest, twice.
         UsageError: the file changed on this machine since its digest was taken.
     """
-    offset = _good_prefix_bytes(shell, root, file, part_bytes)
-    arrived = _send(shell, root, file, offset, progress)
-    if arrived == file.entry.sha256:
-        return offset
-    if file_sha256(Path(file.local)) != file.entry.sha256:
-        raise UsageError(
-            "a file on this machine is not what it was",
-            where=file.local,
-            seen=f"its sha256 is no longer {file.entry.sha256}",
-            next_step="remove it and push again: it is exported or built anew",
-        )
-    arrived = _send(shell, root, file, 0, lambda _count: None)
-    if arrived == file.entry.sha256:
-        return 0
+    offset = _good_prefix_bytes(shell, root, tool, file, part_bytes)
+    for attempt_offset in (offset, 0):
+        arrived = _send(shell, root, tool, file, attempt_offset, place, progress)
+        if arrived == file.entry.sha256:
+            return attempt_offset
+        if file_sha256(Path(file.local)) != file.entry.sha256:
+            raise UsageError(
+                "a file on this machine is not what it was",
+                where=file.local,
+                seen=f"its sha256 is no longer {file.entry.sha256}",
+                next_step="remove it and push again: it is exported or built anew",
+            )
     raise DeviceRunError(
         f"{file.entry.path} arrived damaged, twice",
         where=f"device {shell.device}: {root}/incoming",
@@ -77,24 +90,27 @@ def receive(shell: DeviceShell, root: str, file: LocalFile, *, part_bytes: int, 
     )
 
 
-def _send(shell: DeviceShell, root: str, file: LocalFile, offset: int, progress: ByteProgress) -> str:
+def _send(shell: DeviceShell, root: str, tool: str, file: LocalFile, offset: int, place: str, progress: ByteProgress) -> str:
     """The digest of what arrived."""
-    sha = file.entry.sha256
+    sha, size_bytes = file.entry.sha256, file.entry.size_bytes
     with file_feed(Path(file.local), offset=offset) as source:
         done = shell.pour(
             _RECEIVE,
             root,
             sha,
             str(offset // BLOCK_BYTES),
+            str(size_bytes),
+            tool,
+            place,
             source=source,
-            quiet_s=_QUIET_S + hashing_limit_s(file.entry.size_bytes),
+            quiet_s=_QUIET_S + hashing_limit_s(size_bytes),
             progress=progress,
             expected=(_WRONG_DIGEST,),
         )
     return done.stdout.decode(errors="replace").strip() if done.exit_code == _WRONG_DIGEST else sha
 
 
-def _good_prefix_bytes(shell: DeviceShell, root: str, file: LocalFile, part_bytes: int) -> int:
+def _good_prefix_bytes(shell: DeviceShell, root: str, tool: str, file: LocalFile, part_bytes: int) -> int:
     """How much of a part file is this file's beginning, in whole blocks.
 
     All of it, if the link was cut. When the device lost power, its end may never have reached the storage: less and less of
@@ -104,8 +120,8 @@ def _good_prefix_bytes(shell: DeviceShell, root: str, file: LocalFile, part_byte
     left_out = 1
     while blocks > 0:
         size_bytes = blocks * BLOCK_BYTES
-        done = shell.run(_PREFIX, root, file.entry.sha256, str(blocks), timeout_s=hashing_limit_s(size_bytes))
-        if done.stdout.decode(errors="replace").strip() == _prefix_sha256(Path(file.local), size_bytes):
+        done = shell.run(_PREFIX, root, file.entry.sha256, str(blocks), tool, timeout_s=hashing_limit_s(size_bytes))
+        if done.stdout.decode(errors="replace").split()[:1] == [_prefix_sha256(Path(file.local), size_bytes)]:
             return size_bytes
         blocks -= left_out
         left_out *= 4

@@ -18,7 +18,7 @@ _SECTION = "=="
 _LOOK = (
     ENTER_ROOT
     + """
-mkdir -p blobs incoming runs "projects/$2/releases" || exit 1
+mkdir -p blobs incoming runs tools "projects/$2/releases" || exit 1
 # What was killed a week ago will not be taken up again.
 find incoming runs -mindepth 1 -maxdepth 1 -mtime +6 -exec rm -rf {} + 2>/dev/null
 echo "== root"; pwd -P
@@ -30,6 +30,7 @@ rm -f "runs/start.$$"
 echo "== blobs"; ls -ln blobs
 echo "== incoming"; ls -lnd incoming/* 2>/dev/null
 echo "== runs"; ls runs
+echo "== tools"; ls tools
 echo "== links"; find projects -type l -exec ls -ldn {} +
 echo "== manifests"; find projects -mindepth 4 -maxdepth 4 -name manifest.json
 echo "== releases"; find projects -mindepth 3 -maxdepth 3 -type d
@@ -71,6 +72,7 @@ class Inventory:
     parts: Mapping[str, int]
     incoming: tuple[str, ...]
     runs: tuple[str, ...]
+    tools: frozenset[str]
     projects: Mapping[str, Project]
     manifest: Manifest | None
 
@@ -104,6 +106,7 @@ def read(said: bytes, project: str) -> Inventory:
         parts={sha: size for sha, size in parts.items() if _SHA256.fullmatch(sha)},
         incoming=tuple(line.rsplit("incoming/", 1)[-1] for line in sections["incoming"]),
         runs=tuple(sections["runs"]),
+        tools=frozenset(sections["tools"]),
         projects=_projects(sections),
         manifest=manifest_of(manifest, project),
     )

@@ -8,6 +8,7 @@
     <workdir>/projects/<name>/current      -> releases/<n>
     <workdir>/projects/<name>/previous     -> releases/<m>, what was current before
     <workdir>/leases/<n>                   who holds the device, until when
+    <workdir>/tools/<sha256>               the device helper, where large files were sent
     <workdir>/runs/<id>/                   outputs of one run, removed after it
 """
 
@@ -30,13 +31,14 @@ from edgedeploy.ports import ByteProgress, Connection
 MANIFEST_SCHEMA = "edgedeploy.release/1"
 _RESERVE_BYTES = 4 << 20  # manifest, links, outputs of a run
 _MOVED, _BLOB_GONE = 8, 7  # exit codes of our own scripts
+_ANY_FAILURE = tuple(range(1, 256))
 
 _DAMAGED = (
     DIGEST
     + """
-cd "$1/blobs" || exit 1
+tool=$2; cd "$1/blobs" || exit 1
 while read -r sha; do
-  if [ -f "$sha" ] && [ "$(digest < "$sha")" = "$sha" ]; then continue; fi
+  if [ -f "$sha" ] && [ "$(digest "$sha")" = "$sha" ]; then continue; fi
   rm -rf "$sha"; echo "$sha"
 done
 """
@@ -104,6 +106,7 @@ class Store:
         self._project = project
         self._workdir = workdir
         self._changed = False
+        self._tool = ""
         self.seen: Inventory = look(self._shell, workdir=workdir, project=project)
 
     @property
@@ -147,13 +150,27 @@ class Store:
         sizes = {entry.sha256: entry.size_bytes for entry in entries}
         names = "".join(f"{sha}\n" for sha in sorted(sizes))
         limit_s = hashing_limit_s(sum(sizes.values()))
-        return frozenset(self._shell.run(_DAMAGED, self.root, stdin=names.encode(), timeout_s=limit_s).stdout.decode().split())
+        done = self._shell.run(_DAMAGED, self.root, self._tool, stdin=names.encode(), timeout_s=limit_s)
+        return frozenset(done.stdout.decode().split())
 
     def receive(self, file: LocalFile, *, progress: ByteProgress) -> int:
         """Send one file; from which byte on, where a part of it was there. See :func:`edgedeploy.deploy.incoming.receive`."""
         self._changed = True
         part_bytes = self.seen.parts.get(file.entry.sha256, 0)
-        return incoming.receive(self._shell, self.root, file, part_bytes=part_bytes, progress=progress)
+        return incoming.receive(self._shell, self.root, self._tool, file, part_bytes=part_bytes, progress=progress)
+
+    def install_helper(self, file: LocalFile) -> None:
+        """Put the device helper there, if it is not, and use it from now on, if it runs there."""
+        sha = file.entry.sha256
+        if sha not in self.seen.tools:
+            incoming.receive(self._shell, self.root, "", file, part_bytes=0, progress=lambda _count: None, place="tools")
+        self.use_helper(sha)
+
+    def use_helper(self, sha: str) -> None:
+        """Use a helper that is there, if it runs."""
+        tool = f"{self.root}/tools/{sha}"
+        if self._shell.run('"$1" version', tool, expected=_ANY_FAILURE).exit_code == 0:
+            self._tool = tool
 
     def activate(self, manifest: Manifest) -> int:
         """Make a release of blobs that are all there, and switch to it with one rename; returns its number.

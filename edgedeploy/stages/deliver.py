@@ -14,19 +14,21 @@ import msgspec
 
 from edgedeploy import registry
 from edgedeploy.cache import Cache
+from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.lease_keeper import claim
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.project import DEFAULT_PATIENCE, KEEP_RELEASES, Patience
-from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.release import LocalFile, RunnerBundle
 from edgedeploy.domain.result import PushStats, RunResult
 from edgedeploy.domain.target import Abi, Os, Target
 from edgedeploy.domain.verdict import Verdict
-from edgedeploy.errors import DeviceError, DeviceUnavailableError, EdgedeployError, RunnerError
+from edgedeploy.errors import DeviceError, DeviceUnavailableError, EdgedeployError, MissingToolError, RunnerError, UsageError
 from edgedeploy.fanout import at_once
 from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection, Probe
+from edgedeploy.runners.device_helper import device_helper
 from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.judge import judge
 from edgedeploy.stages.measure import facts_of, measure
@@ -161,9 +163,20 @@ class _Session:
             device=self._device.name,
             sink=self._sink,
             tally=self._tally,
+            helper=self._device_helper,
         )
         for (item, payload), stats in zip(payloads, figures, strict=True):
             yield item, self._finish(item, payload, stats, store, release)
+
+    def _device_helper(self) -> LocalFile | None:
+        """None where it cannot be built: the device's own tools do the same, slower."""
+        emit = emitter(self._sink, "setup", self._device.name)
+        try:
+            path = device_helper(self._abi, cache_dir=self._cache.runners, emit=emit)
+        except (MissingToolError, UsageError):
+            return None
+        (entry,) = entries_of(path)
+        return LocalFile(local=str(path), entry=entry)
 
     def _check_abi(self) -> None:
         facts = facts_of(self._connection, self._probe, "/")

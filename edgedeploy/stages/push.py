@@ -19,6 +19,7 @@ from edgedeploy.domain.result import PushStats
 from edgedeploy.errors import DeviceStorageError
 from edgedeploy.stages.export import Prepared
 
+_HELPER_PAYS_BYTES = 16 << 20  # the helper has less than 1 MB; toybox hashes 140 MB/s of a core
 _SWITCHES = 20  # attempts to switch while others push to the same device
 
 
@@ -72,8 +73,11 @@ def push(
     sink: Sink,
     keep_releases: int = KEEP_RELEASES,
     tally: Tally | None = None,
+    helper: Callable[[], LocalFile | None] = lambda: None,
 ) -> tuple[int, tuple[PushStats, ...]]:
     """Send what is missing, switch to a release that holds these payloads and what was deployed before, clear away old ones.
+
+    ``helper`` gives the device helper for this device, if there is one; it is asked only when that pays.
 
     Returns:
         The release's number, and the figures of each payload, in order. A blob that two payloads share counts as sent
@@ -89,6 +93,7 @@ def push(
     by_sha = {sha: file for mine in files for sha, file in mine.items()}
     missing = store.missing(file.entry for file in by_sha.values())
     _require(store, payloads, [by_sha[sha].entry for sha in missing], device)
+    _equip(store, sum(by_sha[sha].entry.size_bytes for sha in missing), helper)
     seconds = _Transfer(store, sink, device, tally, [by_sha[sha] for sha in missing]).send_all(files)
     release = _activate(store, payloads, [tuple(mine.values()) for mine in files], project)
     store.clear_away(keep_releases)
@@ -158,6 +163,16 @@ class _Transfer:
 
     def _tell(self, done: int) -> None:
         self._sink(Progress(stage="push", subject=self._device, done=min(done, self._total), total=self._total, unit="bytes"))
+
+
+def _equip(store: Store, missing_bytes: int, helper: Callable[[], LocalFile | None]) -> None:
+    """Have the device helper do the hashing: where it is, or where so much is to be sent that sending it as well pays."""
+    for sha in store.seen.tools:
+        store.use_helper(sha)
+        return
+    file = helper() if missing_bytes >= _HELPER_PAYS_BYTES and store.seen.runs_programs else None
+    if file is not None:
+        store.install_helper(file)
 
 
 def _require(store: Store, payloads: Sequence[Payload], missing: Sequence[FileEntry], device: str) -> None:
