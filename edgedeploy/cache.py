@@ -42,6 +42,11 @@ class Cache:
         self.root = root or cache_folder()
 
     @property
+    def chunks(self) -> Path:
+        """What files that were sent consist of, by their SHA-256."""
+        return self.root / "chunks"
+
+    @property
     def runners(self) -> Path:
         """Where runners are built and kept."""
         return self.root / "runners"

@@ -53,7 +53,8 @@ if [ "$n" -gt 0 ] && l=$(left "$n") && [ "$l" -gt 0 ]; then
   echo "held $l"; readlink "$n"; exit 0
 fi
 m=$((n + 1))
-ln -s "$boot $(($(now) + $3)) $3 $2 $4" "$m" || { [ -L "$m" ] || exit 1; echo raced; exit 0; }
+said=$(ln -s "$boot $(($(now) + $3)) $3 $2 $4" "$m" 2>&1) ||
+  case $said in *exists*) echo raced; exit 0 ;; *) echo "$said" >&2; exit 1 ;; esac
 [ "$(top)" = "$m" ] || { rm -f "$m"; echo raced; exit 0; }
 for old in *; do case $old in *[!0-9]*) ;; *) [ "$old" -ge "$m" ] || rm -rf "$old" ;; esac; done
 echo "granted $m"

@@ -20,7 +20,8 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
-from edgedeploy.deploy import incoming
+from edgedeploy.deploy import delta, incoming
+from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.device_shell import DIGEST, REPLACE, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.retention import Waste, waste
@@ -93,6 +94,13 @@ done
 _REMOVE = 'cd "$1" || exit 1; while IFS= read -r path; do rm -rf "./$path" || exit 1; done'
 
 
+class Received(msgspec.Struct, frozen=True, kw_only=True):
+    """How a file came: from which byte on it was sent, and how many chunks of other files on the device were used again."""
+
+    resumed_from: int
+    chunks_reused: int = 0
+
+
 class ReleaseMovedError(DeviceRunError):
     """The current release is not the one that was there when the store was opened."""
 
@@ -100,13 +108,17 @@ class ReleaseMovedError(DeviceRunError):
 class Store:
     """The store of one project on one device, over an open connection. ``seen`` is what was there when it was last looked at."""
 
-    def __init__(self, connection: Connection, *, device: str, workdir: str, project: str) -> None:
+    def __init__(
+        self, connection: Connection, *, device: str, workdir: str, project: str, chunks: ChunkMaps | None = None
+    ) -> None:
         self._shell = DeviceShell(connection, device)
         self._device = device
         self._project = project
         self._workdir = workdir
         self._changed = False
         self._tool = ""
+        self._chunks = chunks or ChunkMaps(None)
+        self.damage_found: frozenset[str] = frozenset()
         self.seen: Inventory = look(self._shell, workdir=workdir, project=project)
 
     @property
@@ -153,11 +165,52 @@ class Store:
         done = self._shell.run(_DAMAGED, self.root, self._tool, stdin=names.encode(), timeout_s=limit_s)
         return frozenset(done.stdout.decode().split())
 
-    def receive(self, file: LocalFile, *, progress: ByteProgress) -> int:
-        """Send one file; from which byte on, where a part of it was there. See :func:`edgedeploy.deploy.incoming.receive`."""
+    def receive(self, file: LocalFile, *, progress: ByteProgress) -> Received:
+        """Send one file: what is in no file of the device, from where an earlier transfer was cut.
+
+        See :func:`edgedeploy.deploy.incoming.receive` for what is raised.
+        """
         self._changed = True
+        known = self.seen.parts.get(file.entry.sha256, 0)
+        large = file.entry.size_bytes - known >= delta.LEAST_FILE_BYTES
+        received = self._receive_changes(file, progress) if large else None
+        if received is None:
+            received = Received(resumed_from=self._receive_whole(file, progress))
+            if large and not self._tool:
+                self._chunks.of_file(file)  # the device could not tell the next version what is in this one
+        return received
+
+    def _receive_whole(self, file: LocalFile, progress: ByteProgress) -> int:
         part_bytes = self.seen.parts.get(file.entry.sha256, 0)
         return incoming.receive(self._shell, self.root, self._tool, file, part_bytes=part_bytes, progress=progress)
+
+    def _receive_changes(self, file: LocalFile, progress: ByteProgress) -> Received | None:
+        """None where that does not pay, or did not work."""
+        candidates = self._chunks.of_blobs(self.seen, file.entry, self._ask_for_chunks if self._tool else None)
+        if not candidates:
+            return None
+        made = delta.plan(self._chunks.of_file(file), candidates)
+        to_send_bytes = file.entry.size_bytes - self.seen.parts.get(file.entry.sha256, 0)
+        room = file.entry.size_bytes + made.literal_bytes + _RESERVE_BYTES <= self.seen.free_bytes
+        if not room or not made.pays(to_send_bytes, by_shell=not self._tool):
+            return None
+        with delta.literals(file, made) as literal:
+            resumed_from = 0
+            if literal is not None and self.missing((literal.entry,)):
+                resumed_from = self._receive_whole(literal, progress)
+            lines = delta.recipe(made, literal)
+            whole = delta.assemble(self._shell, self.root, self._tool, file, lines)
+            progress(len(lines))
+            self.remove([f"blobs/{literal.entry.sha256}"] if literal is not None else [])
+        if whole:
+            return Received(resumed_from=resumed_from, chunks_reused=made.chunks_reused)
+        # A blob that is not what its name says would spoil the next one as well.
+        damaged = self.damaged(FileEntry(path="", sha256=sha, size_bytes=self.seen.blobs[sha]) for sha in made.sources)
+        self.damage_found |= damaged
+        return None
+
+    def _ask_for_chunks(self, sha: str) -> bytes:
+        return delta.chunks_on_device(self._shell, self.root, self._tool, sha, self.seen.blobs[sha])
 
     def install_helper(self, file: LocalFile) -> None:
         """Put the device helper there, if it is not, and use it from now on, if it runs there."""

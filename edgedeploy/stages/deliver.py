@@ -14,6 +14,7 @@ import msgspec
 
 from edgedeploy import registry
 from edgedeploy.cache import Cache
+from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.lease_keeper import claim
 from edgedeploy.deploy.store import Store
@@ -154,6 +155,7 @@ class _Session:
             device=self._device.name,
             workdir=workdir_of(self._device, self._delivery.target),
             project=self._delivery.project,
+            chunks=ChunkMaps(self._cache.chunks),
         )
         release, figures = push(
             store,

@@ -12,7 +12,7 @@ import msgspec
 
 from edgedeploy.deploy.lease_keeper import this_user
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
-from edgedeploy.domain.events import Finished, Progress, Sink, Started
+from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.project import KEEP_RELEASES
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest, RunnerBundle
 from edgedeploy.domain.result import PushStats
@@ -56,6 +56,7 @@ class Tally:
     def __init__(self, *, moved: Callable[[], None] = lambda: None) -> None:
         self.sent: Counter[str] = Counter()
         self.resumed_from: dict[str, int] = {}
+        self.chunks_reused: Counter[str] = Counter()
         self._moved = moved
 
     def add(self, sha: str, count: int) -> None:
@@ -95,6 +96,9 @@ def push(
     _require(store, payloads, [by_sha[sha].entry for sha in missing], device)
     _equip(store, sum(by_sha[sha].entry.size_bytes for sha in missing), helper)
     seconds = _Transfer(store, sink, device, tally, [by_sha[sha] for sha in missing]).send_all(files)
+    if store.damage_found:
+        text = f"{device}: damaged files were found on the device and removed; what needs them is sent again when it is pushed"
+        sink(Note(text=text, level="warning"))
     release = _activate(store, payloads, [tuple(mine.values()) for mine in files], project)
     store.clear_away(keep_releases)
     total = sum(file.entry.size_bytes for file in by_sha.values())
@@ -116,6 +120,7 @@ def push(
                 bytes_total=sum(file.entry.size_bytes for file in mine.values()),
                 bytes_sent=sum(tally.sent[sha] for sha in own),
                 resumed_from=sum(tally.resumed_from.get(sha, 0) for sha in own),
+                chunks_reused=sum(tally.chunks_reused[sha] for sha in own),
                 seconds=round(spent_s, 6),
                 release=release,
             )
@@ -156,8 +161,9 @@ class _Transfer:
             self._tally.add(sha, count)
             self._tell(shown)
 
-        resumed_from = self._store.receive(file, progress=progress)
-        self._tally.resumed_from.setdefault(sha, resumed_from)
+        received = self._store.receive(file, progress=progress)
+        self._tally.resumed_from.setdefault(sha, received.resumed_from)
+        self._tally.chunks_reused[sha] += received.chunks_reused
         self._done += file.entry.size_bytes
         self._tell(self._done)
 

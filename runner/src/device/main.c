@@ -11,6 +11,7 @@ static const char usage[] =
     "       edgedeploy-device assemble FILE\n"
     "       edgedeploy-device hash\n"
     "       edgedeploy-device ranges FILE\n"
+    "       edgedeploy-device chunks FILE\n"
     "       edgedeploy-device version";
 
 static bool parse_receive(int count, char **words, receive_arguments *arguments) {
@@ -39,6 +40,7 @@ static int run(int count, char **words, failure *why) {
   if (strcmp(verb, "assemble") == 0 && count == 2) return device_assemble(words[1], why);
   if (strcmp(verb, "hash") == 0 && count == 1) return device_hash(why);
   if (strcmp(verb, "ranges") == 0 && count == 2) return device_ranges(words[1], why);
+  if (strcmp(verb, "chunks") == 0 && count == 2) return device_chunks(words[1], why);
   if (strcmp(verb, "version") == 0 && count == 1) {
     puts("edgedeploy-device 1");
     return 0;

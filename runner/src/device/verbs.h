@@ -26,5 +26,6 @@ int device_receive(const receive_arguments *arguments, failure *why);
 int device_assemble(const char *file, failure *why);
 int device_hash(failure *why);
 int device_ranges(const char *file, failure *why);
+int device_chunks(const char *file, failure *why);
 
 #endif

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,12 +11,13 @@ from pathlib import Path
 
 import pytest
 
+from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.digest import content_sha256, entries_of
 from edgedeploy.deploy.feed import FileFeed
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
-from edgedeploy.errors import DeviceRunError, DeviceStorageError, UsageError
+from edgedeploy.errors import DeviceLostError, DeviceRunError, DeviceStorageError, UsageError
 from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.transports.local import LocalConnection, LocalTransport
 
@@ -30,9 +32,9 @@ esac
 """
 
 
-def store(workdir: Path, project: str = "demo") -> Store:
+def store(workdir: Path, project: str = "demo", chunks: ChunkMaps | None = None) -> Store:
     connection = LocalTransport().connect(Device(name="here", transport="local"))
-    return Store(connection, device="here", workdir=str(workdir), project=project)
+    return Store(connection, device="here", workdir=str(workdir), project=project, chunks=chunks)
 
 
 def local(folder: Path, name: str, content: bytes) -> LocalFile:
@@ -133,7 +135,7 @@ def test_a_cut_transfer_goes_on_at_most_a_mebibyte_before_the_cut(tmp_path: Path
     content = os.urandom(5 * MIB + 123)
     file = local(tmp_path / "src", "model.pte", content)
     sent: list[int] = []
-    offset = part(tmp_path, file, content[:kept_bytes]).receive(file, progress=sent.append)
+    offset = part(tmp_path, file, content[:kept_bytes]).receive(file, progress=sent.append).resumed_from
     assert kept_bytes - MIB < offset <= kept_bytes
     assert sum(sent) == len(content) - offset
     assert (tmp_path / "d/blobs" / file.entry.sha256).read_bytes() == content
@@ -144,7 +146,7 @@ def test_a_part_whose_end_never_reached_the_storage(tmp_path: Path, good_bytes: 
     content = os.urandom(40 * MIB)
     file = local(tmp_path / "src", "model.pte", content)
     lost_power = content[:good_bytes] + bytes(40 * MIB - good_bytes)
-    offset = part(tmp_path, file, lost_power).receive(file, progress=lambda _: None)
+    offset = part(tmp_path, file, lost_power).receive(file, progress=lambda _: None).resumed_from
     assert offset <= good_bytes
     assert offset >= good_bytes - 21 * MIB
     assert (tmp_path / "d/blobs" / file.entry.sha256).read_bytes() == content
@@ -313,7 +315,7 @@ def test_the_device_helper_is_put_there_and_used(tmp_path: Path) -> None:
     file = local(tmp_path / "src", "model.pte", content)
     device = part(tmp_path, file, content[: 2 * MIB + 7])
     device.install_helper(helper)
-    assert device.receive(file, progress=lambda _: None) == 2 * MIB
+    assert device.receive(file, progress=lambda _: None).resumed_from == 2 * MIB
     assert (tmp_path / "d/blobs" / file.entry.sha256).read_bytes() == content
     assert device.damaged((file.entry,)) == frozenset()
     assert (tmp_path / "d/asked").read_text().split("\n")[:-1] == [
@@ -334,3 +336,68 @@ def test_a_helper_that_does_not_run_there_is_done_without(tmp_path: Path) -> Non
     device.install_helper(helper)
     device.receive(file, progress=lambda _: None)
     assert (tmp_path / "d/blobs" / file.entry.sha256).read_bytes() == b"weights"
+
+
+def versions(tmp_path: Path) -> tuple[Store, LocalFile, LocalFile, bytes]:
+    """A store that has the first version of a large file, and the second one with something put in and something replaced."""
+    old = random.Random(1).randbytes(12 * MIB)
+    new = old[: 2 * MIB] + b"inserted" * 3 + old[2 * MIB : 7 * MIB] + random.Random(2).randbytes(100_000) + old[7 * MIB :]
+    first, second = local(tmp_path / "1", "model.pte", old), local(tmp_path / "2", "model.pte", new)
+    device = store(tmp_path / "d", chunks=ChunkMaps(tmp_path / "maps"))
+    assert device.receive(first, progress=lambda _: None).chunks_reused == 0
+    device.activate(manifest(first))
+    return store(tmp_path / "d", chunks=ChunkMaps(tmp_path / "maps")), first, second, new
+
+
+def test_a_new_version_sends_what_changed(tmp_path: Path) -> None:
+    device, _, second, new = versions(tmp_path)
+    sent: list[int] = []
+    received = device.receive(second, progress=sent.append)
+    assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
+    assert received.chunks_reused > 100
+    assert sum(sent) < 1.2 * MIB
+    assert len(list((tmp_path / "d/blobs").iterdir())) == 2
+    assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_a_delta_from_a_damaged_file_is_given_up_and_the_damage_removed(tmp_path: Path) -> None:
+    device, first, second, new = versions(tmp_path)
+    blob = tmp_path / "d/blobs" / first.entry.sha256
+    blob.chmod(0o755)
+    blob.write_bytes(blob.read_bytes()[:-1] + b"?")
+    sent: list[int] = []
+    assert device.receive(second, progress=sent.append).chunks_reused == 0
+    assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
+    assert device.damage_found == {first.entry.sha256}
+    assert not blob.exists()
+
+
+def test_a_delta_with_dd_that_knows_only_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on macOS."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "dd").write_text('#!/bin/sh\ncase "$*" in *iflag*) exit 1 ;; esac\nexec /bin/dd "$@"\n')
+    (tools / "dd").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    device, _, second, new = versions(tmp_path)
+    assert device.receive(second, progress=lambda _: None).chunks_reused > 100
+    assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
+
+
+def test_a_delta_that_was_cut_is_gone_on_with(tmp_path: Path) -> None:
+    device, _, second, new = versions(tmp_path)
+
+    class Cut(LocalConnection):
+        def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
+            if any("assemble" in word for word in argv):
+                raise DeviceLostError("the cable was pulled")
+            return super().run(argv, timeout_s=timeout_s, stdin=stdin)
+
+    broken = Store(Cut("here"), device="here", workdir=str(tmp_path / "d"), project="demo", chunks=ChunkMaps(tmp_path / "maps"))
+    with pytest.raises(DeviceLostError):
+        broken.receive(second, progress=lambda _: None)
+    device.reopen()
+    sent: list[int] = []
+    assert device.receive(second, progress=sent.append).chunks_reused > 100
+    assert sum(sent) < 3000  # the recipe: what changed was there
+    assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
