@@ -26,7 +26,7 @@ def take(of: Leases, token: str, *, ttl_s: int = 60, wait_s: float = 0, purpose:
 
 def expire(workdir: Path, *, boot: str = "") -> None:
     """As if the device had run for long since."""
-    (link,) = (workdir / "leases").glob("[0-9]*")
+    link = max((workdir / "leases").glob("[0-9]*"), key=lambda path: int(path.name))  # a lower one may just be given up
     words = str(link.readlink()).split(" ")
     words[0] = boot or words[0]
     words[1] = "1"
