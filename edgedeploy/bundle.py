@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 import msgspec
 
 from edgedeploy import __version__
-from edgedeploy.deploy.digest import file_sha256
+from edgedeploy.cache import Cache
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.result import Verification
@@ -107,7 +107,7 @@ def write_bundle(folder: Path, project: str, target: Target, ready: Sequence[Rea
         raise UsageError("the output folder cannot be written", where=str(folder), seen=error.strerror or str(error)) from None
 
 
-def read_bundle(folder: Path) -> tuple[Bundle, tuple[Ready, ...]]:
+def read_bundle(folder: Path, cache: Cache) -> tuple[Bundle, tuple[Ready, ...]]:
     """Read a bundle back, and check every file against its digest.
 
     Raises:
@@ -125,7 +125,7 @@ def read_bundle(folder: Path) -> tuple[Bundle, tuple[Ready, ...]]:
         ) from None
     if bundle.schema != BUNDLE_SCHEMA:
         raise ConfigError("a bundle of another version", where=str(file), seen=bundle.schema, next_step="export it again")
-    return bundle, tuple(_ready(folder, item) for item in bundle.runs)
+    return bundle, tuple(_ready(folder, item, cache) for item in bundle.runs)
 
 
 def _exchange(folder: Path, new: Path, old: Path) -> None:
@@ -186,25 +186,25 @@ def _bundled(item: Ready, folder: Path) -> BundledRun:
     return BundledRun(run=item.prepared.run, host=item.host, runner=runner, runner_abi=item.runner_abi)
 
 
-def _ready(folder: Path, item: BundledRun) -> Ready:
+def _ready(folder: Path, item: BundledRun, cache: Cache) -> Ready:
     place = folder / item.run.folder
     if not place.resolve().is_relative_to(folder.resolve()):
         raise ConfigError("a path that leaves the bundle", where=str(folder / BUNDLE_FILE), seen=item.run.folder)
     artifact = read_artifact(place)
     for entry in (*artifact.files, *artifact.golden_files()):
-        _check(place, place / entry.path, entry.sha256)
+        _check(place, place / entry.path, entry.sha256, cache)
     runner = item.runner
     if runner is not None:
         for file in runner.files:
-            _check(folder, folder / file.local, file.entry.sha256)
+            _check(folder, folder / file.local, file.entry.sha256, cache)
         files = tuple(msgspec.structs.replace(file, local=str((folder / file.local).absolute())) for file in runner.files)
         runner = msgspec.structs.replace(runner, files=files)
     prepared = Prepared(run=item.run, artifact=artifact, folder=str(place.absolute()), cached=True)
     return Ready(prepared=prepared, host=item.host, runner=runner, runner_abi=item.runner_abi)
 
 
-def _check(inside: Path, file: Path, sha256: str) -> None:
-    if not file.resolve().is_relative_to(inside.resolve()) or not file.is_file() or file_sha256(file) != sha256:
+def _check(inside: Path, file: Path, sha256: str, cache: Cache) -> None:
+    if not file.resolve().is_relative_to(inside.resolve()) or not file.is_file() or cache.sha256(file) != sha256:
         raise ConfigError(
             "a file of the bundle is missing or was altered",
             where=str(file),

@@ -127,11 +127,27 @@ class Cache:
         if known is not None:
             return known
         settled = time.time_ns() - max(before.st_mtime_ns, before.st_ctime_ns) > _SETTLED_NS
-        found = file_sha256(path)
+        found = self._sha256_of_content(path)
         if settled and _identity(path.stat()) == _identity(before):
-            with suppress(UsageError):  # a cache that cannot be written makes it slow, not wrong
-                self.write("digests", key, msgspec.json.encode(found))
+            self._remember("digests", key, found)
         return found
+
+    def _sha256_of_content(self, path: Path) -> str:
+        """By way of BLAKE3, several times as fast: what was hashed once under any name and at any time is not hashed again."""
+        from blake3 import blake3
+
+        content = blake3(max_threads=blake3.AUTO)
+        content.update_mmap(path)
+        key = content.hexdigest()
+        known = self.read("contents", key, str)
+        if known is None:
+            known = file_sha256(path)
+            self._remember("contents", key, known)
+        return known
+
+    def _remember(self, kind: str, key: str, digest: str) -> None:
+        with suppress(UsageError):  # a cache that cannot be written makes it slow, not wrong
+            self.write(kind, key, msgspec.json.encode(digest))
 
     @contextmanager
     def _writing(self) -> Iterator[None]:

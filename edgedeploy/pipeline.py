@@ -291,7 +291,8 @@ def push_bundle(
         ConfigError: not a bundle, or altered since it was written.
         DeviceUnavailableError: no device is reachable.
     """
-    bundle, ready = read_bundle(folder)
+    cache = cache or Cache()
+    bundle, ready = read_bundle(folder, cache)
     if target not in {None, bundle.target.name}:
         raise UsageError(f"the bundle was exported for {bundle.target.name}, not for {target}", where=str(folder))
     lab = Lab(Path.cwd())
@@ -300,7 +301,7 @@ def push_bundle(
     units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
     delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure, patience=patience)
     results = bundle_results(bundle)
-    runs = deliver(delivery, units, cache or Cache(), sink, keep=results.add)
+    runs = deliver(delivery, units, cache, sink, keep=results.add)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
 
 

@@ -10,6 +10,7 @@ from unit.stages.planned import FP32, INT8, planned, prepared, runner, target
 
 from edgedeploy import bundle
 from edgedeploy.bundle import check_output, read_bundle, write_bundle
+from edgedeploy.cache import Cache
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import UsageError
@@ -30,7 +31,7 @@ def dist(tmp_path: Path) -> Path:
 
 
 def lanes(folder: Path) -> list[str]:
-    return [item.prepared.run.lane.id for item in read_bundle(folder)[1]]
+    return [item.prepared.run.lane.id for item in read_bundle(folder, Cache())[1]]
 
 
 def test_a_bundle_is_read_back_and_replaced(dist: Path, tmp_path: Path) -> None:

@@ -234,11 +234,17 @@ def test_a_large_file_that_changed_is_hashed_again_whatever_its_size_and_time_sa
     assert len(reads) == 3
 
 
-def test_a_file_that_has_just_been_written_is_hashed_each_time(cache: Cache, tmp_path: Path, reads: list[Path]) -> None:
-    file = tmp_path / "weights.bin"
+def test_a_file_that_has_just_been_written_is_known_by_its_content_alone(cache: Cache, tmp_path: Path, reads: list[Path]) -> None:
+    file, copy = tmp_path / "weights.bin", tmp_path / "copy.bin"
     file.write_bytes(LARGE)
-    assert cache.sha256(file) == cache.sha256(file)
-    assert reads == [file, file]
+    copy.write_bytes(LARGE)
+    assert cache.sha256(file) == cache.sha256(file) == cache.sha256(copy) == hashlib.sha256(LARGE).hexdigest()
+    assert reads == [file]
+    assert not (cache.root / "digests").exists()
+    written = file.stat()
+    file.write_bytes(LARGE[1:] + b"?")
+    os.utime(file, ns=(written.st_atime_ns, written.st_mtime_ns))
+    assert cache.sha256(file) == hashlib.sha256(LARGE[1:] + b"?").hexdigest()
 
 
 @pytest.mark.usefixtures("later")
