@@ -2,7 +2,7 @@
 
 A cut lies before every eight bytes that, with the eight after them, hash to a number whose first 13 bits are zero; chunks have
 16 to 256 KiB. Places are multiples of eight bytes, as everything is aligned in the files of all three formats.
-``edgedeploy-device chunks`` does the same on a device. Why not a library: docs/adr/0007-delta.md.
+``edgedeploy-device chunks`` does the same on a device. Why not a library: docs/adr/0008-delta.md.
 """
 
 from __future__ import annotations

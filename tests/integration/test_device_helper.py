@@ -21,6 +21,7 @@ from standins.adb_server import AdbServer
 from standins.build_cache import cache_dir
 from standins.phone import WORKDIR, Phone
 
+from edgedeploy.deploy.chunks import chunks_of, pack
 from edgedeploy.errors import MissingToolError, UsageError
 from edgedeploy.runners.abi import LinuxAbi, host_abi
 from edgedeploy.runners.build_tools import compiler_arguments, find_cmake, find_toolchain, run_tool
@@ -413,3 +414,23 @@ def test_each_way_of_computing_sha256_agrees_with_the_standard(abi: LinuxAbi, tm
         assert said[0] == "instructions of x86-64: not here, of aarch64: checked\n"
     elif abi == "linux-x86_64" and " sha_ni" in Path("/proc/cpuinfo").read_text("ascii"):
         assert said[0] == "instructions of x86-64: checked, of aarch64: not here\n"
+
+
+# ------------------------------------------------------------------------------------------------ chunks
+
+
+@settings(max_examples=25)
+@given(noisy=SIZES, zeros=SIZES)
+def test_a_device_cuts_as_the_pushing_machine_does(helper: Helper, noisy: int, zeros: int) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "model.pte"
+        file.write_bytes(noise(noisy, noisy) + bytes(zeros))
+        done = helper("chunks", str(file))
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert done.stdout == pack(chunks_of(file))
+
+
+def test_what_is_not_there_is_not_cut(helper: Helper, tmp_path: Path) -> None:
+    done = helper("chunks", str(tmp_path / "gone"))
+    assert (done.returncode, done.stdout) == (1, b"")
+    assert b"No such file or directory" in done.stderr
