@@ -7,36 +7,47 @@ may go on writing for a while, and what it writes then is what is there or will 
 from __future__ import annotations
 
 import hashlib
+import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from edgedeploy.deploy import compression
+from edgedeploy.deploy.compression import pipe_feed
 from edgedeploy.deploy.device_shell import DIGEST, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.deploy.feed import file_feed
 from edgedeploy.domain.release import LocalFile
 from edgedeploy.errors import DeviceRunError, UsageError
-from edgedeploy.ports import ByteProgress
+from edgedeploy.ports import ByteProgress, Feed
 
 BLOCK_BYTES = 1 << 20  # what dd writes at once, and the most that a resumed transfer sends twice
 _QUIET_S = 60.0
 _WRONG_DIGEST = 9
-_RECEIVE = (
-    DIGEST
-    + """
-tool=$5; cd "$1" || exit 1
-part=incoming/$2.part
+_WRITE = """
+cd "$1" || exit 1
+part=incoming/$2.part; tool=$4
 # A new file, unless we go on with one: then nothing else writes into it.
 [ "$3" -gt 0 ] || rm -rf "$part"
+"""
+# Only written: the beginning of a file, while the link is timed.
+_BEGIN = _WRITE + 'dd of="$part" bs=1048576 seek="$3" conv=notrunc'
+_RECEIVE = (
+    DIGEST
+    + _WRITE
+    + """
 if [ -n "$tool" ]; then
-  sum=$("$tool" receive "$part" "$(($3 * 1048576))" --size "$4") || exit 1
+  if [ "$7" = gzip ]; then sum=$(gzip -dc | "$tool" receive "$part" "$(($3 * 1048576))" --size "$6") || exit 1
+  else sum=$("$tool" receive "$part" "$(($3 * 1048576))" --size "$6") || exit 1; fi
   sum=${sum%% *}
 else
-  dd of="$part" bs=1048576 seek="$3" conv=notrunc || exit 1
+  if [ "$7" = gzip ]; then gzip -dc | dd of="$part" bs=1048576 seek="$3" conv=notrunc || exit 1
+  else dd of="$part" bs=1048576 seek="$3" conv=notrunc || exit 1; fi
   sum=$(digest "$part")
 fi
 if [ "$sum" != "$2" ]; then rm -f "$part"; echo "$sum"; exit 9; fi
-rm -rf "$6/$2"  # a damaged one, or something that is none
-chmod 555 "$part" && mv -f "$part" "$6/$2"
+rm -rf "$5/$2"  # a damaged one, or something that is none
+chmod 555 "$part" && mv -f "$part" "$5/$2"
 """
 )
 _PREFIX = """
@@ -47,85 +58,110 @@ else dd if="$2.part" bs=1048576 count="$3" 2>/dev/null | shasum -a 256; fi
 """
 
 
-def receive(
-    shell: DeviceShell,
-    root: str,
-    tool: str,
-    file: LocalFile,
-    *,
-    part_bytes: int,
-    progress: ByteProgress,
-    place: Literal["blobs", "tools"] = "blobs",
-) -> int:
-    """Send one file, have the device verify it, and only then give it its name.
+@dataclass(frozen=True, kw_only=True)
+class Arrived:
+    """From which byte on a file was sent, and how many bytes compression kept off the link."""
 
-    ``part_bytes`` of it lie there already, as far as their number says. A file that arrives damaged is sent once more, whole.
-    ``tool`` is the device helper's path there; empty where there is none.
-
-    Returns:
-        From which byte on it was sent.
-
-    Raises:
-        DeviceStorageError: no space, not writable.
-        DeviceRunError: what arrived has another digest, twice.
-        UsageError: the file changed on this machine since its digest was taken.
-    """
-    offset = _good_prefix_bytes(shell, root, tool, file, part_bytes)
-    for attempt_offset in (offset, 0):
-        arrived = _send(shell, root, tool, file, attempt_offset, place, progress)
-        if arrived == file.entry.sha256:
-            return attempt_offset
-        if file_sha256(Path(file.local)) != file.entry.sha256:
-            raise UsageError(
-                "a file on this machine is not what it was",
-                where=file.local,
-                seen=f"its sha256 is no longer {file.entry.sha256}",
-                next_step="remove it and push again: it is exported or built anew",
-            )
-    raise DeviceRunError(
-        f"{file.entry.path} arrived damaged, twice",
-        where=f"device {shell.device}: {root}/incoming",
-        seen=f"sha256 {arrived}, sent {file.entry.sha256}",
-        next_step="check the cable or the card, and push again",
-    )
+    resumed_from: int
+    saved_bytes: int
 
 
-def _send(shell: DeviceShell, root: str, tool: str, file: LocalFile, offset: int, place: str, progress: ByteProgress) -> str:
-    """The digest of what arrived."""
-    sha, size_bytes = file.entry.sha256, file.entry.size_bytes
-    with file_feed(Path(file.local), offset=offset) as source:
-        done = shell.pour(
+@dataclass(frozen=True, kw_only=True)
+class Receiver:
+    """Sends files into the store at ``root``. ``tool`` is the device helper's path there; empty where there is none."""
+
+    shell: DeviceShell
+    root: str
+    tool: str
+    place: Literal["blobs", "tools"] = "blobs"
+
+    def receive(self, file: LocalFile, *, part_bytes: int, progress: ByteProgress) -> Arrived:
+        """Send one file, have the device verify it, and only then give it its name.
+
+        ``part_bytes`` of it lie there already, as far as their number says. A file that arrives damaged is sent once more, whole.
+
+        Raises:
+            DeviceStorageError: no space, not writable.
+            DeviceRunError: what arrived has another digest, twice.
+            UsageError: the file changed on this machine since its digest was taken.
+        """
+        offset = self._good_prefix_bytes(file, part_bytes)
+        for resumed_from in (offset, 0):
+            digest, saved = self._send(file, resumed_from, progress)
+            if digest == file.entry.sha256:
+                return Arrived(resumed_from=resumed_from, saved_bytes=saved)
+            if file_sha256(Path(file.local)) != file.entry.sha256:
+                raise UsageError(
+                    "a file on this machine is not what it was",
+                    where=file.local,
+                    seen=f"its sha256 is no longer {file.entry.sha256}",
+                    next_step="remove it and push again: it is exported or built anew",
+                )
+        raise DeviceRunError(
+            f"{file.entry.path} arrived damaged, twice",
+            where=f"device {self.shell.device}: {self.root}/incoming",
+            seen=f"sha256 {digest}, sent {file.entry.sha256}",
+            next_step="check the cable or the card, and push again",
+        )
+
+    def _send(self, file: LocalFile, offset: int, progress: ByteProgress) -> tuple[str, int]:
+        """The digest of what arrived, and how many bytes compression saved."""
+        path, size_bytes = Path(file.local), file.entry.size_bytes
+        if size_bytes - offset >= compression.LEAST_FILE_BYTES:
+            looked = compression.sample(path, size_bytes)
+            if looked.promising:
+                rate = self._timed_beginning(file, offset, progress)
+                offset += compression.PROBE_BYTES
+                if compression.pays(looked, rate):
+                    with pipe_feed(path, offset=offset, size_bytes=size_bytes - offset, compressed=True) as packed:
+                        arrived = self._pour(file, offset, packed, progress, packing="gzip")
+                        return arrived, packed.taken_bytes() - packed.wire_bytes
+        with file_feed(path, offset=offset) as source:
+            return self._pour(file, offset, source, progress, packing=""), 0
+
+    def _timed_beginning(self, file: LocalFile, offset: int, progress: ByteProgress) -> float:
+        """Send some of it as it is; how many bytes per second came to rest on the device."""
+        began = time.monotonic()
+        with pipe_feed(Path(file.local), offset=offset, size_bytes=compression.PROBE_BYTES, compressed=False) as source:
+            arguments = (self.root, file.entry.sha256, str(offset // BLOCK_BYTES), self.tool)
+            self.shell.pour(_BEGIN, *arguments, source=source, quiet_s=_QUIET_S, progress=progress)
+        return compression.PROBE_BYTES / (time.monotonic() - began)
+
+    def _pour(self, file: LocalFile, offset: int, source: Feed, progress: ByteProgress, *, packing: str) -> str:
+        sha, size_bytes = file.entry.sha256, file.entry.size_bytes
+        done = self.shell.pour(
             _RECEIVE,
-            root,
+            self.root,
             sha,
             str(offset // BLOCK_BYTES),
+            self.tool,
+            self.place,
             str(size_bytes),
-            tool,
-            place,
+            packing,
             source=source,
             quiet_s=_QUIET_S + hashing_limit_s(size_bytes),
             progress=progress,
             expected=(_WRONG_DIGEST,),
         )
-    return done.stdout.decode(errors="replace").strip() if done.exit_code == _WRONG_DIGEST else sha
+        return done.stdout.decode(errors="replace").strip() if done.exit_code == _WRONG_DIGEST else sha
 
+    def _good_prefix_bytes(self, file: LocalFile, part_bytes: int) -> int:
+        """How much of a part file is this file's beginning, in whole blocks.
 
-def _good_prefix_bytes(shell: DeviceShell, root: str, tool: str, file: LocalFile, part_bytes: int) -> int:
-    """How much of a part file is this file's beginning, in whole blocks.
-
-    All of it, if the link was cut. When the device lost power, its end may never have reached the storage: less and less of
-    it is tried, four times as much left out each time.
-    """
-    blocks = min(part_bytes, file.entry.size_bytes) // BLOCK_BYTES
-    left_out = 1
-    while blocks > 0:
-        size_bytes = blocks * BLOCK_BYTES
-        done = shell.run(_PREFIX, root, file.entry.sha256, str(blocks), tool, timeout_s=hashing_limit_s(size_bytes))
-        if done.stdout.decode(errors="replace").split()[:1] == [_prefix_sha256(Path(file.local), size_bytes)]:
-            return size_bytes
-        blocks -= left_out
-        left_out *= 4
-    return 0
+        All of it, if the link was cut. When the device lost power, its end may never have reached the storage: less and less
+        of it is tried, four times as much left out each time.
+        """
+        blocks = min(part_bytes, file.entry.size_bytes) // BLOCK_BYTES
+        left_out = 1
+        while blocks > 0:
+            size_bytes = blocks * BLOCK_BYTES
+            arguments = (self.root, file.entry.sha256, str(blocks), self.tool)
+            done = self.shell.run(_PREFIX, *arguments, timeout_s=hashing_limit_s(size_bytes))
+            if done.stdout.decode(errors="replace").split()[:1] == [_prefix_sha256(Path(file.local), size_bytes)]:
+                return size_bytes
+            blocks -= left_out
+            left_out *= 4
+        return 0
 
 
 def _prefix_sha256(path: Path, size_bytes: int) -> str:

@@ -20,9 +20,10 @@ from contextlib import contextmanager, suppress
 
 import msgspec
 
-from edgedeploy.deploy import delta, incoming
+from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.device_shell import DIGEST, REPLACE, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.retention import Waste, waste
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
@@ -95,9 +96,13 @@ _REMOVE = 'cd "$1" || exit 1; while IFS= read -r path; do rm -rf "./$path" || ex
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """How a file came: from which byte on it was sent, and how many chunks of other files on the device were used again."""
+    """How a file came: from which byte on it was sent, and how many chunks of other files on the device were used again.
+
+    ``saved_bytes`` is what compression kept off the link.
+    """
 
     resumed_from: int
+    saved_bytes: int = 0
     chunks_reused: int = 0
 
 
@@ -168,21 +173,22 @@ class Store:
     def receive(self, file: LocalFile, *, progress: ByteProgress) -> Received:
         """Send one file: what is in no file of the device, from where an earlier transfer was cut.
 
-        See :func:`edgedeploy.deploy.incoming.receive` for what is raised.
+        See :meth:`edgedeploy.deploy.incoming.Receiver.receive` for what is raised.
         """
         self._changed = True
         known = self.seen.parts.get(file.entry.sha256, 0)
         large = file.entry.size_bytes - known >= delta.LEAST_FILE_BYTES
         received = self._receive_changes(file, progress) if large else None
         if received is None:
-            received = Received(resumed_from=self._receive_whole(file, progress))
+            received = self._receive_whole(file, progress)
             if large and not self._tool:
                 self._chunks.of_file(file)  # the device could not tell the next version what is in this one
         return received
 
-    def _receive_whole(self, file: LocalFile, progress: ByteProgress) -> int:
-        part_bytes = self.seen.parts.get(file.entry.sha256, 0)
-        return incoming.receive(self._shell, self.root, self._tool, file, part_bytes=part_bytes, progress=progress)
+    def _receive_whole(self, file: LocalFile, progress: ByteProgress) -> Received:
+        receiver = Receiver(shell=self._shell, root=self.root, tool=self._tool)
+        arrived = receiver.receive(file, part_bytes=self.seen.parts.get(file.entry.sha256, 0), progress=progress)
+        return Received(resumed_from=arrived.resumed_from, saved_bytes=arrived.saved_bytes)
 
     def _receive_changes(self, file: LocalFile, progress: ByteProgress) -> Received | None:
         """None where that does not pay, or did not work."""
@@ -195,15 +201,15 @@ class Store:
         if not room or not made.pays(to_send_bytes, by_shell=not self._tool):
             return None
         with delta.literals(file, made) as literal:
-            resumed_from = 0
+            changes = Received(resumed_from=0)
             if literal is not None and self.missing((literal.entry,)):
-                resumed_from = self._receive_whole(literal, progress)
+                changes = self._receive_whole(literal, progress)
             lines = delta.recipe(made, literal)
             whole = delta.assemble(self._shell, self.root, self._tool, file, lines)
             progress(len(lines))
             self.remove([f"blobs/{literal.entry.sha256}"] if literal is not None else [])
         if whole:
-            return Received(resumed_from=resumed_from, chunks_reused=made.chunks_reused)
+            return msgspec.structs.replace(changes, chunks_reused=made.chunks_reused)
         # A blob that is not what its name says would spoil the next one as well.
         damaged = self.damaged(FileEntry(path="", sha256=sha, size_bytes=self.seen.blobs[sha]) for sha in made.sources)
         self.damage_found |= damaged
@@ -216,7 +222,8 @@ class Store:
         """Put the device helper there, if it is not, and use it from now on, if it runs there."""
         sha = file.entry.sha256
         if sha not in self.seen.tools:
-            incoming.receive(self._shell, self.root, "", file, part_bytes=0, progress=lambda _count: None, place="tools")
+            receiver = Receiver(shell=self._shell, root=self.root, tool="", place="tools")
+            receiver.receive(file, part_bytes=0, progress=lambda _count: None)
         self.use_helper(sha)
 
     def use_helper(self, sha: str) -> None:

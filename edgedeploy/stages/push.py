@@ -163,6 +163,7 @@ class _Transfer:
 
         received = self._store.receive(file, progress=progress)
         self._tally.resumed_from.setdefault(sha, received.resumed_from)
+        self._tally.sent[sha] -= received.saved_bytes
         self._tally.chunks_reused[sha] += received.chunks_reused
         self._done += file.entry.size_bytes
         self._tell(self._done)
