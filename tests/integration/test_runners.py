@@ -175,6 +175,13 @@ def test_outputs_are_pytorchs(run_model: Callable[..., Ran], models: Path, runne
         np.testing.assert_allclose(ran.output(index), reference, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("runner", ["native-tflite", "agent-tflite"])
+def test_names_do_not_change_the_order(run_model: Callable[..., Ran], models: Path, runner: str) -> None:
+    ran = run_model(runner, "named", "--iterations", "0")
+    for index in range(3):
+        np.testing.assert_allclose(ran.output(index), np.load(models / f"named.output{index}.npy"), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("runner", ["native-pte", "agent-pte"])
 def test_channels_last_tensors_arrive_in_the_protocols_order(run_model: Callable[..., Ran], models: Path, runner: str) -> None:
     ran = run_model(runner, "last", "--iterations", "2")

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from edgedeploy.domain.artifact import DelegateGraph, Operator
+from edgedeploy.exporters.signature import flatten_outputs
 
 CASES = 3
 
@@ -103,6 +104,13 @@ class ManyInputs(torch.nn.Module):
         return total
 
 
+class Named(torch.nn.Module):
+    """Names in another order than that of the alphabet and of the numbers in them."""
+
+    def forward(self, scores: torch.Tensor, args_1: torch.Tensor, args_0: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"output_1": scores + 2 * args_1, "logits": args_0 * 3, "output_0": args_1 - args_0}
+
+
 class ChannelsLast(torch.nn.Module):
     """Exported with channels-last images: in memory its tensors are not in the protocol's order."""
 
@@ -141,7 +149,7 @@ Methods = dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
 def save(folder: Path, name: str, model: torch.nn.Module, cases: list[tuple[torch.Tensor, ...]]) -> None:
     with torch.no_grad():
         answers = [model(*case) for case in cases]
-    answers = [answer if isinstance(answer, tuple) else (answer,) for answer in answers]
+    answers = [flatten_outputs(answer) for answer in answers]
     for kind, tensors in (("input", cases), ("output", answers)):
         for index in range(len(tensors[0])):
             stacked = np.stack([case[index].contiguous().numpy() for case in tensors])
@@ -206,6 +214,7 @@ def main(folder: Path) -> None:
     export_dynamic(folder)
     export_methods(folder)
     export_mixed(folder)
+    export_named(folder)
     for name in ("convolution", "wide", "two", "many"):
         export_tflite(folder / f"{name}.tflite", *((models[name][0], models[name][1][0])))
 
@@ -238,6 +247,16 @@ def export_methods(folder: Path) -> None:
     methods: Methods = {"encode": (encoder, encoder_cases[0]), "decode": (decoder, decoder_cases[0])}
     export_methods_pte(folder / "methods.pte", methods)
     export_methods_tflite(folder / "methods.tflite", methods)
+
+
+def export_named(folder: Path) -> None:
+    """``named``: by edgedeploy itself, which gives inputs and outputs the user's names."""
+    from tflite_models import export, loaded
+
+    cases = [tuple(torch.randn(2, 3) for _ in range(3)) for _ in range(CASES)]
+    save(folder, "named", Named(), cases)
+    exported = export(loaded(Named(), cases), "fp32", folder)
+    (folder / exported.entry).rename(folder / "named.tflite")
 
 
 class WhatRuns(msgspec.Struct, frozen=True, kw_only=True):
