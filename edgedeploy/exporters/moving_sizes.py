@@ -105,19 +105,23 @@ def _resized(tensor: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def two_sizes(moving: MovingSizes) -> tuple[dict[Expr, int], dict[Expr, int]]:
-    """Two values of each symbol: the example's, and the highest. Neither is 1, which converters treat apart.
+    """Two values of each symbol: as a rule the example's, and the highest. Neither is 1, which converters treat apart.
 
-    Of two symbols neither ratio nor difference of their values is the same, so that what is derived tells which it is from.
+    Symbols differ in the ratio and in the difference of their values, so that what is derived from them tells them apart.
     """
-    one, other = {}, {}
+    first: dict[Expr, int] = {}
+    second: dict[Expr, int] = {}
     taken: set[float] = set()
     for symbol, example in moving.example.items():
-        high = moving.highest[symbol] if moving.highest[symbol] > 1 else moving.lowest[symbol] + 1
-        second = high if high != example else max(moving.lowest[symbol], 2)
-        candidates = [
-            size for size in (example, *range(example + 1, high), *range(example - 1, 1, -1)) if size not in (1, second)
-        ]
-        first = next((size for size in candidates if not taken & {second / size, second - size}), example)
-        taken |= {second / first, float(second - first)}
-        one[symbol], other[symbol] = first, second
-    return one, other
+        other = _other_size(example, moving.lowest[symbol], moving.highest[symbol])
+        sizes = (example, *range(example + 1, other), *range(example - 1, 1, -1))
+        apart = (size for size in sizes if size not in (1, other) and not taken & {other / size, other - size})
+        first[symbol], second[symbol] = next(apart, example), other
+        taken |= {other / first[symbol], other - first[symbol]}
+    return first, second
+
+
+def _other_size(example: int, lowest: int, highest: int) -> int:
+    if highest not in (1, example):
+        return highest
+    return lowest if lowest not in (1, example) else example + 1

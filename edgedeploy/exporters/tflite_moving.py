@@ -40,8 +40,9 @@ def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_
         )
         for number in (0, 1)
     )
+    bounded = all(one is None or one.bounded for one in moving)
     try:
-        content = with_open_sizes(first.content, second.content, bounded=all(one is None or one.bounded for one in moving))
+        content = with_open_sizes(first.content, second.content, bounded=bounded)
     except FixedSizeError as error:
         origin = origin_of_tensor(error.tensor, first.origins)
         line = innermost_line(origin.stack_trace, user_root) if origin and origin.stack_trace else None
@@ -49,8 +50,9 @@ def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_
             "a size that is to move is fixed in TFLite",
             where=str(line or error.tensor),
             seen=str(error),
-            next_step="give each torch.export.Dim a max; write the line so that it does not need the size; leave that out of "
-            "dynamic_shapes for TFLite; or give each shape a method of its own",
+            next_step=("" if bounded else "give each torch.export.Dim a max that memory allows; ")
+            + "write the line so that it does not need the size; leave the size out of dynamic_shapes for TFLite; or give each "
+            "shape a method of its own",
         ) from error
     return Converted(content, first.origins)
 

@@ -40,12 +40,17 @@ class ComputedSizes:
         self.operators: list[schema.OperatorT] = []
         """What was added, in order. It reads inputs of the graph and constants only, so it may run first."""
 
-    def vector(self, sizes: Sequence[Size]) -> int | None:
-        """A tensor with these sizes in int32; None if one of them does not follow from an input's."""
+    def vector(self, sizes: Sequence[Size], *, one_left_open: bool = False) -> int | None:
+        """A tensor with these sizes in int32; None if one of them does not follow from an input's.
+
+        ``one_left_open``: one that does not follow may be -1.
+        """
         key = tuple(sizes)
         if key not in self._vectors:
             parts = [self._one(size) for size in key]
-            if any(part is None for part in parts):
+            if parts.count(None) == 1 and one_left_open:
+                parts[parts.index(None)] = self.constant(np.array([-1], np.int32))
+            if None in parts:
                 return None
             tensor = self._tensor(schema.TensorType.INT32, [len(key)], 0)
             options = schema.ConcatenationOptionsT()

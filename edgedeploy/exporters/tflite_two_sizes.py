@@ -10,6 +10,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 
 from edgedeploy.exporters.tflite_graph import operator_name
 from edgedeploy.exporters.tflite_sizes import Array, ComputedSizes, Size
+from edgedeploy.exporters.tflite_unread import drop_unread_constants
 
 _NUMPY: Mapping[int, np.dtype[np.generic]] = {
     schema.TensorType.FLOAT32: np.dtype(np.float32),
@@ -17,6 +18,9 @@ _NUMPY: Mapping[int, np.dtype[np.generic]] = {
     schema.TensorType.INT64: np.dtype(np.int64),
     schema.TensorType.BOOL: np.dtype(np.bool_),
 }
+
+
+_FEW = 8
 
 
 class FixedSizeError(Exception):
@@ -43,6 +47,7 @@ def with_open_sizes(example: bytes, other: bytes, *, bounded: bool) -> bytes:
     model, larger = (flatbuffer_utils.read_model_from_bytearray(bytearray(content)) for content in (example, other))
     for graph, twin in zip(model.subgraphs, larger.subgraphs, strict=True):
         _Pair(model, graph, larger, twin, bounded=bounded).open_sizes()
+    drop_unread_constants(model)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
@@ -85,8 +90,7 @@ class _Pair:
         for place, index in enumerate(inputs):
             if index < 0 or not self._differs(index):
                 continue
-            opened = self._opened_shape(index) if (name, place) == ("RESHAPE", 1) else None
-            opened = opened if opened is not None else self._followed(index)
+            opened = self._opened_shape(index) if (name, place) == ("RESHAPE", 1) else self._followed(index)
             if opened is None:
                 raise FixedSizeError(f"{name} takes {self._described(index)}", self._result_of(operator))
             inputs[place] = opened
@@ -123,12 +127,14 @@ class _Pair:
         return name.decode()
 
     def _opened_shape(self, index: int) -> int | None:
-        """A constant shape with -1 for its only moving size."""
+        """A constant shape with -1 for its only moving size; one that is computed where there are more."""
         before, after = self._values(index)
-        moves = before != after
-        if int(moves.sum()) != 1:
+        if before.shape != after.shape:
             return None
-        return self._computed.constant(np.where(moves, np.int32(-1), before))
+        moves = before != after
+        if int(moves.sum()) == 1:
+            return self._computed.constant(np.where(moves, np.int32(-1), before))
+        return self._computed.vector(_pairs(before, after), one_left_open=True)
 
     def _followed(self, index: int) -> int | None:
         """What computes the constant's values, or cuts it from the larger one."""
@@ -137,7 +143,7 @@ class _Pair:
             return self._start_of_the_larger(before, after)
         if before.dtype != np.int32 or before.ndim != 1:
             return None
-        return self._computed.vector(list(zip(before.tolist(), after.tolist(), strict=True)))
+        return self._computed.vector(_pairs(before, after))
 
     def _start_of_the_larger(self, before: Array, after: Array) -> int | None:
         sizes = list(zip(before.shape, after.shape, strict=True))
@@ -152,8 +158,10 @@ class _Pair:
         if before.shape != after.shape:
             shapes = f"a constant of shape {list(before.shape)} or {list(after.shape)}"
             return shapes if self._bounded else f"{shapes}, and torch.export.Dim has no max that it could be made for"
-        moved = before != after
-        return f"a constant {before[moved].ravel()[:1]} that is {after[moved].ravel()[:1]} at another size"
+        # Of a table, the first number that is another one.
+        whole = before.size <= _FEW
+        values = [side.tolist() if whole else side[before != after][0].item() for side in (before, after)]
+        return f"the constant {values[0]}, {values[1]} at another size"
 
     def _sizes(self, index: int) -> list[Size]:
         shapes = [[int(extent) for extent in side.tensors[index].shape] for side in (self._graph, self._twin)]
@@ -198,6 +206,10 @@ class _Pair:
         if len(self._graph.operators) != len(self._twin.operators) or len(self._graph.tensors) != len(self._twin.tensors):
             counts = len(self._graph.operators), len(self._twin.operators)
             raise FixedSizeError(f"the converter writes {counts[0]} operators at one size, {counts[1]} at another")
+
+
+def _pairs(before: Array, after: Array) -> list[Size]:
+    return list(zip(before.tolist(), after.tolist(), strict=True))
 
 
 def _from_either_end(place: Size, size: Size) -> int | None:

@@ -524,6 +524,21 @@ def test_a_dynamic_sequence_of_two_inputs(starts: dict[str, list[str]], models: 
         np.testing.assert_allclose(ran.output(0)[0], answers[:, :length], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("runner", ["native-tflite", "agent-tflite"])
+@pytest.mark.parametrize("size", ["1x2", "3x6", "4x9"])
+def test_sizes_that_are_computed_in_the_file(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str, size: str
+) -> None:
+    given, file = np.load(models / f"attending.{size}.npy"), tmp_path / "values.bin"
+    given.tofile(file)
+    shape = ",".join(map(str, given.shape))
+    arguments = ["--model", str(models / "attending.tflite"), "--iterations", "2", "--input", f"float32:{shape}:{file}"]
+    ran = run(starts[runner], arguments, tmp_path / "o")
+    for index in range(2):
+        answer = np.load(models / f"attending.{size}.answer{index}.npy")
+        np.testing.assert_allclose(ran.output(index)[0], answer, rtol=1e-4, atol=1e-5)
+
+
 @pytest.mark.parametrize("runner", QUICK)
 def test_an_output_folder_that_is_not_there(starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str) -> None:
     suffix = format_of(runner)

@@ -128,7 +128,7 @@ runner = Interpreter(sys.argv[1], num_threads=1).get_signature_runner()
 for k in range(int(sys.argv[4])):
     given = {name[len(str(k)) + 1:]: cases[name] for name in cases.files if name.startswith(f"{k}:")}
     out.append(list(runner(**given).values())[0].copy())
-np.save(sys.argv[3], np.stack(out))
+np.savez(sys.argv[3], *out)
 """
 
 
@@ -138,7 +138,7 @@ class OldRuntimeError(Exception):
 
 def run_old(python: str, file: Path, of: LoadedMethod) -> list[np.ndarray]:
     """What tflite-runtime makes of a file, in a process of its own: it has been seen to crash."""
-    cases, result = file.with_suffix(".npz"), file.with_suffix(".npy")
+    cases, result = file.with_suffix(".npz"), file.with_suffix(".outputs.npz")
     arrays = {
         f"{k}:{name}": value for k, case in enumerate(of.golden_inputs) for name, value in named_inputs(of.module, case).items()
     }
@@ -147,7 +147,8 @@ def run_old(python: str, file: Path, of: LoadedMethod) -> list[np.ndarray]:
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         raise OldRuntimeError(f"{done.returncode}: {done.stderr[-500:]}")
-    return list(np.load(result))
+    outputs = np.load(result)
+    return [outputs[f"arr_{number}"] for number in range(len(of.golden_inputs))]
 
 
 _VERSIONS = """

@@ -111,6 +111,22 @@ class Named(torch.nn.Module):
         return {"output_1": scores + 2 * args_1, "logits": args_0 * 3, "output_0": args_1 - args_0}
 
 
+class Attending(torch.nn.Module):
+    """Heads make a shape with two moving sizes, and positions are a table that is cut to the length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(9, 8))
+        self.mixed = torch.nn.Linear(8, 24)
+
+    def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        batch, length, _ = values.shape
+        parts = self.mixed(values + self.table[:length]).chunk(3, dim=-1)
+        query, key, value = (part.reshape(batch, length, 2, 4).transpose(1, 2) for part in parts)
+        result = torch.softmax(query @ key.transpose(2, 3), -1) @ value
+        return result, result[:, :, -1]
+
+
 class ChannelsLast(torch.nn.Module):
     """Exported with channels-last images: in memory its tensors are not in the protocol's order."""
 
@@ -215,6 +231,7 @@ def main(folder: Path) -> None:
     export_methods(folder)
     export_mixed(folder)
     export_named(folder)
+    export_attending(folder)
     for name in ("convolution", "wide", "two", "many"):
         export_tflite(folder / f"{name}.tflite", *((models[name][0], models[name][1][0])))
 
@@ -235,6 +252,21 @@ def export_dynamic(folder: Path) -> None:
     export_pte(folder / "sequence.pte", two, (values[:, :5], ids[:, :5]), both)
     for name, tensor in (("values", values), ("ids", ids), ("answers", two(values, ids)[0].detach())):
         np.save(folder / f"sequence.{name}.npy", tensor.numpy())
+
+
+def export_attending(folder: Path) -> None:
+    """``attending`` (.tflite, by edgedeploy): a batch and a sequence, which both move."""
+    from tflite_models import export, loaded
+
+    model, values = Attending().eval(), torch.randn(4, 9, 8)
+    sizes = {0: torch.export.Dim("batch", min=1, max=4), 1: torch.export.Dim("length", min=2, max=9)}
+    exported = export(loaded(model, [(values[:2, :5].contiguous(),)], dynamic_shapes=(sizes,)), "fp32", folder)
+    (folder / exported.entry).rename(folder / "attending.tflite")
+    for batch, length in ((1, 2), (3, 6), (4, 9)):
+        given = values[:batch, :length].contiguous()
+        np.save(folder / f"attending.{batch}x{length}.npy", given.numpy())
+        for index, answer in enumerate(model(given)):
+            np.save(folder / f"attending.{batch}x{length}.answer{index}.npy", answer.detach().numpy())
 
 
 def export_methods(folder: Path) -> None:
