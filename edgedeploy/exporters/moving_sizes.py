@@ -105,7 +105,7 @@ def _resized(tensor: Tensor, shape: Sequence[int]) -> Tensor:
 
 
 def two_sizes(moving: MovingSizes) -> tuple[dict[Expr, int], dict[Expr, int]]:
-    """Two values of each symbol: as a rule the example's, and the highest. Neither is 1, which converters treat apart.
+    """Two values of each symbol: the example's or a smaller one, and the highest. Neither is 1, which converters treat apart.
 
     Symbols differ in the ratio and in the difference of their values, so that what is derived from them tells them apart.
     """
@@ -113,15 +113,10 @@ def two_sizes(moving: MovingSizes) -> tuple[dict[Expr, int], dict[Expr, int]]:
     second: dict[Expr, int] = {}
     taken: set[float] = set()
     for symbol, example in moving.example.items():
-        other = _other_size(example, moving.lowest[symbol], moving.highest[symbol])
-        sizes = (example, *range(example + 1, other), *range(example - 1, 1, -1))
-        apart = (size for size in sizes if size not in (1, other) and not taken & {other / size, other - size})
-        first[symbol], second[symbol] = next(apart, example), other
-        taken |= {other / first[symbol], other - first[symbol]}
+        high = max(moving.highest[symbol], 3)  # one more than the bound where that leaves no room
+        low = min(max(moving.lowest[symbol], 2), high - 1)
+        sizes = [size for size in (example, *range(example - 1, low - 1, -1), *range(example + 1, high)) if low <= size < high]
+        apart = (size for size in sizes if not taken & {high / size, high - size})
+        first[symbol], second[symbol] = next(apart, sizes[0]), high
+        taken |= {high / first[symbol], high - first[symbol]}
     return first, second
-
-
-def _other_size(example: int, lowest: int, highest: int) -> int:
-    if highest not in (1, example):
-        return highest
-    return lowest if lowest not in (1, example) else example + 1

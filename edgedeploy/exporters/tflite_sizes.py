@@ -9,7 +9,7 @@ from ai_edge_litert import schema_py_generated as schema
 from numpy.typing import NDArray
 
 Size = tuple[int, int]
-"""One size in a file made at the example's sizes, and in one made at others. Equal for a size that stays."""
+"""One size in a file made at smaller sizes, and in one made at larger ones. Equal for a size that stays."""
 
 Array = NDArray[np.generic]
 
@@ -22,7 +22,7 @@ _TYPES = {
 
 
 class ComputedSizes:
-    """Adds tensors to one graph of a model, made at the example's sizes, that hold sizes which move.
+    """Adds tensors to one graph of a model, the one made at smaller sizes, that hold sizes which move.
 
     Made of those operators that the engine can evaluate while it plans memory, once the inputs' shapes are known: SHAPE,
     STRIDED_SLICE, MUL and CONCATENATION. What is shaped by such a tensor has a size before the graph runs, without which
@@ -35,7 +35,7 @@ class ComputedSizes:
         self._graph = graph
         self._moving = [(tensor, dim, size) for tensor, sizes in inputs for dim, size in enumerate(sizes) if size[0] != size[1]]
         self._single: dict[Size, int] = {}
-        self._vectors: dict[tuple[Size, ...], int] = {}
+        self._vectors: dict[tuple[int | None, ...], int] = {}
         self._constants: dict[tuple[str, tuple[int, ...], bytes], int] = {}
         self.operators: list[schema.OperatorT] = []
         """What was added, in order. It reads inputs of the graph and constants only, so it may run first."""
@@ -45,17 +45,15 @@ class ComputedSizes:
 
         ``one_left_open``: one that does not follow may be -1.
         """
-        key = tuple(sizes)
+        parts = [self._one(size) for size in sizes]
+        if parts.count(None) == 1 and one_left_open:
+            parts[parts.index(None)] = self.constant(np.array([-1], np.int32))
+        if None in parts:
+            return None
+        key = tuple(parts)
         if key not in self._vectors:
-            parts = [self._one(size) for size in key]
-            if parts.count(None) == 1 and one_left_open:
-                parts[parts.index(None)] = self.constant(np.array([-1], np.int32))
-            if None in parts:
-                return None
-            tensor = self._tensor(schema.TensorType.INT32, [len(key)], 0)
-            options = schema.ConcatenationOptionsT()
-            self._add("CONCATENATION", parts, tensor, options)
-            self._vectors[key] = tensor
+            self._vectors[key] = self._tensor(schema.TensorType.INT32, [len(parts)], 0)
+            self._add("CONCATENATION", parts, self._vectors[key], schema.ConcatenationOptionsT())
         return self._vectors[key]
 
     def constant(self, values: Array) -> int:
@@ -122,7 +120,7 @@ class ComputedSizes:
 
     def _tensor(self, kind: int, shape: Sequence[int], buffer: int) -> int:
         tensor = schema.TensorT()
-        tensor.name = b"sizes/%d" % len(self._graph.tensors)
+        tensor.name = b"sizes/%d" % sum(len(graph.tensors) for graph in self._model.subgraphs)  # in no other graph either
         tensor.type = kind
         tensor.shape = list(shape)
         tensor.hasRank = True

@@ -18,8 +18,6 @@ _NUMPY: Mapping[int, np.dtype[np.generic]] = {
     schema.TensorType.INT64: np.dtype(np.int64),
     schema.TensorType.BOOL: np.dtype(np.bool_),
 }
-
-
 _FEW = 8
 
 
@@ -31,8 +29,8 @@ class FixedSizeError(Exception):
         self.tensor = tensor
 
 
-def with_open_sizes(example: bytes, other: bytes, *, bounded: bool) -> bytes:
-    """The file ``example`` with every size that is another one in ``other`` left open, for the engine to find.
+def with_open_sizes(smaller: bytes, larger: bytes, *, bounded: bool) -> bytes:
+    """The file ``smaller`` with every size that is another one in ``larger`` left open, for the engine to find.
 
     Both are the same model, converted at different sizes. What differs between them depends on the sizes: shapes of
     tensors, which the engine computes again for the inputs it gets, and constants. A shape to be reached with one moving
@@ -44,15 +42,15 @@ def with_open_sizes(example: bytes, other: bytes, *, bounded: bool) -> bytes:
     Raises:
         FixedSizeError: the files differ in other ways.
     """
-    model, larger = (flatbuffer_utils.read_model_from_bytearray(bytearray(content)) for content in (example, other))
-    for graph, twin in zip(model.subgraphs, larger.subgraphs, strict=True):
-        _Pair(model, graph, larger, twin, bounded=bounded).open_sizes()
+    model, other = (flatbuffer_utils.read_model_from_bytearray(bytearray(content)) for content in (smaller, larger))
+    for graph, twin in zip(model.subgraphs, other.subgraphs, strict=True):
+        _Pair(model, graph, other, twin, bounded=bounded).open_sizes()
     drop_unread_constants(model)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
 class _Pair:
-    """A graph at the example's sizes, which is changed, and its twin at others."""
+    """A graph at the smaller sizes, which is changed, and its twin at the larger ones."""
 
     def __init__(
         self,
@@ -146,12 +144,9 @@ class _Pair:
         return self._computed.vector(_pairs(before, after))
 
     def _start_of_the_larger(self, before: Array, after: Array) -> int | None:
-        sizes = list(zip(before.shape, after.shape, strict=True))
-        larger = before if before.size > after.size else after
-        cut = larger[tuple(slice(min(size)) for size in sizes)]
-        if not self._bounded or not np.array_equal(cut, before if larger is after else after):
+        if not self._bounded or not np.array_equal(after[tuple(map(slice, before.shape))], before):
             return None
-        return self._computed.start_of(larger, sizes)
+        return self._computed.start_of(after, list(zip(before.shape, after.shape, strict=True)))
 
     def _described(self, index: int) -> str:
         before, after = self._values(index)

@@ -72,9 +72,9 @@ def test_a_bound_that_is_none_or_too_large_is_approached() -> None:
     ("batch", "length", "first", "second"),
     [
         ((1, 8), (2, 100), [2, 6], [8, 100]),
-        ((1, 8), (2, 24), [2, 7], [8, 24]),  # 6 to 24 would be four times as much, as 2 to 8 is
-        ((1, 8), (1, 6), [2, 6], [8, 7]),  # the example is the bound
-        ((1, 8), (3, 6), [2, 6], [8, 3]),
+        ((1, 8), (2, 24), [2, 5], [8, 24]),  # 6 to 24 would be four times as much, as 2 to 8 is
+        ((1, 8), (1, 6), [2, 5], [8, 6]),  # the example is the bound
+        ((1, 8), (6, 7), [2, 6], [8, 7]),
     ],
 )
 def test_two_sizes_tell_symbols_apart(
