@@ -297,14 +297,6 @@ def refuse_method(wanted: str, there_are: list[str]) -> NoReturn:
     raise RunnerFailure("load", f"the model has no method {wanted!r}; it has: {', '.join(there_are) or 'none by name'}")
 
 
-def numbered_order(names: list[str], prefix: str) -> list[str] | None:
-    """Names by the number after ``prefix`` (args_2 before args_10); None when one of them has another form."""
-    tails = [name[len(prefix) :] for name in names if name.startswith(prefix)]
-    if len(tails) != len(names) or not all(tail.isascii() and tail.isdigit() for tail in tails):
-        return None
-    return sorted(names, key=lambda name: int(name[len(prefix) :]))
-
-
 class FlatTable:
     """A table of a flatbuffer; fields are numbered from 0 as the schema declares them (flatbuffers internals)."""
 
@@ -543,22 +535,19 @@ class TfLite:
             refuse_method(method, names)
         return self._interpreter.get_signature_runner(method)
 
-    def _ordered(self, side: str, prefix: str) -> list[Any]:
-        """Inputs or outputs in the protocol's order: by number where the signature numbers them, else the graph's."""
+    def _ordered(self, side: str) -> list[Any]:
+        """Inputs or outputs in the order of the graph; the signature has them by name."""
         if self._signature is None:
             interpreter = self._interpreter
             return list(interpreter.get_input_details() if side == "inputs" else interpreter.get_output_details())
         by_name = self._signature.get_input_details() if side == "inputs" else self._signature.get_output_details()
-        names = numbered_order(list(by_name), prefix)
-        if names is not None:
-            return [by_name[name] for name in names]
         places = tflite_places(self._model, self._graph, side)
         return sorted(by_name.values(), key=lambda detail: places.index(detail["index"]))
 
     def bind(self, inputs: list[Input]) -> None:
         import numpy as np
 
-        details = self._ordered("inputs", "args_")
+        details = self._ordered("inputs")
         if len(details) != len(inputs):
             refuse_count(len(inputs), len(details))
         dynamic = False
@@ -577,7 +566,7 @@ class TfLite:
             self._calls.AllocateTensors(self._graph)
         self._inputs = inputs
         self._places = [detail["index"] for detail in details]
-        self._output_places = [detail["index"] for detail in self._ordered("outputs", "output_")]
+        self._output_places = [detail["index"] for detail in self._ordered("outputs")]
 
     def setter(self, case: list[bytes]) -> Callable[[], None]:
         set_tensor, graph = self._calls.SetTensor, self._graph

@@ -33,8 +33,9 @@ class TfliteExporter:
     unpack the weights of ``int4-weights``, which are small in the file and float32 in memory. ``8da4w`` wants linear layers
     with rows of a multiple of 32.
 
-    Methods become signatures that share their weights. A target whose ``runtime_versions`` name tflite-runtime gets a
-    file that this engine computes right, or none.
+    Methods become signatures that share their weights; inputs and outputs have the user's names. Sizes that move are left
+    open (:mod:`edgedeploy.exporters.tflite_moving`), at the cost of a second conversion. A target whose
+    ``runtime_versions`` name tflite-runtime gets a file that this engine computes right, or none.
     """
 
     name: str = "tflite"

@@ -15,7 +15,6 @@ import litert_torch.progress
 import torch
 from litert_torch import fx_infra
 from litert_torch._convert import core, litert_converter
-from litert_torch._convert.signature import Signature
 from litert_torch.backend import debuginfo
 from litert_torch.fx_infra import graph_utils
 from torch import Tensor
@@ -27,6 +26,7 @@ from edgedeploy.exporters.constant_folding import fold_constants
 from edgedeploy.exporters.separate_outputs import separate_outputs
 from edgedeploy.exporters.tflite_decompositions import DECOMPOSITIONS
 from edgedeploy.exporters.tflite_rewrites import rewritten
+from edgedeploy.exporters.tflite_tensor_names import with_distinct_tensor_names
 from edgedeploy.exporters.tracing import Traced
 
 _WRAPPER = re.compile(r"^inner\.?")  # tracing.FlatModule holds the user's module under this name
@@ -73,12 +73,37 @@ def convert(methods: Sequence[Traced], signatures: Sequence[str], *, spare_bool_
         program = rewritten(program)
         fold_constants(program)  # of an arange in the middle of a model remains a STABLEHLO_IOTA, which LiteRT does not run
         program = core._run_convert_passes(program)  # noqa: SLF001 - the public call would trace again
-        origins |= {f"{name}_output_{number}_output": _origin(node) for number, node in enumerate(_outputs(program))}
+        results = zip(method.outputs, _outputs(program), strict=True)
+        origins |= {f"{name}_{output.name}_output": _origin(node) for output, node in results}
         prepared.append(program)
-        declared.append(Signature(name, method.module, method.example_inputs, {}))
-    with _labelled(origins), torch.no_grad():
+        declared.append(_Signature(name=name, flat_arg_names=[spec.name for spec in method.inputs]))
+    outputs = [[spec.name for spec in method.outputs] for method in methods]
+    with _labelled(origins), _with_outputs_named(prepared, outputs), torch.no_grad():
         exporter = litert_converter.exported_programs_to_flatbuffer(prepared, declared)
-        return Converted(bytes(exporter.to_bytes()), origins)
+        return Converted(with_distinct_tensor_names(bytes(exporter.to_bytes())), origins)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Signature:
+    """What the conversion reads of litert-torch's own ``Signature``, which numbers the inputs."""
+
+    name: str
+    flat_arg_names: list[str]
+
+
+@contextmanager
+def _with_outputs_named(programs: Sequence[ExportedProgram], names: Sequence[Sequence[str]]) -> Iterator[None]:
+    """While this is open, outputs of ``programs`` have these names in the file: litert-torch numbers those of a tuple."""
+
+    def output_names(program: ExportedProgram, _lowered: object) -> list[str]:
+        return next(list(chosen) for one, chosen in zip(programs, names, strict=True) if one is program)
+
+    original = litert_converter._get_output_names  # noqa: SLF001 - no public way
+    litert_converter._get_output_names = output_names  # noqa: SLF001
+    try:
+        yield
+    finally:
+        litert_converter._get_output_names = original  # noqa: SLF001
 
 
 def labels_of(tensor_name: str) -> tuple[str, ...]:

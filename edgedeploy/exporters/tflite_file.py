@@ -20,7 +20,7 @@ from edgedeploy.exporters.tflite_operators import Sample
 
 
 class Signature(msgspec.Struct, frozen=True, kw_only=True):
-    """A signature as the file declares it, in the order of the numbers in its names (``args_0`` …, ``output_0`` …)."""
+    """A signature as the file declares it, in the order of forward's parameters and of what it returns."""
 
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
@@ -68,16 +68,15 @@ def inspection(content: bytes) -> dict[str, str]:
 
 
 def _specs(details: Mapping[str, Mapping[str, object]], traced: Sequence[TensorSpec]) -> tuple[TensorSpec, ...]:
-    ordered = sorted(details.items(), key=lambda item: int(item[0].rpartition("_")[2]))
-    # Inputs that forward does not use and outputs that are inputs passed through are counted by the worker.
-    return tuple(_spec(name, detail, spec) for (name, detail), spec in zip(ordered, traced, strict=False))
+    # Inputs that forward does not use are counted by the worker.
+    return tuple(_spec(details[spec.name], spec) for spec in traced if spec.name in details)
 
 
-def _spec(name: str, detail: Mapping[str, object], traced: TensorSpec) -> TensorSpec:
+def _spec(detail: Mapping[str, object], traced: TensorSpec) -> TensorSpec:
     shape = detail["shape"]
     return TensorSpec(
-        name=name,
-        dtype=dtype_name(np.dtype(detail["dtype"]).name, name),  # type: ignore[call-overload]  # untyped details
+        name=traced.name,
+        dtype=dtype_name(np.dtype(detail["dtype"]).name, traced.name),  # type: ignore[call-overload]  # untyped details
         shape=traced.shape if traced.dynamic else tuple(int(extent) for extent in shape),  # type: ignore[attr-defined]
         dynamic=traced.dynamic,
     )

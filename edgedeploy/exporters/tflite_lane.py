@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgedeploy.domain.artifact import Operator
 from edgedeploy.errors import ExportError
-from edgedeploy.exporters import tflite_conversion, tflite_file
+from edgedeploy.exporters import tflite_file, tflite_moving
 from edgedeploy.exporters.diagnosis import explained, innermost_line
 from edgedeploy.exporters.int8_scope import activations_fit_int8
 from edgedeploy.exporters.tflite_compatibility import OLD_ENGINE, incompatibilities
@@ -92,22 +92,9 @@ def _converted(model: LoadedModel, traces: Sequence[Traced], names: Sequence[str
 
     def convert() -> Converted:
         with explained(sdk, model.user_root, traces[0].program):
-            return tflite_conversion.convert(traces, names, spare_bool_indexing=old_runtime)
+            return tflite_moving.convert(traces, names, spare_bool_indexing=old_runtime, user_root=model.user_root)
 
-    try:
-        return model.once(f"tflite for {'old' if old_runtime else 'new'} engines", convert)
-    except ExportError as error:
-        moving = sorted({spec.name for traced in traces for spec in traced.inputs if spec.dynamic})
-        if not moving:
-            raise
-        # A size that moves is nothing that the message tells from an operator that is missing.
-        raise ExportError(
-            f"{error.what}, with dimensions of {', '.join(moving)} that move",
-            where=error.where,
-            seen=error.seen,
-            next_step="leave dynamic_shapes out for TFLite, or give each shape a method of its own; if it is no better "
-            f"then, {error.next_step}",
-        ) from error
+    return model.once(f"tflite for {'old' if old_runtime else 'new'} engines", convert)
 
 
 def _require_engine(content: bytes, converted: Converted, version: str, user_root: str) -> None:

@@ -59,7 +59,12 @@ def what_runs(
 
 def origin_of(use: OperatorUse, origins: Mapping[str, Origin]) -> Origin | None:
     """Where an operator comes from; None for what the quantizer or the converter added."""
-    found = [origins[label] for label in _labels(use.name) if label in origins]
+    return origin_of_tensor(use.name, origins)
+
+
+def origin_of_tensor(name: str, origins: Mapping[str, Origin]) -> Origin | None:
+    """The same for what computes the tensor of this name."""
+    found = [origins[label] for label in _labels(name) if label in origins]
     return next((one for one in found if any(word in one.operator for word in _MULTIPLYING)), found[0] if found else None)
 
 

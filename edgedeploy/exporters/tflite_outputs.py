@@ -59,3 +59,29 @@ def _maximum(model: schema.ModelT) -> int:
     code.version = 1
     model.operatorCodes.append(code)
     return len(model.operatorCodes) - 1
+
+
+def with_outputs_open(content: bytes, original: bytes) -> bytes:
+    """The quantized model with outputs whose sizes move in ``original`` declared so: those behind a conversion are not."""
+    declared = _open_outputs(schema.Model.GetRootAs(original))
+    if not declared:
+        return content
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
+    for signature in model.signatureDefs:
+        for output in signature.outputs:
+            tensor = model.subgraphs[signature.subgraphIndex].tensors[output.tensorIndex]
+            tensor.shapeSignature = declared.get((signature.signatureKey, output.name))
+    return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
+
+
+def _open_outputs(model: schema.Model) -> dict[tuple[bytes, bytes], list[int]]:
+    """By the names of the signature and of the output, shapes with -1 for what moves."""
+    shapes = {}
+    for signature in map(model.SignatureDefs, range(model.SignatureDefsLength())):
+        graph = model.Subgraphs(signature.SubgraphIndex())
+        for output in map(signature.Outputs, range(signature.OutputsLength())):
+            tensor = graph.Tensors(output.TensorIndex())
+            shape = [tensor.ShapeSignature(dim) for dim in range(tensor.ShapeSignatureLength())]
+            if -1 in shape:
+                shapes[signature.SignatureKey(), output.Name()] = shape
+    return shapes

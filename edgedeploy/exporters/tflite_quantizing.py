@@ -14,7 +14,7 @@ from edgedeploy.errors import ExportError
 from edgedeploy.exporters.tflite_graph import Graph, OperatorUse, read_graphs
 from edgedeploy.exporters.tflite_masks import Samples, with_finite_masks
 from edgedeploy.exporters.tflite_outliers import layers_with_outliers
-from edgedeploy.exporters.tflite_outputs import with_outputs_apart
+from edgedeploy.exporters.tflite_outputs import with_outputs_apart, with_outputs_open
 from edgedeploy.exporters.tflite_row_scales import ROW_SCALES, with_scaled_rows
 
 _OPERATORS = qtyping.TFLOperationName
@@ -94,7 +94,7 @@ class Quantization:
         if ranges is not None and not ranges:
             raise _unchanged(precision)
         result = quantizing.quantize(ranges, enable_progress_bar=False, enable_progress_report=False)
-        content = bytes(result.quantized_model)
+        content = with_outputs_open(bytes(result.quantized_model), self._model)
         _require_change(self._model, content, precision)
         return content
 

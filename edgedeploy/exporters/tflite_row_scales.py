@@ -8,6 +8,7 @@ from ai_edge_litert.tools import flatbuffer_utils
 from numpy.typing import NDArray
 
 from edgedeploy.exporters.tflite_graph import operator_name
+from edgedeploy.exporters.tflite_unread import drop_unread_constants
 
 Rows = NDArray[np.float32]
 
@@ -25,7 +26,7 @@ def with_scaled_rows(content: bytes, *, linear: bool) -> bytes:
     model = flatbuffer_utils.read_model_from_bytearray(bytearray(content))
     for graph in model.subgraphs:
         _Scaling(model, graph, linear=linear).run()
-    _drop_unread(model)
+    drop_unread_constants(model)
     return bytes(flatbuffer_utils.convert_object_to_bytearray(model))
 
 
@@ -60,7 +61,9 @@ class _Scaling:
             values = self._model.buffers[bias.buffer].data
             if values is None or not len(values):  # a bias that is computed: leave the layer as it is
                 return [operator]
-            inputs[2] = self._constant(bias.name + b"/over_rows", values.view("<f4") / scales)
+            # Layers with equal biases share one constant.
+            name = self._graph.tensors[operator.outputs[0]].name + b"/bias_over_rows"
+            inputs[2] = self._constant(name, values.view("<f4") / scales)
         options = operator.builtinOptions
         activation = options.fusedActivationFunction
         options.fusedActivationFunction = schema.ActivationFunctionType.NONE
@@ -148,16 +151,3 @@ class _Scaling:
         tensor.buffer = 0
         self._graph.tensors.append(tensor)
         return len(self._graph.tensors) - 1
-
-
-def _drop_unread(model: schema.ModelT) -> None:
-    """Shrink constants that no operator reads any more to one zero: without data they could not be looked at."""
-    read: set[int] = {0, *(entry.buffer for entry in model.metadata or ())}
-    for graph in model.subgraphs:
-        indices = {int(index) for operator in graph.operators for index in operator.inputs if index >= 0}
-        read |= {graph.tensors[index].buffer for index in indices | {int(index) for index in graph.outputs}}
-    for graph in model.subgraphs:
-        for tensor in graph.tensors:
-            if tensor.buffer not in read and model.buffers[tensor.buffer].data is not None:
-                tensor.shape = [1]
-                model.buffers[tensor.buffer].data = np.zeros(4, np.uint8)

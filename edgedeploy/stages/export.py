@@ -19,7 +19,7 @@ from edgedeploy.stages.progress import emitter
 from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import ALL_ORDERS, Dependencies, ExportJob, Order
 
-STAGE_VERSION = 3
+STAGE_VERSION = 4
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):

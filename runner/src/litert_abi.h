@@ -91,11 +91,9 @@ enum { LITERT_EVENT_NODE = 1 << 1, LITERT_EVENT_WITHIN_NODE = 1 << 2, LITERT_EVE
   X(signature_key, "LiteRtGetSignatureKey", litert_status, (litert_signature *, const char **))                       \
   X(signature_subgraph, "LiteRtGetSignatureSubgraph", litert_status, (litert_signature *, litert_subgraph **))        \
   X(input_count, "LiteRtGetNumSignatureInputs", litert_status, (litert_signature *, size_t *))                        \
-  X(input_name, "LiteRtGetSignatureInputName", litert_status, (litert_signature *, size_t, const char **))            \
   X(input_tensor, "LiteRtGetSignatureInputTensorByIndex", litert_status,                                              \
     (litert_signature *, size_t, litert_tensor **))                                                                   \
   X(output_count, "LiteRtGetNumSignatureOutputs", litert_status, (litert_signature *, size_t *))                      \
-  X(output_name, "LiteRtGetSignatureOutputName", litert_status, (litert_signature *, size_t, const char **))          \
   X(output_tensor, "LiteRtGetSignatureOutputTensorByIndex", litert_status,                                            \
     (litert_signature *, size_t, litert_tensor **))                                                                   \
   X(subgraph_input_count, "LiteRtGetNumSubgraphInputs", litert_status, (litert_subgraph *, size_t *))                 \

@@ -157,19 +157,6 @@ static bool choose_signature(const char *wanted, litert_signature **chosen, fail
   return wanted == NULL || fail(why, "the model has no signature '%s'; it has: %s", wanted, names);
 }
 
-/* The number after `prefix`, or -1 when the name has another form: args_7 is 7. */
-static long numbered(const char *name, const char *prefix) {
-  const size_t length = strlen(prefix);
-  if (strncmp(name, prefix, length) != 0 || name[length] == '\0') return -1;
-  long number = 0;
-  for (const char *digit = name + length; *digit != '\0'; ++digit) {
-    if (*digit < '0' || *digit > '9' || digit - (name + length) > 6) return -1;
-    number = number * 10 + (*digit - '0');
-  }
-  return number;
-}
-
-typedef litert_status (*name_function)(litert_signature *, size_t, const char **);
 typedef litert_status (*tensor_function)(litert_signature *, size_t, litert_tensor **);
 typedef litert_status (*subgraph_tensor_function)(litert_subgraph *, size_t, litert_tensor **);
 
@@ -193,28 +180,19 @@ static long subgraph_place(litert_subgraph *subgraph, size_t count, subgraph_ten
   return -1;
 }
 
-/* Order of the protocol: by number when every name is PREFIX<number>, else as the subgraph declares them. */
-static bool order_ports(litert_signature *signature, size_t count, const char *prefix, name_function get_name,
-                        tensor_function get_tensor, size_t subgraph_count, subgraph_tensor_function get_in_subgraph,
-                        port **ports, failure *why) {
+/* Order of the protocol: as the subgraph declares them. The signature has them in the order of the alphabet. */
+static bool order_ports(litert_signature *signature, size_t count, tensor_function get_tensor, size_t subgraph_count,
+                        subgraph_tensor_function get_in_subgraph, port **ports, failure *why) {
   *ports = calloc(count + 1, sizeof **ports);
   ranked_port *ranked = calloc(count + 1, sizeof *ranked);
   litert_subgraph *subgraph = NULL;
   if (*ports == NULL || ranked == NULL) return fail(why, "out of memory");
   if (!succeeded(api.signature_subgraph(signature, &subgraph), "cannot read the signature", why)) return false;
-  bool all_numbered = true;
-  for (size_t i = 0; i < count; ++i) {
-    const char *name = NULL;
-    if (!succeeded(get_name(signature, i, &name), "cannot read the signature", why)) return false;
-    ranked[i].rank = numbered(name, prefix);
-    all_numbered = all_numbered && ranked[i].rank >= 0;
-  }
   for (size_t i = 0; i < count; ++i) {
     litert_tensor *tensor = NULL;
     if (!succeeded(get_tensor(signature, i, &tensor), "cannot read the signature", why)) return false;
     ranked[i].value.at = i;
     if (!succeeded(api.tensor_type(tensor, &ranked[i].value.type), "a tensor without a rank", why)) return false;
-    if (all_numbered) continue;
     ranked[i].rank = subgraph_place(subgraph, subgraph_count, get_in_subgraph, tensor);
     if (ranked[i].rank < 0) return fail(why, "the signature names a tensor that the graph does not have");
   }
@@ -234,10 +212,8 @@ static bool read_signature(const char *wanted, failure *why) {
          succeeded(api.signature_subgraph(signature, &subgraph), "cannot read the graph", why) &&
          succeeded(api.subgraph_input_count(subgraph, &subgraph_inputs), "cannot read the graph", why) &&
          succeeded(api.subgraph_output_count(subgraph, &subgraph_outputs), "cannot read the graph", why) &&
-         order_ports(signature, input_total, "args_", api.input_name, api.input_tensor, subgraph_inputs,
-                     api.subgraph_input, &inputs, why) &&
-         order_ports(signature, output_total, "output_", api.output_name, api.output_tensor, subgraph_outputs,
-                     api.subgraph_output, &outputs, why);
+         order_ports(signature, input_total, api.input_tensor, subgraph_inputs, api.subgraph_input, &inputs, why) &&
+         order_ports(signature, output_total, api.output_tensor, subgraph_outputs, api.subgraph_output, &outputs, why);
 }
 
 /* Maps the file for as long as the process lives. LiteRtCreateModelFromFile would map it too, but 2.3.0 checks the

@@ -180,15 +180,15 @@ def test_transformer_in_executorch_computes_what_pytorch_does(transformer: Loade
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_cnn_in_tflite_computes_what_pytorch_does(cnn: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _compare("tflite", precision, cnn, tmp_path)
-    assert exported.methods[0].inputs == (TensorSpec(name="args_0", dtype="float32", shape=(1, 3, 32, 32)),)
+    assert exported.methods[0].inputs == (TensorSpec(name="image", dtype="float32", shape=(1, 3, 32, 32)),)
     assert (exported.inspection["quantized tensors"] == "0") == (precision == "fp32")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "int8"])
 def test_transformer_in_tflite_computes_what_pytorch_does(transformer: LoadedModel, precision: str, tmp_path: Path) -> None:
     exported = _compare("tflite", precision, transformer, tmp_path)
-    assert exported.methods[0].inputs == (TensorSpec(name="args_0", dtype="int32", shape=(1, 16)),)
-    assert [spec.name for spec in exported.methods[0].outputs] == ["output_0", "output_1"]
+    assert exported.methods[0].inputs == (TensorSpec(name="tokens", dtype="int32", shape=(1, 16)),)
+    assert [spec.name for spec in exported.methods[0].outputs] == ["logits", "hidden"]
     assert "FULLY_CONNECTED" in exported.inspection["operator kinds"]
 
 

@@ -175,6 +175,13 @@ def test_outputs_are_pytorchs(run_model: Callable[..., Ran], models: Path, runne
         np.testing.assert_allclose(ran.output(index), reference, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("runner", ["native-tflite", "agent-tflite"])
+def test_names_do_not_change_the_order(run_model: Callable[..., Ran], models: Path, runner: str) -> None:
+    ran = run_model(runner, "named", "--iterations", "0")
+    for index in range(3):
+        np.testing.assert_allclose(ran.output(index), np.load(models / f"named.output{index}.npy"), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("runner", ["native-pte", "agent-pte"])
 def test_channels_last_tensors_arrive_in_the_protocols_order(run_model: Callable[..., Ran], models: Path, runner: str) -> None:
     ran = run_model(runner, "last", "--iterations", "2")
@@ -515,6 +522,21 @@ def test_a_dynamic_sequence_of_two_inputs(starts: dict[str, list[str]], models: 
         ran = with_length(length)
         assert [output.shape for output in ran.document.outputs] == [(1, length, 6), (1, length)]
         np.testing.assert_allclose(ran.output(0)[0], answers[:, :length], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("runner", ["native-tflite", "agent-tflite"])
+@pytest.mark.parametrize("size", ["1x2", "3x6", "4x9"])
+def test_sizes_that_are_computed_in_the_file(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str, size: str
+) -> None:
+    given, file = np.load(models / f"attending.{size}.npy"), tmp_path / "values.bin"
+    given.tofile(file)
+    shape = ",".join(map(str, given.shape))
+    arguments = ["--model", str(models / "attending.tflite"), "--iterations", "2", "--input", f"float32:{shape}:{file}"]
+    ran = run(starts[runner], arguments, tmp_path / "o")
+    for index in range(2):
+        answer = np.load(models / f"attending.{size}.answer{index}.npy")
+        np.testing.assert_allclose(ran.output(index)[0], answer, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("runner", QUICK)

@@ -1,4 +1,4 @@
-"""TFLite's precisions, signatures and moving dimensions, converted by the real SDKs and run by the real engine."""
+"""TFLite's precisions, signatures and a batch that moves, converted by the real SDKs and run by the real engine."""
 
 from __future__ import annotations
 
@@ -220,26 +220,6 @@ def test_a_batch_that_moves(precision: str, tmp_path: Path) -> None:
     assert [dim.dim for dim in result.dynamic] == [0]
     assert _sqnr_db(model, exported, tmp_path) > (100 if precision == "fp32" else 25)
     assert sum(row.macs for row in exported.operators if row.module == "classifier") == 2 * 32 * 10
-
-
-class _Flat(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.convolution = nn.Conv2d(3, 8, 3, padding=1)
-        self.linear = nn.Linear(8 * 64, 10)
-
-    def forward(self, image):
-        return self.linear(torch.relu(self.convolution(image)).flatten(1))
-
-
-def test_a_batch_that_cannot_move_is_refused(tmp_path: Path) -> None:
-    batch = torch.export.Dim("batch", min=1, max=16)
-    model = _model(_method(_Flat().eval(), [(torch.randn(2, 3, 8, 8),)], dynamic=({0: batch},)))
-    with pytest.raises(ExportError) as caught:
-        _export(model, "fp32", tmp_path)
-    assert "with dimensions of image that move" in caught.value.what
-    assert caught.value.where.endswith("`return self.linear(torch.relu(self.convolution(image)).flatten(1))`")
-    assert "dynamic_shapes" in caught.value.next_step
 
 
 @pytest.mark.parametrize(

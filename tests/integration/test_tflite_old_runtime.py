@@ -19,6 +19,7 @@ pytest.importorskip("litert_torch")
 pytest.importorskip("ai_edge_quantizer")
 
 from integration.tflite_models import (  # noqa: E402
+    MaskedAttention,
     OldRuntimeError,
     answers,
     attention,
@@ -192,3 +193,25 @@ def test_rows_scaled_are_as_fine_as_a_scale_per_row(old_python: str, tmp_path: P
     exported = export(model, "int8-dynamic", folder, _OLD)
     per_row = sqnr_db(run_here(tmp_path / export(model, "int8-dynamic", tmp_path).entry, model.main), answers(model.main))
     assert sqnr_db(run_old(old_python, folder / exported.entry, model.main), answers(model.main)) > per_row - 3
+
+
+def test_layers_with_equal_biases_keep_their_own(old_python: str, tmp_path: Path) -> None:
+    """The converter stores one bias for both, and each layer divides it by its own scales."""
+    torch.manual_seed(0)
+    layers = nn.Sequential(_scaled(nn.Linear(16, 16)), nn.ReLU(), _scaled(nn.Linear(16, 16)))
+    layers[2].bias.data = layers[0].bias.data.clone()
+    model = loaded(layers, [(torch.randn(1, 16),)])
+    file = tmp_path / export(model, "int8-dynamic", tmp_path, _OLD).entry
+    assert sqnr_db(run_old(old_python, file, model.main), answers(model.main)) > 25
+
+
+def test_sizes_that_move_are_right_in_both_runtimes(old_python: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    batches = [(torch.randint(0, 96, (1, size)), torch.arange(size)[None] < size - 1) for size in (12, 2, 20)]
+    length = {1: torch.export.Dim("length", min=2, max=20)}
+    model = loaded(MaskedAttention(bias=True), batches, dynamic_shapes=(length, length))
+    for precision, floor in (("fp32", 100.0), ("int8-dynamic", 25.0)):
+        file = tmp_path / precision / export(model, precision, tmp_path / precision, _OLD).entry
+        for run in (run_here, lambda *of: run_old(old_python, *of)):
+            for found, right in zip(run(file, model.main), answers(model.main), strict=True):
+                assert sqnr_db([found], [right]) > floor, precision

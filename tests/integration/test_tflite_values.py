@@ -19,6 +19,7 @@ pytest.importorskip("ai_edge_quantizer")
 from integration.tflite_models import answers, attention, export, loaded, method, named_inputs, run_here, sqnr_db  # noqa: E402
 
 from edgedeploy.exporters import tflite_conversion, tflite_quantizing  # noqa: E402
+from edgedeploy.exporters.signature import flatten_outputs  # noqa: E402
 from edgedeploy.exporters.tracing import trace  # noqa: E402
 
 pytestmark = [pytest.mark.sdk, pytest.mark.timeout(300)]
@@ -59,11 +60,37 @@ def test_kinds_of_inputs_and_outputs_are_kept(tmp_path: Path) -> None:
     assert [spec.dtype for spec in only.outputs] == ["float32", "float32", "bool", "int32"]
     from ai_edge_litert.interpreter import Interpreter
 
-    outputs = Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()(**named_inputs(case))
+    outputs = Interpreter(str(tmp_path / "model.tflite")).get_signature_runner()(**named_inputs(model.main.module, case))
     expected = model.main.module(*case)
     flat = [expected["picked"], *expected["more"]]
-    for number, reference in enumerate(flat):
-        assert np.allclose(outputs[f"output_{number}"], reference.detach().numpy(), atol=1e-6)
+    for spec, reference in zip(only.outputs, flat, strict=True):
+        assert np.allclose(outputs[spec.name], reference.detach().numpy(), atol=1e-6)
+
+
+class _Names(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(8, 8)
+
+    def forward(self, ids_output, mask, unused):
+        hidden = self.layer(ids_output)
+        return {"logits": hidden * mask, "hidden state": hidden, "ids": hidden - mask, "mask": (mask, mask + 1), "0": hidden}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "int8"])
+def test_an_app_finds_the_user_s_names(precision: str, tmp_path: Path) -> None:
+    from ai_edge_litert.interpreter import Interpreter
+
+    model = loaded(_Names(), [tuple(torch.randn(2, 8) for _ in range(3))] * 2)
+    (only,) = export(model, precision, tmp_path).methods
+    assert [spec.name for spec in only.inputs] == ["ids_output", "mask", "unused"]
+    assert [spec.name for spec in only.outputs] == ["logits", "hidden_state", "ids", "mask", "mask_1", "_0"]
+    interpreter = Interpreter(str(tmp_path / "model.tflite"))
+    outputs = interpreter.get_signature_runner()(**named_inputs(model.main.module, model.main.example_inputs))
+    for spec, reference in zip(only.outputs, flatten_outputs(model.main.module(*model.main.example_inputs)), strict=True):
+        assert np.abs(outputs[spec.name] - reference.detach().numpy()).max() < (1e-5 if precision == "fp32" else 0.1)
+    names = [detail["name"] for detail in interpreter.get_input_details()]
+    assert names[1] == "serving_default_mask"
 
 
 def test_calibration_that_gives_nan_is_refused(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from edgedeploy.exporters.signature import flatten_outputs
+from edgedeploy.exporters.signature import flatten_outputs, input_names
 from edgedeploy.exporters.tflite import TfliteExporter
 from edgedeploy.ports import Exported, ExportRequest
 from edgedeploy.source import LoadedMethod, LoadedModel
@@ -20,9 +20,10 @@ from edgedeploy.source import LoadedMethod, LoadedModel
 _NARROWED = {torch.int64: np.int32}
 
 
-def named_inputs(batch: Sequence[Tensor]) -> dict[str, np.ndarray]:
+def named_inputs(module: nn.Module, batch: Sequence[Tensor]) -> dict[str, np.ndarray]:
     """Inputs as a signature takes them."""
-    return {f"args_{number}": np.asarray(t.numpy(), dtype=_NARROWED.get(t.dtype)) for number, t in enumerate(batch)}
+    arrays = [np.asarray(tensor.numpy(), dtype=_NARROWED.get(tensor.dtype)) for tensor in batch]
+    return dict(zip(input_names(module, len(batch)), arrays, strict=True))
 
 
 class Convolutions(nn.Module):
@@ -115,7 +116,7 @@ def run_here(file: Path | bytes, of: LoadedMethod, signature: str = "serving_def
 
     content = file if isinstance(file, bytes) else file.read_bytes()
     runner = Interpreter(model_content=content, num_threads=1).get_signature_runner(signature)
-    return [runner(**named_inputs(case))["output_0"].copy() for case in of.golden_inputs]
+    return [runner(**named_inputs(of.module, case))["output_0"].copy() for case in of.golden_inputs]
 
 
 _OLD = """
@@ -127,7 +128,7 @@ runner = Interpreter(sys.argv[1], num_threads=1).get_signature_runner()
 for k in range(int(sys.argv[4])):
     given = {name[len(str(k)) + 1:]: cases[name] for name in cases.files if name.startswith(f"{k}:")}
     out.append(list(runner(**given).values())[0].copy())
-np.save(sys.argv[3], np.stack(out))
+np.savez(sys.argv[3], *out)
 """
 
 
@@ -137,14 +138,17 @@ class OldRuntimeError(Exception):
 
 def run_old(python: str, file: Path, of: LoadedMethod) -> list[np.ndarray]:
     """What tflite-runtime makes of a file, in a process of its own: it has been seen to crash."""
-    cases, result = file.with_suffix(".npz"), file.with_suffix(".npy")
-    arrays = {f"{k}:{name}": value for k, case in enumerate(of.golden_inputs) for name, value in named_inputs(case).items()}
+    cases, result = file.with_suffix(".npz"), file.with_suffix(".outputs.npz")
+    arrays = {
+        f"{k}:{name}": value for k, case in enumerate(of.golden_inputs) for name, value in named_inputs(of.module, case).items()
+    }
     np.savez(cases, **arrays)  # type: ignore[arg-type]
     argv = [python, "-c", _OLD, str(file), str(cases), str(result), str(len(of.golden_inputs))]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=False)
     if done.returncode != 0:
         raise OldRuntimeError(f"{done.returncode}: {done.stderr[-500:]}")
-    return list(np.load(result))
+    outputs = np.load(result)
+    return [outputs[f"arr_{number}"] for number in range(len(of.golden_inputs))]
 
 
 _VERSIONS = """

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from edgedeploy.domain.artifact import DelegateGraph, Operator
+from edgedeploy.exporters.signature import flatten_outputs
 
 CASES = 3
 
@@ -103,6 +104,29 @@ class ManyInputs(torch.nn.Module):
         return total
 
 
+class Named(torch.nn.Module):
+    """Names in another order than that of the alphabet and of the numbers in them."""
+
+    def forward(self, scores: torch.Tensor, args_1: torch.Tensor, args_0: torch.Tensor) -> dict[str, torch.Tensor]:
+        return {"output_1": scores + 2 * args_1, "logits": args_0 * 3, "output_0": args_1 - args_0}
+
+
+class Attending(torch.nn.Module):
+    """Heads make a shape with two moving sizes, and positions are a table that is cut to the length."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = torch.nn.Parameter(torch.randn(9, 8))
+        self.mixed = torch.nn.Linear(8, 24)
+
+    def forward(self, values: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        batch, length, _ = values.shape
+        parts = self.mixed(values + self.table[:length]).chunk(3, dim=-1)
+        query, key, value = (part.reshape(batch, length, 2, 4).transpose(1, 2) for part in parts)
+        result = torch.softmax(query @ key.transpose(2, 3), -1) @ value
+        return result, result[:, :, -1]
+
+
 class ChannelsLast(torch.nn.Module):
     """Exported with channels-last images: in memory its tensors are not in the protocol's order."""
 
@@ -141,7 +165,7 @@ Methods = dict[str, tuple[torch.nn.Module, tuple[torch.Tensor, ...]]]
 def save(folder: Path, name: str, model: torch.nn.Module, cases: list[tuple[torch.Tensor, ...]]) -> None:
     with torch.no_grad():
         answers = [model(*case) for case in cases]
-    answers = [answer if isinstance(answer, tuple) else (answer,) for answer in answers]
+    answers = [flatten_outputs(answer) for answer in answers]
     for kind, tensors in (("input", cases), ("output", answers)):
         for index in range(len(tensors[0])):
             stacked = np.stack([case[index].contiguous().numpy() for case in tensors])
@@ -206,6 +230,8 @@ def main(folder: Path) -> None:
     export_dynamic(folder)
     export_methods(folder)
     export_mixed(folder)
+    export_named(folder)
+    export_attending(folder)
     for name in ("convolution", "wide", "two", "many"):
         export_tflite(folder / f"{name}.tflite", *((models[name][0], models[name][1][0])))
 
@@ -228,6 +254,21 @@ def export_dynamic(folder: Path) -> None:
         np.save(folder / f"sequence.{name}.npy", tensor.numpy())
 
 
+def export_attending(folder: Path) -> None:
+    """``attending`` (.tflite, by edgedeploy): a batch and a sequence, which both move."""
+    from tflite_models import export, loaded
+
+    model, values = Attending().eval(), torch.randn(4, 9, 8)
+    sizes = {0: torch.export.Dim("batch", min=1, max=4), 1: torch.export.Dim("length", min=2, max=9)}
+    exported = export(loaded(model, [(values[:2, :5].contiguous(),)], dynamic_shapes=(sizes,)), "fp32", folder)
+    (folder / exported.entry).rename(folder / "attending.tflite")
+    for batch, length in ((1, 2), (3, 6), (4, 9)):
+        given = values[:batch, :length].contiguous()
+        np.save(folder / f"attending.{batch}x{length}.npy", given.numpy())
+        for index, answer in enumerate(model(given)):
+            np.save(folder / f"attending.{batch}x{length}.answer{index}.npy", answer.detach().numpy())
+
+
 def export_methods(folder: Path) -> None:
     """``methods``: two methods, none of them called as a default one is. Each is saved as a model of its own, too."""
     encoder, decoder = Encoder().eval(), Decoder().eval()
@@ -238,6 +279,16 @@ def export_methods(folder: Path) -> None:
     methods: Methods = {"encode": (encoder, encoder_cases[0]), "decode": (decoder, decoder_cases[0])}
     export_methods_pte(folder / "methods.pte", methods)
     export_methods_tflite(folder / "methods.tflite", methods)
+
+
+def export_named(folder: Path) -> None:
+    """``named``: by edgedeploy itself, which gives inputs and outputs the user's names."""
+    from tflite_models import export, loaded
+
+    cases = [tuple(torch.randn(2, 3) for _ in range(3)) for _ in range(CASES)]
+    save(folder, "named", Named(), cases)
+    exported = export(loaded(Named(), cases), "fp32", folder)
+    (folder / exported.entry).rename(folder / "named.tflite")
 
 
 class WhatRuns(msgspec.Struct, frozen=True, kw_only=True):
