@@ -12,13 +12,15 @@ import msgspec
 
 from edgedeploy import __version__
 from edgedeploy.cache import Cache
+from edgedeploy.deploy.signing import Signer
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
-from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.release import Attestation, RunnerBundle
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Abi, Target
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.stages.export import Prepared, read_artifact
 from edgedeploy.stages.plan import PlannedRun
+from edgedeploy.stages.push import Payload
 from edgedeploy.stages.run_result import Ready
 
 BUNDLE_SCHEMA = "edgedeploy.bundle/2"
@@ -36,6 +38,7 @@ class BundledRun(msgspec.Struct, frozen=True, kw_only=True):
     host: Verification
     runner: RunnerBundle | None = None
     runner_abi: Abi | None = None
+    attestations: tuple[Attestation, ...] = ()
 
 
 class Bundle(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +79,7 @@ def check_output(folder: Path) -> None:
         )
 
 
-def write_bundle(folder: Path, project: str, target: Target, ready: Sequence[Ready]) -> None:
+def write_bundle(folder: Path, project: str, target: Target, ready: Sequence[Ready], signer: Signer | None = None) -> None:
     """Write artifacts and ``bundle.json`` into ``folder``, which is made, or is empty, or holds a bundle that is replaced.
 
     Raises:
@@ -97,7 +100,7 @@ def write_bundle(folder: Path, project: str, target: Target, ready: Sequence[Rea
                 edgedeploy=__version__,
                 project=project,
                 target=target,
-                runs=tuple(_bundled(item, new) for item in ready),
+                runs=tuple(_bundled(item, new, project, signer) for item in ready),
             )
             (new / BUNDLE_FILE).write_bytes(msgspec.json.format(msgspec.json.encode(bundle)))
             _exchange(place, new, work / "old")
@@ -173,8 +176,11 @@ def _accounted(folder: Path) -> set[str]:
     return {str(place) for file in files for place in (file, *file.parents)}
 
 
-def _bundled(item: Ready, folder: Path) -> BundledRun:
+def _bundled(item: Ready, folder: Path, project: str, signer: Signer | None) -> BundledRun:
     runner = item.runner
+    attestations: tuple[Attestation, ...] = ()
+    if signer is not None and runner is not None:
+        attestations = Payload(prepared=item.prepared, bundle=runner).attested(project, signer)
     if runner is not None:
         files = []
         for file in runner.files:
@@ -183,7 +189,7 @@ def _bundled(item: Ready, folder: Path) -> BundledRun:
             shutil.copy(file.local, folder / place)
             files.append(msgspec.structs.replace(file, local=place))
         runner = msgspec.structs.replace(runner, files=tuple(files))
-    return BundledRun(run=item.prepared.run, host=item.host, runner=runner, runner_abi=item.runner_abi)
+    return BundledRun(run=item.prepared.run, host=item.host, runner=runner, runner_abi=item.runner_abi, attestations=attestations)
 
 
 def _ready(folder: Path, item: BundledRun, cache: Cache) -> Ready:
@@ -200,7 +206,7 @@ def _ready(folder: Path, item: BundledRun, cache: Cache) -> Ready:
         files = tuple(msgspec.structs.replace(file, local=str((folder / file.local).absolute())) for file in runner.files)
         runner = msgspec.structs.replace(runner, files=files)
     prepared = Prepared(run=item.run, artifact=artifact, folder=str(place.absolute()), cached=True)
-    return Ready(prepared=prepared, host=item.host, runner=runner, runner_abi=item.runner_abi)
+    return Ready(prepared=prepared, host=item.host, runner=runner, runner_abi=item.runner_abi, attestations=item.attestations)
 
 
 def _check(inside: Path, file: Path, sha256: str, cache: Cache) -> None:

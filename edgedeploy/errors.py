@@ -4,7 +4,8 @@
 
     EdgedeployError
     ├── UsageError            2   wrong command line, unknown name
-    │   └── ConfigError       2   a file says something that is not allowed
+    │   ├── ConfigError       2   a file says something that is not allowed
+    │   └── SignatureError    2   nobody who is trusted vouches for what would be deployed
     ├── MissingToolError      3   an SDK, adb, a compiler is not installed
     ├── ModelError            4   the user's model cannot be loaded or run
     ├── CompressError         4   a compressor failed
@@ -68,6 +69,10 @@ class UsageError(EdgedeployError):
 
 class ConfigError(UsageError):
     """A configuration file says something that is not allowed."""
+
+
+class SignatureError(UsageError):
+    """A device demands signatures, and what would be deployed has none, or none that holds."""
 
 
 class MissingToolError(EdgedeployError):

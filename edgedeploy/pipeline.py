@@ -16,6 +16,7 @@ from edgedeploy import __version__
 from edgedeploy.bundle import Bundle, check_output, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.config.project import check_targets, find_project_file, read_project
+from edgedeploy.deploy.signing import Signer, signer_from
 from edgedeploy.domain.events import Event, Note, Sink, ignore
 from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience, Project
@@ -133,7 +134,8 @@ class Pipeline:
             check_output(output)  # before the minutes that exporting takes
         ready, failed = self._prepare(runs, kind, jobs, _one_at_a_time(sink), full=require_full_delegation)
         if output is not None and not [run for run in failed if (run.model, run.recipe) not in _automatic(runs)]:
-            write_bundle(output, self.project.name, kind, [self._with_runner(item, kind, sink) for item in ready])
+            complete = [self._with_runner(item, kind, sink) for item in ready]
+            write_bundle(output, self.project.name, kind, complete, self._signer())
         done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
         return self._report(target, settle((*failed, *done), _automatic(runs)))
 
@@ -174,6 +176,7 @@ class Pipeline:
             ready=ready,
             measured=measure,
             keep_releases=self.project.keep_releases,
+            signer=self._signer(),
             patience=patience,
         )
         delivered = deliver(delivery, units, self.cache, sink, keep=results.add) if ready else ()
@@ -185,6 +188,12 @@ class Pipeline:
 
         url = default_url(self.project_file.parent, self.project.name, configured=self.project.results.url)
         return ResultStore.open(url)
+
+    def _signer(self) -> Signer | None:
+        reference = self.project.signing_key
+        if not reference:
+            return None
+        return signer_from(reference, root=self.project_file.parent, where=f"{self.project_file}: signing_key")
 
     def _with_runner(self, item: Ready, target: Target, sink: Sink) -> Ready:
         """The same with a runner for the target, so that the pushing machine needs no compiler."""

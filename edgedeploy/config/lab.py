@@ -104,5 +104,6 @@ def _device(name: str, entry: LabDevice, targets: dict[str, Target], file: Path)
         password_env=entry.password.removeprefix("env:"),
         workdir=entry.workdir,
         python=entry.python,
+        trusted_keys=entry.trusted_keys,
         origin=str(file),
     )

@@ -26,6 +26,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     password_env: str = ""
     workdir: str = ""
     python: str = "python3"
+    trusted_keys: tuple[str, ...] = ()
     state: DeviceState = "unknown"
     detail: str = ""
     origin: str = ""

@@ -119,6 +119,7 @@ DEFAULT_PATIENCE = Patience()
 class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``edgedeploy.toml``. Every precision is a recipe of its own name without being written.
 
+    ``signing_key`` is a private Ed25519 key, a path or ``env:NAME``: what is exported into a bundle or pushed is signed with it.
     ``keep_releases`` is how many releases stay on a device to go back to, the one that is current among them.
     """
 
@@ -128,6 +129,7 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     recipes: dict[Name, Recipe] = {}
     results: Results = Results()
     keep_releases: Annotated[int, Meta(ge=1)] = KEEP_RELEASES
+    signing_key: str = ""
 
 
 class LabDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -143,6 +145,7 @@ class LabDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     password: Annotated[str, Meta(pattern=r"^(env:[A-Za-z_][A-Za-z0-9_]*)?$")] = ""
     workdir: str = ""
     python: str = "python3"
+    trusted_keys: tuple[str, ...] = ()
 
 
 class Lab(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -36,6 +36,17 @@ class RunnerBundle(msgspec.Struct, frozen=True, kw_only=True):
     start: tuple[str, ...]
 
 
+class Attestation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """That whoever has a key vouches for a folder of a release, with all files in it (:mod:`edgedeploy.deploy.signing`).
+
+    ``key`` is the public one, ``ssh-ed25519 AAAA…``; ``signature`` is in base64.
+    """
+
+    folder: str
+    key: str
+    signature: str
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What a release on a device consists of; stored there as ``manifest.json``.
 
@@ -47,3 +58,4 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: tuple[FileEntry, ...]
     created_at: str = ""
     pushed_by: str = ""
+    attestations: tuple[Attestation, ...] = ()

@@ -121,7 +121,8 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     ``lanes`` and ``runtimes`` are ordered: the first that fits is taken. ``match`` tells how a unit found over ADB is
     recognised: every Android property named there has to have one of the values given. ``runtime_versions`` names engines of the
     device that are not the newest (``{"tflite-runtime" = "2.14.0"}``): what they cannot read is not sent. ``compute_units``
-    is what Core ML may use, ``ethos_u`` the NPU that the backend ``ethos-u`` compiles for.
+    is what Core ML may use, ``ethos_u`` the NPU that the backend ``ethos-u`` compiles for. With ``trusted_keys``
+    (``ssh-ed25519 …``), only what is signed by one of them is deployed.
     """
 
     name: Name
@@ -139,5 +140,6 @@ class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     match: dict[str, tuple[str, ...]] = {}
     soc: Soc = Soc()
     measure: MeasurePolicy = MeasurePolicy()
+    trusted_keys: tuple[str, ...] = ()
     sources: dict[str, Source] = {}
     notes: str = ""

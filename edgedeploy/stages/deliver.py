@@ -17,6 +17,7 @@ from edgedeploy.cache import Cache
 from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.lease_keeper import claim
+from edgedeploy.deploy.signing import Signer
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink
@@ -34,7 +35,7 @@ from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.judge import judge
 from edgedeploy.stages.measure import facts_of, measure
 from edgedeploy.stages.progress import emitter
-from edgedeploy.stages.push import Payload, Tally, push
+from edgedeploy.stages.push import Payload, Tally, Terms, push
 from edgedeploy.stages.reach import Attempts, Open, workdir_of
 from edgedeploy.stages.run_result import Ready, blank_run, failed_run, measured_run, with_artifact
 from edgedeploy.stages.runner_choice import choose, python_facts_of
@@ -50,6 +51,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     ready: tuple[Ready, ...]
     measured: bool
     keep_releases: int = KEEP_RELEASES
+    signer: Signer | None = None
     patience: Patience = DEFAULT_PATIENCE
 
 
@@ -141,7 +143,8 @@ class _Session:
         payloads: list[tuple[Ready, Payload]] = []
         for item in self._delivery.ready:
             try:
-                payloads.append((item, Payload(prepared=item.prepared, bundle=self._choose(item))))
+                payload = Payload(prepared=item.prepared, bundle=self._choose(item), attestations=item.attestations)
+                payloads.append((item, payload))
             except EdgedeployError as error:
                 yield item, self._failed(item, error)
         if not payloads:
@@ -160,15 +163,22 @@ class _Session:
         release, figures = push(
             store,
             [payload for _, payload in payloads],
-            project=self._delivery.project,
-            keep_releases=self._delivery.keep_releases,
-            device=self._device.name,
+            self._terms(),
             sink=self._sink,
             tally=self._tally,
             helper=self._device_helper,
         )
         for (item, payload), stats in zip(payloads, figures, strict=True):
             yield item, self._finish(item, payload, stats, store, release)
+
+    def _terms(self) -> Terms:
+        return Terms(
+            project=self._delivery.project,
+            device=self._device.name,
+            keep_releases=self._delivery.keep_releases,
+            signer=self._delivery.signer,
+            trusted_keys=self._device.trusted_keys or self._delivery.target.trusted_keys,
+        )
 
     def _device_helper(self) -> LocalFile | None:
         """None where it cannot be built: the device's own tools do the same, slower."""

@@ -6,15 +6,17 @@ import datetime as dt
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from edgedeploy.deploy.lease_keeper import this_user
+from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.project import KEEP_RELEASES
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest, RunnerBundle
+from edgedeploy.domain.release import Attestation, FileEntry, LocalFile, Manifest, RunnerBundle
 from edgedeploy.domain.result import PushStats
 from edgedeploy.errors import DeviceStorageError
 from edgedeploy.stages.export import Prepared
@@ -24,10 +26,14 @@ _SWITCHES = 20  # attempts to switch while others push to the same device
 
 
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
-    """One run's files for one device: where each lies here, and its place in the release."""
+    """One run's files for one device: where each lies here, and its place in the release.
+
+    ``attestations`` were made where it was exported.
+    """
 
     prepared: Prepared
     bundle: RunnerBundle
+    attestations: tuple[Attestation, ...] = ()
 
     @property
     def artifact_dir(self) -> str:
@@ -49,6 +55,27 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
         runner = [LocalFile(local=file.local, entry=_under(self.runner_dir, file.entry)) for file in self.bundle.files]
         return (*own, *runner)
 
+    def attested(self, project: str, signer: Signer | None) -> tuple[Attestation, ...]:
+        """For its two folders: signed now, or where it was exported."""
+        if signer is None:
+            return self.attestations
+        entries = [file.entry for file in self.files()]
+        return tuple(
+            signer.attest(project, folder, [entry for entry in entries if entry.path.startswith(f"{folder}/")])
+            for folder in (self.artifact_dir, self.runner_dir)
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How a project deploys to a device: how many releases stay there, who signs, whose signatures the device demands."""
+
+    project: str
+    device: str
+    keep_releases: int = KEEP_RELEASES
+    signer: Signer | None = None
+    trusted_keys: tuple[str, ...] = ()
+
 
 class Tally:
     """What went over the link to one device, by files' SHA-256, in all attempts. ``moved`` is called when something did."""
@@ -68,11 +95,9 @@ class Tally:
 def push(
     store: Store,
     payloads: Sequence[Payload],
+    terms: Terms,
     *,
-    project: str,
-    device: str,
     sink: Sink,
-    keep_releases: int = KEEP_RELEASES,
     tally: Tally | None = None,
     helper: Callable[[], LocalFile | None] = lambda: None,
 ) -> tuple[int, tuple[PushStats, ...]]:
@@ -85,29 +110,33 @@ def push(
         for the first of them only.
 
     Raises:
+        SignatureError: a device that demands signatures would get something unsigned.
         DeviceStorageError: not enough space, or no programs may be started there; nothing was sent.
         DeviceLostError: the device went away; the active release is the one from before.
     """
+    device = terms.device
     sink(Started(stage="push", subject=device))
     tally = tally or Tally()
     files = [{file.entry.sha256: file for file in payload.files()} for payload in payloads]
     by_sha = {sha: file for mine in files for sha, file in mine.items()}
     missing = store.missing(file.entry for file in by_sha.values())
+    release = _Release(store, payloads, terms)
+    release.manifest()
     _require(store, payloads, [by_sha[sha].entry for sha in missing], device)
     _equip(store, sum(by_sha[sha].entry.size_bytes for sha in missing), helper)
     seconds = _Transfer(store, sink, device, tally, [by_sha[sha] for sha in missing]).send_all(files)
     if store.damage_found:
         text = f"{device}: damaged files were found on the device and removed; what needs them is sent again when it is pushed"
         sink(Note(text=text, level="warning"))
-    release = _activate(store, payloads, [tuple(mine.values()) for mine in files], project)
-    store.clear_away(keep_releases)
+    number = release.activate()
+    store.clear_away(terms.keep_releases)
     total = sum(file.entry.size_bytes for file in by_sha.values())
     sink(
         Finished(
             stage="push",
             subject=device,
             cached=not missing,
-            text=f"release {release}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent",
+            text=f"release {number}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent",
         )
     )
     figures = []
@@ -122,10 +151,10 @@ def push(
                 resumed_from=sum(tally.resumed_from.get(sha, 0) for sha in own),
                 chunks_reused=sum(tally.chunks_reused[sha] for sha in own),
                 seconds=round(spent_s, 6),
-                release=release,
+                release=number,
             )
         )
-    return release, tuple(figures)
+    return number, tuple(figures)
 
 
 class _Transfer:
@@ -197,31 +226,52 @@ def _require(store: Store, payloads: Sequence[Payload], missing: Sequence[FileEn
         )
 
 
-def _activate(store: Store, payloads: Sequence[Payload], all_files: Sequence[tuple[LocalFile, ...]], project: str) -> int:
-    """Switch to a release with these payloads; when another push was quicker, to one with its payloads too."""
-    for _ in range(_SWITCHES):
-        try:
-            return store.activate(_manifest(store, payloads, all_files, project))
-        except ReleaseMovedError:
-            store.reopen()
-    return store.activate(_manifest(store, payloads, all_files, project))
+class _Release:
+    """The release that these payloads make with what was deployed before."""
 
+    def __init__(self, store: Store, payloads: Sequence[Payload], terms: Terms) -> None:
+        self._store = store
+        self._terms = terms
+        self._replaced = tuple(f"{folder}/" for payload in payloads for folder in (payload.artifact_dir, payload.runner_dir))
+        self._entries = {file.entry.path: file.entry for payload in payloads for file in payload.files()}
+        self._attestations = {made.folder: made for payload in payloads for made in payload.attested(terms.project, terms.signer)}
 
-def _manifest(store: Store, payloads: Sequence[Payload], all_files: Sequence[tuple[LocalFile, ...]], project: str) -> Manifest:
-    replaced = tuple(f"{folder}/" for payload in payloads for folder in (payload.artifact_dir, payload.runner_dir))
-    before = store.seen.manifest.files if store.seen.manifest else ()
-    kept = {entry.path: entry for entry in before if not entry.path.startswith(replaced)}
-    # Only what is still there may be linked to: a blob that somebody removed by hand is not carried over.
-    gone = store.missing(kept.values())
-    entries = {path: entry for path, entry in kept.items() if entry.sha256 not in gone}
-    entries |= {file.entry.path: file.entry for files in all_files for file in files}
-    return Manifest(
-        schema=MANIFEST_SCHEMA,
-        project=project,
-        files=tuple(entries[path] for path in sorted(entries)),
-        created_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-        pushed_by=this_user(),
-    )
+    def manifest(self) -> Manifest:
+        """What it consists of, as the device was last seen.
+
+        Raises:
+            SignatureError: somebody trusted has to vouch for it, and nobody does.
+        """
+        before = self._store.seen.manifest
+        kept = {entry.path: entry for entry in (before.files if before else ()) if not entry.path.startswith(self._replaced)}
+        # Only what is still there may be linked to: a blob that somebody removed by hand is not carried over.
+        gone = self._store.missing(kept.values())
+        entries = {path: entry for path, entry in kept.items() if entry.sha256 not in gone} | self._entries
+        attestations = {
+            made.folder: made
+            for made in (before.attestations if before else ())
+            if any(path.startswith(f"{made.folder}/") for path in entries)
+        } | self._attestations
+        manifest = Manifest(
+            schema=MANIFEST_SCHEMA,
+            project=self._terms.project,
+            files=tuple(entries[path] for path in sorted(entries)),
+            created_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            pushed_by=this_user(),
+            attestations=tuple(attestations[folder] for folder in sorted(attestations)),
+        )
+        if self._terms.trusted_keys:
+            require_trust(manifest, self._terms.trusted_keys, where=f"device {self._terms.device}")
+        return manifest
+
+    def activate(self) -> int:
+        """Switch to it; when another push was quicker, to one with its payloads too."""
+        for _ in range(_SWITCHES):
+            try:
+                return self._store.activate(self.manifest())
+            except ReleaseMovedError:
+                self._store.reopen()
+        return self._store.activate(self.manifest())
 
 
 def _under(folder: str, entry: FileEntry) -> FileEntry:

@@ -11,7 +11,7 @@ import msgspec
 
 from edgedeploy.domain.delegation import delegation_of
 from edgedeploy.domain.measurement import Measurement, ProcessSamples
-from edgedeploy.domain.release import RunnerBundle
+from edgedeploy.domain.release import Attestation, RunnerBundle
 from edgedeploy.domain.result import (
     ArtifactSummary,
     Failure,
@@ -34,12 +34,14 @@ class Ready(msgspec.Struct, frozen=True, kw_only=True):
     """A prepared run that was verified on this machine, or cannot be.
 
     ``runner``, where a bundle brought one, is for devices of ``runner_abi``, and is taken before any other there.
+    ``attestations`` were made where it was exported.
     """
 
     prepared: Prepared
     host: Verification
     runner: RunnerBundle | None = None
     runner_abi: Abi | None = None
+    attestations: tuple[Attestation, ...] = ()
 
 
 def failed_run(run: PlannedRun, project: str, target: str, device: str, error: EdgedeployError) -> RunResult:

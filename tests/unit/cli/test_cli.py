@@ -155,7 +155,7 @@ def test_the_exit_codes_are_those_of_the_design() -> None:
     codes = {kind.__name__: kind.exit_code for kind in EVERY_ERROR}
     assert codes == {
         "EdgedeployError": 70, "InternalError": 70,
-        "UsageError": 2, "ConfigError": 2,
+        "UsageError": 2, "ConfigError": 2, "SignatureError": 2,
         "MissingToolError": 3,
         "ModelError": 4, "CompressError": 4, "ExportError": 4, "VerifyError": 4,
         "DeviceError": 5, "DeviceUnavailableError": 5, "DeviceAbsentError": 5, "DeviceBusyError": 5,

@@ -8,15 +8,17 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unit.stages.planned import Heard, planned, prepared, runner
 
+from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Finished, Progress, Started
 from edgedeploy.domain.result import PushStats
-from edgedeploy.errors import DeviceLostError, DeviceStorageError
+from edgedeploy.errors import DeviceLostError, DeviceStorageError, SignatureError
 from edgedeploy.ports import ByteProgress, Completed, Feed
-from edgedeploy.stages.push import Payload, push
+from edgedeploy.stages.push import Payload, Terms, push
 from edgedeploy.transports.local import LocalConnection, LocalTransport
 
 RUNNER = b"#!/bin/sh\nexec true\n"
@@ -40,8 +42,10 @@ class Desk:
         connection = connection or LocalTransport().connect(Device(name="here", transport="local"))
         return Store(connection, device="here", workdir=str(self.workdir), project=project)
 
-    def push(self, *payloads: Payload, store: Store | None = None) -> tuple[int, tuple[PushStats, ...]]:
-        return push(store or self.store(), payloads, project="demo", device="here", sink=self.heard)
+    def push(
+        self, *payloads: Payload, store: Store | None = None, terms: Terms | None = None
+    ) -> tuple[int, tuple[PushStats, ...]]:
+        return push(store or self.store(), payloads, terms or Terms(project="demo", device="here"), sink=self.heard)
 
     @property
     def current(self) -> Path:
@@ -186,3 +190,43 @@ def test_payloads_name_folders_that_differ_for_every_run(desk: Desk) -> None:
     payloads: Sequence[Payload] = [desk.payload("a", b"x"), desk.payload("b", b"x", runner_name="agent")]
     assert len({payload.artifact_dir for payload in payloads}) == 2
     assert [payload.runner_dir for payload in payloads] == ["runners/native", "runners/agent"]
+
+
+SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
+DEMANDING = Terms(project="demo", device="here", trusted_keys=(SIGNER.public_key,))
+
+
+def test_a_device_that_demands_signatures_gets_nothing_unsigned(desk: Desk) -> None:
+    with pytest.raises(SignatureError, match="no trusted key"):
+        desk.push(desk.payload("net", b"weights"), terms=DEMANDING)
+    assert list((desk.workdir / "blobs").iterdir()) == []
+    assert not desk.current.exists()
+
+
+def test_what_is_signed_is_deployed_and_stays_signed_beside_others(desk: Desk) -> None:
+    signing = dataclasses.replace(DEMANDING, signer=SIGNER)
+    desk.push(desk.payload("a", b"first"), terms=signing)
+    payload = desk.payload("b", b"second")
+    exported = msgspec.structs.replace(payload, attestations=payload.attested("demo", SIGNER))
+    desk.push(exported, terms=DEMANDING)  # by a machine that has no key
+    manifest = desk.store().seen.manifest
+    assert manifest is not None
+    require_trust(manifest, [SIGNER.public_key], where="here")
+    assert [made.folder for made in manifest.attestations] == [
+        "models/a/fp32/executorch-xnnpack-fp32", "models/b/fp32/executorch-xnnpack-fp32", "runners/native",
+    ]  # fmt: skip
+
+
+def test_an_altered_manifest_on_the_device_is_refused(desk: Desk) -> None:
+    signing = dataclasses.replace(DEMANDING, signer=SIGNER)
+    desk.push(desk.payload("a", b"first"), desk.payload("b", b"second"), terms=signing)
+    file = desk.current / "manifest.json"
+    file.write_bytes(file.read_bytes().replace(_sha(b"first").encode(), _sha(b"second").encode()))
+    with pytest.raises(SignatureError) as caught:
+        desk.push(desk.payload("b", b"third"), terms=signing)
+    assert "models/a/" in caught.value.seen
+
+
+def test_signing_what_was_deployed_unsigned_makes_a_release(desk: Desk) -> None:
+    assert desk.push(desk.payload("a", b"first"))[0] == 1
+    assert desk.push(desk.payload("a", b"first"), terms=dataclasses.replace(DEMANDING, signer=SIGNER))[0] == 2
