@@ -6,15 +6,19 @@ import shutil
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unit.stages.planned import FP32, INT8, planned, prepared, runner, target
 
 from edgedeploy import bundle
 from edgedeploy.bundle import check_output, read_bundle, write_bundle
 from edgedeploy.cache import Cache
+from edgedeploy.deploy.signing import Signer, require_trust
+from edgedeploy.domain.release import Manifest
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import UsageError
 from edgedeploy.pipeline import Pipeline
+from edgedeploy.stages.push import Payload
 from edgedeploy.stages.run_result import Ready
 
 
@@ -138,3 +142,14 @@ def test_the_output_is_looked_at_before_anything_is_exported(tmp_path: Path, mon
     monkeypatch.setattr(Pipeline, "_prepare", lambda *_: pytest.fail("exported before looking"))
     with pytest.raises(UsageError, match="not a bundle"):
         Pipeline.load(tmp_path).export("this-machine", output=tmp_path / "dist")
+
+
+def test_a_signed_bundle_can_be_deployed_by_a_machine_without_the_key(tmp_path: Path) -> None:
+    signer = Signer(Ed25519PrivateKey.generate())
+    write_bundle(tmp_path / "dist", "shop", target(), [ready(tmp_path / "cache")], signer)
+    (item,) = read_bundle(tmp_path / "dist", Cache())[1]
+    assert item.runner is not None
+    payload = Payload(prepared=item.prepared, bundle=item.runner, attestations=item.attestations)
+    files = tuple(file.entry for file in payload.files())
+    release = Manifest(schema="edgedeploy.release/1", project="shop", files=files, attestations=payload.attested("shop", None))
+    require_trust(release, [signer.public_key], where="here")
