@@ -84,7 +84,7 @@ class DeviceShell:
                 next_step=f"{storage_remedy(complaint)} (`workdir` in lab.toml)",
             )
         seen = said[-_SEEN_CHARACTERS:] or f"exit code {done.exit_code}"
-        raise DeviceRunError("a step of the push failed on the device", where=f"device {self.device}", seen=seen)
+        raise DeviceRunError("a step failed on the device", where=f"device {self.device}", seen=seen)
 
 
 def _argv(script: str, arguments: tuple[str, ...]) -> list[str]:
