@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from edgedeploy.domain.result import Failure
@@ -18,10 +18,11 @@ from edgedeploy.domain.upkeep import (
     Verified,
 )
 from edgedeploy.report import units
-from edgedeploy.report.layout import empty_table
+from edgedeploy.report.layout import empty_table, fits
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
     from rich.text import Text
 
 F = TypeVar("F", bound=Finding)
@@ -29,31 +30,50 @@ _MINUTE_S = 60
 
 
 def print_releases(report: UpkeepReport[Releases], console: Console | None = None) -> None:
-    """A row per release, newest first; the space of each device below."""
+    """A row per release, newest first; a few lines per release where that is too wide. The space of each device below."""
     from rich.console import Console
-    from rich.text import Text
 
     console = console or Console()
+    rows = [
+        (outcome.device, project.project, facts)
+        for outcome in report.devices
+        for project in (outcome.found.projects if outcome.found else ())
+        for facts in project.releases
+    ]
+    table = _release_table(rows)
+    if rows and fits(table, console):
+        console.print(table)
+    elif rows:
+        for device, project, facts in rows:
+            _print_release(device, project, facts, console)
+    _print_each(report, _space, console)
+
+
+def _release_table(rows: Sequence[tuple[str, str, ReleaseFacts]]) -> Table:
+    from rich.text import Text
+
     table = empty_table()
     for name in ("device", "project", "release", "pushed", "by", "models", "files", "size", "state"):
-        right, whole = name in {"release", "files", "size"}, name in {"release", "pushed", "size", "state"}
-        table.add_column(name, justify="right" if right else "left", no_wrap=whole, overflow="fold")
-    for outcome in report.devices:
-        for project in outcome.found.projects if outcome.found else ():
-            for facts in project.releases:
-                cells = (
-                    outcome.device,
-                    project.project,
-                    str(facts.number),
-                    units.moment(facts.created_at) or units.ABSENT,
-                    facts.pushed_by or units.ABSENT,
-                )
-                models = Text("\n".join(map(units.clean, facts.models)) or units.ABSENT)
-                figures = (str(facts.files), units.size(facts.size_bytes))
-                table.add_row(*(Text(units.clean(cell)) for cell in cells), models, *map(Text, figures), _state(facts))
-    if table.rows:
-        console.print(table)
-    _print_each(report, _space, console)
+        table.add_column(name, justify="right" if name in {"release", "files", "size"} else "left")
+    for device, project, facts in rows:
+        cells = (device, project, str(facts.number), _pushed_at(facts), facts.pushed_by or units.ABSENT)
+        models = Text("\n".join(map(units.clean, facts.models)) or units.ABSENT)
+        figures = (Text(str(facts.files)), Text(units.size(facts.size_bytes)))
+        table.add_row(*(Text(units.clean(cell)) for cell in cells), models, *figures, _state(facts))
+    return table
+
+
+def _print_release(device: str, project: str, facts: ReleaseFacts, console: Console) -> None:
+    from rich.padding import Padding
+    from rich.text import Text
+
+    name = Text.assemble((units.clean(device), "bold"), f"  {units.clean(project)} release {facts.number}  ", _state(facts))
+    console.print(name)
+    pushed = (
+        f"{_pushed_at(facts)} by {facts.pushed_by or 'somebody'}, {_many(facts.files, 'file')}, {units.size(facts.size_bytes)}"
+    )
+    for line in (pushed, *facts.models):
+        console.print(Padding(Text(units.clean(line)), (0, 0, 0, 2), expand=False))
 
 
 def print_rollback(report: UpkeepReport[RolledBack], console: Console | None = None) -> None:
@@ -103,6 +123,14 @@ def _failure(error: Failure) -> Iterator[Text]:
         yield Text("a retry may help")
 
 
+def _many(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def _pushed_at(facts: ReleaseFacts) -> str:
+    return units.moment(facts.created_at) or units.ABSENT
+
+
 def _state(facts: ReleaseFacts) -> Text:
     from rich.text import Text
 
@@ -134,7 +162,7 @@ def _checked(found: Verified) -> Iterator[Text]:
     from rich.text import Text
 
     release = f"release {found.release}, " if found.release else ""
-    amount = f"{release}{found.files} files, {units.size(found.size_bytes)} hashed in {found.seconds:.1f} s: "
+    amount = f"{release}{_many(found.files, 'file')}, {units.size(found.size_bytes)} hashed in {found.seconds:.1f} s: "
     if not found.bad:
         yield Text.assemble(amount, ("sound", "green"))
         return
@@ -156,7 +184,8 @@ def _bad(file: BadFile) -> Text:
 def _swept(found: Cleaned) -> Iterator[Text]:
     from rich.text import Text
 
-    gone = f"{len(found.releases)} releases, {found.files} files, {found.transfers} cut transfers"
+    counted = ((len(found.releases), "release"), (found.files, "file"), (found.transfers, "cut transfer"))
+    gone = ", ".join(_many(count, noun) for count, noun in counted)
     if found.done:
         yield Text(f"{gone} removed; {units.size(found.freed_bytes)} freed, {units.size(found.free_bytes)} free now")
     else:
