@@ -22,7 +22,7 @@ import msgspec
 
 from edgedeploy.deploy import delta, incoming
 from edgedeploy.deploy.chunk_maps import ChunkMaps
-from edgedeploy.deploy.device_shell import DIGEST, REPLACE, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.device_shell import DIGEST, RELINK, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
@@ -45,16 +45,10 @@ while read -r sha; do
 done
 """
 )
-_SWITCH = (
-    REPLACE
-    + """
-switch() { ln -s "releases/$2" "$1.$$" && replace "$1.$$" "$1" || exit 1; }
-"""
-)
 _LINKED = 'cd "$1" || exit 1; while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done'
 # A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
 _ACTIVATE = (
-    _SWITCH
+    RELINK
     + """
 cd "$1/projects/$2" || exit 1
 now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$4" ] || exit 8
@@ -72,18 +66,18 @@ while [ "$i" -lt "$3" ]; do
   i=$((i + 1))
 done
 cat > "$new/manifest.json" || exit 1
-[ -z "$4" ] || switch previous "$4"
-switch current "$n"
+[ -z "$4" ] || relink "releases/$4" previous || exit 1
+relink "releases/$n" current || exit 1
 echo "$n"
 """
 )
 _ROLL_BACK = (
-    _SWITCH
+    RELINK
     + """
 cd "$1/projects/$2" || exit 1
 now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$3" ] || exit 8
-switch previous "$3"
-switch current "$4"
+[ -z "$3" ] || relink "releases/$3" previous || exit 1
+relink "releases/$4" current || exit 1
 """
 )
 _MANIFESTS = """
