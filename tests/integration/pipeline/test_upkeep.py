@@ -27,13 +27,17 @@ MODEL = "models/net/fp32/executorch-xnnpack-fp32/model.pte"
 
 
 def release(phone: Phone, folder: Path, content: bytes) -> None:
-    """One more, of one model."""
+    """One more on a phone, of one model."""
+    make_release(Device(name=phone.address, transport="adb", address=phone.address), WORKDIR, folder, content)
+
+
+def make_release(device: Device, workdir: str, folder: Path, content: bytes) -> None:
     file = folder / "model.pte"
     file.write_bytes(content)
     entry = FileEntry(path=MODEL, sha256=file_sha256(file), size_bytes=len(content))
-    connection = registry.transport("adb").connect(Device(name=phone.address, transport="adb", address=phone.address))
+    connection = registry.transport(device.transport).connect(device)
     try:
-        store = Store(connection, device=phone.address, workdir=WORKDIR, project="small")
+        store = Store(connection, device=device.name, workdir=workdir, project="small")
         store.receive(LocalFile(local=str(file), entry=entry), progress=lambda _count: None)
         store.activate(Manifest(schema=MANIFEST_SCHEMA, project="small", files=(entry,)))
     finally:
@@ -110,10 +114,19 @@ def test_damage_on_a_board_is_healed_by_a_push(run: Run, project: Path, ssh_boar
     assert bad["sha256"] == sha
     assert call("push", "--no-measure")["runs"][0]["push"]["bytes_sent"] == size_bytes
     assert by_device(call("verify", "--all"))["desk"]["found"]["bad"] == []
+    keys = board_keys(ssh_board, Path.home())
+    desk = Device(
+        name="desk", transport="ssh", address=ssh_board.host, port=ssh_board.port, user=ssh_board.user, key=str(keys["key"])
+    )
+    make_release(desk, "~/.local/share/edgedeploy", tmp_path, b"a later one")
+    rolled = by_device(call("rollback"))["desk"]["found"]
+    assert (rolled["from_release"], rolled["to_release"]) == (2, 1)
+    print(f"\nrollback over ssh: {rolled['seconds']:.3f} s")  # noqa: T201 - a figure
     # The same from a bundle, where there is no project.
     run("export", "--target", "linux-x86_64", "-o", str(tmp_path / "dist"), cwd=project)
     (tmp_path / "lab.toml").write_text((project / "lab.toml").read_text())
     done = run("releases", "--bundle", "dist", "--device", "desk", "--json", cwd=tmp_path)
     assert done.exit_code == 0, done.stderr
     (listed,) = by_device(done.document)["desk"]["found"]["projects"]
-    assert (listed["project"], listed["releases"][0]["models"]) == ("small", ["net/fp32/executorch-xnnpack-fp32"])
+    assert [facts["current"] for facts in listed["releases"]] == [False, True]
+    assert (listed["project"], listed["releases"][1]["models"]) == ("small", ["net/fp32/executorch-xnnpack-fp32"])
