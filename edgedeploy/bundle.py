@@ -116,6 +116,16 @@ def read_bundle(folder: Path, cache: Cache) -> tuple[Bundle, tuple[Ready, ...]]:
     Raises:
         ConfigError: not a bundle, of another version, incomplete or altered.
     """
+    bundle = describe_bundle(folder)
+    return bundle, tuple(_ready(folder, item, cache) for item in bundle.runs)
+
+
+def describe_bundle(folder: Path) -> Bundle:
+    """What a bundle says of itself; its files are not looked at.
+
+    Raises:
+        ConfigError: not a bundle, of another version.
+    """
     file = folder / BUNDLE_FILE
     try:
         bundle = msgspec.json.decode(file.read_bytes(), type=Bundle)
@@ -128,7 +138,7 @@ def read_bundle(folder: Path, cache: Cache) -> tuple[Bundle, tuple[Ready, ...]]:
         ) from None
     if bundle.schema != BUNDLE_SCHEMA:
         raise ConfigError("a bundle of another version", where=str(file), seen=bundle.schema, next_step="export it again")
-    return bundle, tuple(_ready(folder, item, cache) for item in bundle.runs)
+    return bundle
 
 
 def _exchange(folder: Path, new: Path, old: Path) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgedeploy import __version__
-from edgedeploy.bundle import Bundle, check_output, read_bundle, write_bundle
+from edgedeploy.bundle import Bundle, check_output, describe_bundle, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.config.project import check_targets, find_project_file, read_project
 from edgedeploy.deploy.signing import Signer, signer_from
@@ -34,6 +34,7 @@ from edgedeploy.stages.delegation import require_delegated
 from edgedeploy.stages.deliver import Delivery, deliver
 from edgedeploy.stages.devices import select
 from edgedeploy.stages.export import Prepared, export
+from edgedeploy.stages.fleet import Fleet
 from edgedeploy.stages.host_run import Workplace
 from edgedeploy.stages.plan import PlannedRun, Selection, missing_sdk, plan, require_sdks, worker_groups
 from edgedeploy.stages.preflight import Profiled, export_peak_bytes, foresee, model_facts, one_per_form
@@ -182,6 +183,22 @@ class Pipeline:
         delivered = deliver(delivery, units, self.cache, sink, keep=results.add) if ready else ()
         return self._report(target, settle((*failed, *delivered), _automatic(runs)))
 
+    def fleet(
+        self,
+        target: str,
+        *,
+        devices: Sequence[str] = (),
+        patience: Patience = DEFAULT_PATIENCE,
+        sink: Sink = ignore,
+    ) -> Fleet:
+        """The devices of a target with this project's releases, for :mod:`edgedeploy.stages.upkeep`.
+
+        Raises:
+            UsageError, ConfigError: the request makes no sense.
+            DeviceUnavailableError: no device is reachable, or one that was named is not.
+        """
+        return _fleet(self.lab, self.lab.target(target), self.project.name, devices, patience, sink)
+
     def results(self) -> ResultStore:
         """The store of this project's results."""
         from edgedeploy.results.store import ResultStore
@@ -302,8 +319,7 @@ def push_bundle(
     """
     cache = cache or Cache()
     bundle, ready = read_bundle(folder, cache)
-    if target not in {None, bundle.target.name}:
-        raise UsageError(f"the bundle was exported for {bundle.target.name}, not for {target}", where=str(folder))
+    _require_target(bundle, target, folder)
     lab = Lab(Path.cwd())
     sink = _one_at_a_time(sink)
     _tell_broken(lab, sink)
@@ -314,11 +330,45 @@ def push_bundle(
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
 
 
+def bundle_fleet(
+    folder: Path,
+    *,
+    target: str | None = None,
+    devices: Sequence[str] = (),
+    patience: Patience = DEFAULT_PATIENCE,
+    sink: Sink = ignore,
+) -> Fleet:
+    """As :meth:`Pipeline.fleet`, of what was pushed from a bundle."""
+    bundle = describe_bundle(folder)
+    _require_target(bundle, target, folder)
+    return _fleet(Lab(Path.cwd()), bundle.target, bundle.project, devices, patience, sink)
+
+
+def lab_fleet(
+    root: Path, target: str, *, devices: Sequence[str] = (), patience: Patience = DEFAULT_PATIENCE, sink: Sink = ignore
+) -> Fleet:
+    """The devices of a target that the lab and target files at ``root`` know; of no project."""
+    lab = Lab(root)
+    return _fleet(lab, lab.target(target), "", devices, patience, sink)
+
+
 def bundle_results(bundle: Bundle) -> ResultStore:
     """The store of what was pushed from bundles of one project, wherever they lay."""
     from edgedeploy.results.store import ResultStore
 
     return ResultStore.open(default_url(state_folder() / "bundles", bundle.project))
+
+
+def _fleet(lab: Lab, target: Target, project: str, devices: Sequence[str], patience: Patience, sink: Sink) -> Fleet:
+    sink = _one_at_a_time(sink)
+    _tell_broken(lab, sink)
+    units = select(target, devices, lab.devices, {**lab.targets, target.name: target})
+    return Fleet(target=target, project=project, devices=units, patience=patience, sink=sink)
+
+
+def _require_target(bundle: Bundle, target: str | None, folder: Path) -> None:
+    if target not in {None, bundle.target.name}:
+        raise UsageError(f"the bundle was exported for {bundle.target.name}, not for {target}", where=str(folder))
 
 
 def _automatic(runs: Sequence[PlannedRun]) -> set[tuple[str, str]]:

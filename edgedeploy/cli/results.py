@@ -11,12 +11,11 @@ if TYPE_CHECKING:
 
 def open_results(project_path: Path, bundle: Path | None) -> tuple[ResultStore, str]:
     """The store, and the name of the project in it."""
-    from edgedeploy.bundle import read_bundle
-    from edgedeploy.cache import Cache
+    from edgedeploy.bundle import describe_bundle
     from edgedeploy.pipeline import Pipeline, bundle_results
 
     if bundle is not None:
-        found, _ = read_bundle(bundle, Cache())
+        found = describe_bundle(bundle)
         return bundle_results(found), found.project
     pipeline = Pipeline.load(project_path)
     return pipeline.results(), pipeline.project.name

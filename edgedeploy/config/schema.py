@@ -10,6 +10,7 @@ from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import Lab, Project
 from edgedeploy.domain.result import PushReport
 from edgedeploy.domain.target import Target
+from edgedeploy.domain.upkeep import Cleaned, LeaseState, Releases, RolledBack, UpkeepReport, Verified
 
 KINDS: dict[str, type[msgspec.Struct]] = {
     "project": Project,
@@ -17,6 +18,11 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "target": Target,
     "push": PushReport,
     "plan": PlanReport,
+    "releases": UpkeepReport[Releases],
+    "rollback": UpkeepReport[RolledBack],
+    "verify": UpkeepReport[Verified],
+    "clean": UpkeepReport[Cleaned],
+    "lease": UpkeepReport[LeaseState],
 }
 FOLDER = Path(__file__).parent / "schemas"
 

@@ -19,10 +19,16 @@ mkdir -p "$root" && cd "$root" || exit 1
 """
 """A beginning for scripts: makes the workdir ``$1`` and enters it, with ``~`` for the user's home there."""
 
-REPLACE = """
-replace() { case $(uname) in Darwin) mv -fh "$1" "$2" ;; *) mv -fT "$1" "$2" ;; esac; }
+RELINK = """
+relink() {
+  rm -rf ".new.$$"
+  mkdir ".new.$$" && ln -s "$1" ".new.$$/$2" && mv -f ".new.$$/$2" . && rmdir ".new.$$"
+}
 """
-"""A function for scripts: puts a link in another's place, by one rename."""
+"""A function for scripts: makes ``$2``, in the working folder, a link whose text is ``$1``, in another's place by one rename.
+
+Into a folder, as `mv -T` is not the same everywhere: toybox's refuses to replace a link that leads to a folder.
+"""
 
 DIGEST = """
 digest() {
@@ -84,7 +90,7 @@ class DeviceShell:
                 next_step=f"{storage_remedy(complaint)} (`workdir` in lab.toml)",
             )
         seen = said[-_SEEN_CHARACTERS:] or f"exit code {done.exit_code}"
-        raise DeviceRunError("a step of the push failed on the device", where=f"device {self.device}", seen=seen)
+        raise DeviceRunError("a step failed on the device", where=f"device {self.device}", seen=seen)
 
 
 def _argv(script: str, arguments: tuple[str, ...]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
@@ -75,6 +75,14 @@ class Inventory:
     tools: frozenset[str]
     projects: Mapping[str, Project]
     manifest: Manifest | None
+
+    def without(self, shas: frozenset[str]) -> Inventory:
+        """The same, as if these blobs and parts were not there."""
+        return replace(
+            self,
+            blobs={sha: size for sha, size in self.blobs.items() if sha not in shas},
+            parts={sha: size for sha, size in self.parts.items() if sha not in shas},
+        )
 
 
 def look(shell: DeviceShell, *, workdir: str, project: str) -> Inventory:

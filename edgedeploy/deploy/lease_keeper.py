@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import re
 import socket
 import threading
 import time
@@ -13,10 +14,11 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 import msgspec
 
 from edgedeploy.deploy.lease import TTL_S, Holder, Leases, new_token
-from edgedeploy.errors import EdgedeployError, LeaseLostError
+from edgedeploy.errors import EdgedeployError, LeaseLostError, UsageError
 
 TOKEN_VARIABLE = "EDGEDEPLOY_LEASE"  # noqa: S105 - a name, and no secret: whoever may log in may read leases
 _RENEWALS_PER_TTL = 3
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -31,8 +33,25 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 
 def claim(purpose: str, *, wait_s: float = 0) -> Claim:
     """One by the user of this machine; by the lease that ``$EDGEDEPLOY_LEASE`` names where it does."""
-    token = os.environ.get(TOKEN_VARIABLE, "")
+    token = own_token()
     return Claim(token=token or new_token(), owner=this_user(), purpose=purpose, wait_s=wait_s, lasting=bool(token))
+
+
+def own_token() -> str:
+    """The lease that ``$EDGEDEPLOY_LEASE`` names; empty where it names none.
+
+    Raises:
+        UsageError: it is no token.
+    """
+    token = os.environ.get(TOKEN_VARIABLE, "")
+    if token and not _TOKEN.fullmatch(token):  # it becomes one word of the lease's text
+        raise UsageError(
+            "not the token of a lease",
+            where=f"${TOKEN_VARIABLE}",
+            seen=repr(token),
+            next_step="set it to what `edgedeploy lease take` printed, or unset it",
+        )
+    return token
 
 
 def this_user() -> str:

@@ -6,6 +6,9 @@ from dataclasses import dataclass
 
 from edgedeploy.deploy.inventory import Inventory, Project
 
+KEPT_BY_CLEAN = 1
+"""How many releases `edgedeploy clean` keeps by itself: the current one. The one to go back to stays, too."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Waste:
@@ -16,15 +19,20 @@ class Waste:
     freed_bytes: int
 
 
-def waste(seen: Inventory, *, keep: dict[str, int], parts: bool) -> Waste:
+def waste(seen: Inventory, *, keep: dict[str, int], parts: bool, whole_project: str = "") -> Waste:
     """What may go while nobody else uses the device: releases, blobs that no release links to, scratch folders of dead runs.
 
     ``keep`` says for which projects, and how many of each one's releases stay, the newest; the current and the previous one stay
-    always. What a push that was killed left behind goes in every project. ``parts``: transfers that were cut, too.
+    always. What a push that was killed left behind goes in every project. ``parts``: transfers that were cut, too. Of
+    ``whole_project`` nothing stays.
     """
     dropped = [
-        (name, number) for name, project in sorted(seen.projects.items()) for number in _superfluous(project, keep.get(name))
+        (name, number)
+        for name, project in sorted(seen.projects.items())
+        for number in (sorted(project.releases) if name == whole_project else _superfluous(project, keep.get(name)))
     ]
+    # The links first: at no time does `current` mean a release that is gone.
+    pointers = [f"projects/{whole_project}/{name}" for name in ("current", "previous")] if whole_project else []
     used = {
         sha
         for name, project in seen.projects.items()
@@ -37,7 +45,9 @@ def waste(seen: Inventory, *, keep: dict[str, int], parts: bool) -> Waste:
     return Waste(
         # Releases first: at no time does one link to a blob that is gone.
         paths=(
+            *pointers,
             *(f"projects/{name}/releases/{number}" for name, number in dropped),
+            *([f"projects/{whole_project}"] if whole_project else []),
             *(f"blobs/{sha}" for sha in blobs),
             *(f"incoming/{name}" for name in cut),
             *(f"runs/{name}" for name in sorted(seen.runs)),

@@ -22,10 +22,10 @@ import msgspec
 
 from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
-from edgedeploy.deploy.device_shell import DIGEST, REPLACE, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.device_shell import DIGEST, RELINK, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
-from edgedeploy.deploy.retention import Waste, waste
+from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
 from edgedeploy.errors import DeviceError, DeviceRunError, DeviceStorageError, UsageError
 from edgedeploy.ports import ByteProgress, Connection
@@ -41,20 +41,15 @@ _DAMAGED = (
 tool=$2; cd "$1/blobs" || exit 1
 while read -r sha; do
   if [ -f "$sha" ] && [ "$(digest "$sha")" = "$sha" ]; then continue; fi
-  rm -rf "$sha"; echo "$sha"
+  [ "$3" = keep ] || rm -rf "$sha"
+  echo "$sha"
 done
-"""
-)
-_SWITCH = (
-    REPLACE
-    + """
-switch() { ln -s "releases/$2" "$1.$$" && replace "$1.$$" "$1" || exit 1; }
 """
 )
 _LINKED = 'cd "$1" || exit 1; while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done'
 # A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
 _ACTIVATE = (
-    _SWITCH
+    RELINK
     + """
 cd "$1/projects/$2" || exit 1
 now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$4" ] || exit 8
@@ -72,18 +67,18 @@ while [ "$i" -lt "$3" ]; do
   i=$((i + 1))
 done
 cat > "$new/manifest.json" || exit 1
-[ -z "$4" ] || switch previous "$4"
-switch current "$n"
+[ -z "$4" ] || relink "releases/$4" previous || exit 1
+relink "releases/$n" current || exit 1
 echo "$n"
 """
 )
 _ROLL_BACK = (
-    _SWITCH
+    RELINK
     + """
 cd "$1/projects/$2" || exit 1
 now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$3" ] || exit 8
-switch previous "$3"
-switch current "$4"
+[ -z "$3" ] || relink "releases/$3" previous || exit 1
+relink "releases/$4" current || exit 1
 """
 )
 _MANIFESTS = """
@@ -149,25 +144,33 @@ class Store:
         """SHA-256 of those entries that the device has not got; one of another size is a damaged one."""
         return frozenset(entry.sha256 for entry in entries if self.seen.blobs.get(entry.sha256) != entry.size_bytes)
 
-    def require_space(self, size_bytes: int) -> None:
-        """Refuse before a byte is sent.
+    def require_space(self, size_bytes: int, *, wanted: Iterable[str] = ()) -> None:
+        """Refuse before a byte is sent, and say what cleaning would free, without what is ``wanted`` (SHA-256) all the same.
 
         Raises:
             DeviceStorageError: fewer than ``size_bytes`` and a small reserve are free.
         """
-        if size_bytes + _RESERVE_BYTES > self.seen.free_bytes:
-            raise DeviceStorageError(
-                f"not enough space: {size_bytes / 1e6:.1f} MB to send, {self.seen.free_bytes / 1e6:.1f} MB free",
-                where=f"device {self._device}: {self.root}",
-                next_step="free some space on the device; `edgedeploy clean --dry-run` says what old releases hold",
-            )
+        lacking = size_bytes + _RESERVE_BYTES - self.seen.free_bytes
+        if lacking <= 0:
+            return
+        freed = waste(self.seen.without(frozenset(wanted)), keep={self._project: KEPT_BY_CLEAN}, parts=True).freed_bytes
+        if freed >= lacking:
+            next_step = "`edgedeploy clean` for this target and device, then push again"
+        else:
+            next_step = f"free {(lacking - freed) / 1e6:.1f} MB more on the device, or set another `workdir` in lab.toml"
+        raise DeviceStorageError(
+            f"not enough space: {size_bytes / 1e6:.1f} MB to send, {self.seen.free_bytes / 1e6:.1f} MB free",
+            where=f"device {self._device}: {self.root}",
+            seen=f"`edgedeploy clean` would free {freed / 1e6:.1f} MB",
+            next_step=next_step,
+        )
 
-    def damaged(self, entries: Iterable[FileEntry]) -> frozenset[str]:
-        """Hash these blobs on the device, and remove those that are not what their name says; their SHA-256."""
+    def damaged(self, entries: Iterable[FileEntry], *, remove: bool = True) -> frozenset[str]:
+        """Hash these blobs on the device; the SHA-256 of those that are not what their name says. They are removed there."""
         sizes = {entry.sha256: entry.size_bytes for entry in entries}
         names = "".join(f"{sha}\n" for sha in sorted(sizes))
         limit_s = hashing_limit_s(sum(sizes.values()))
-        done = self._shell.run(_DAMAGED, self.root, self._tool, stdin=names.encode(), timeout_s=limit_s)
+        done = self._shell.run(_DAMAGED, self.root, self._tool, "" if remove else "keep", stdin=names.encode(), timeout_s=limit_s)
         return frozenset(done.stdout.decode().split())
 
     def receive(self, file: LocalFile, *, progress: ByteProgress) -> Received:
@@ -245,7 +248,7 @@ class Store:
             if not SAFE_PATH.fullmatch(entry.path):
                 raise DeviceRunError("a path that could leave the release", where=f"device {self._device}", seen=repr(entry.path))
         current = self.project.current
-        if _same(manifest, self.seen.manifest) and not self._broken_links(manifest):
+        if _same(manifest, self.seen.manifest) and not self.broken_links(manifest):
             return current
         self._changed = True
         links = "".join(f"{entry.sha256} {entry.path}\n" for entry in manifest.files)
@@ -273,6 +276,19 @@ class Store:
             UsageError: there is no such release.
             DeviceRunError: files of it are gone, or somebody else switched.
         """
+        project, number = self.project, self.way_back(to)
+        if number == project.current:
+            return number
+        arguments = (self.root, self._project, str(project.current or ""), str(number))
+        done = self._shell.run(_ROLL_BACK, *arguments, expected=(_MOVED,))
+        if done.exit_code == _MOVED:
+            raise ReleaseMovedError(
+                "a push switched the release meanwhile", where=f"device {self._device}", next_step="try again"
+            )
+        return number
+
+    def way_back(self, to: int | None = None) -> int:
+        """The release that :meth:`roll_back` would switch to; it raises what that would raise before it does."""
         project = self.project
         number = to or project.previous
         kept = ", ".join(map(str, sorted(project.whole))) or "none"
@@ -288,22 +304,15 @@ class Store:
                 seen=f"{len(gone)} of its files are gone",
                 next_step="push what it held again",
             )
-        if number == project.current:
-            return number
-        arguments = (self.root, self._project, str(project.current or ""), str(number))
-        done = self._shell.run(_ROLL_BACK, *arguments, expected=(_MOVED,))
-        if done.exit_code == _MOVED:
-            raise ReleaseMovedError(
-                "a push switched the release meanwhile", where=f"device {self._device}", next_step="try again"
-            )
         return number
 
-    def manifests(self) -> dict[int, Manifest]:
-        """What the project's releases say of themselves; those whose manifest cannot be read are left out."""
-        lines = self._shell.run(_MANIFESTS, self.root, self._project).stdout.split(b"\n")
+    def manifests(self, project: str = "") -> dict[int, Manifest]:
+        """What a project's releases (this one's) say of themselves; those whose manifest cannot be read are left out."""
+        project = project or self._project
+        lines = self._shell.run(_MANIFESTS, self.root, project).stdout.split(b"\n")
         found = {}
         for number, content in zip(lines[::2], lines[1::2], strict=False):
-            manifest = manifest_of(content, self._project)
+            manifest = manifest_of(content, project)
             if manifest is not None:
                 found[int(number)] = manifest
         return found
@@ -322,9 +331,11 @@ class Store:
         if listed:
             self._shell.run(_REMOVE, self.root, stdin=listed.encode("utf-8", "surrogateescape"))
 
-    def _broken_links(self, manifest: Manifest) -> bool:
+    def broken_links(self, manifest: Manifest) -> frozenset[str]:
+        """Paths of ``manifest``, that of the current release, behind which there is no file."""
         paths = "".join(f"{entry.path}\n" for entry in manifest.files)
-        return bool(self._shell.run(_LINKED, self.release_dir(self.project.current), stdin=paths.encode()).stdout)
+        done = self._shell.run(_LINKED, self.release_dir(self.project.current), stdin=paths.encode())
+        return frozenset(done.stdout.decode().split("\n")) - {""}
 
     @contextmanager
     def scratch(self) -> Iterator[str]:

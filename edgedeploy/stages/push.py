@@ -222,7 +222,8 @@ def _require(store: Store, payloads: Sequence[Payload], missing: Sequence[FileEn
         )
     if missing:
         store.require_space(
-            sum(entry.size_bytes - min(store.seen.parts.get(entry.sha256, 0), entry.size_bytes) for entry in missing)
+            sum(entry.size_bytes - min(store.seen.parts.get(entry.sha256, 0), entry.size_bytes) for entry in missing),
+            wanted={file.entry.sha256 for payload in payloads for file in payload.files()},
         )
 
 

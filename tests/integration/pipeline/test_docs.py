@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from integration.pipeline.command import Run
 from integration.pipeline.test_real_transports import PIXEL, board_keys, write_lab
+from integration.pipeline.test_upkeep import release
 from standins.board import SshBoard
 from standins.phone import Phone
 
@@ -33,6 +34,7 @@ NOT_RUN = {
     "make demo": "installs gigabytes",
     "make test": "is what runs this",
     "pip install -e '.[all]'": "installs gigabytes",
+    'eval "$(edgedeploy lease take --target pixel8 --for 2h)"': "sets a variable of the shell; the command in it is run",
 }
 
 MYBOARD = """\
@@ -104,6 +106,7 @@ def test_every_line_of_a_shell_block_is_run_or_listed() -> None:
         "README.md",
         "docs/phones.md",
         "docs/boards.md",
+        "docs/deploy.md",
         "docs/ci.md",
         "docs/plugins.md",
         "docs/plan.md",
@@ -138,6 +141,16 @@ def test_commands_for_a_phone(run: Run, project: Path, phone_factory: Callable[.
     phone_factory(arch="arm64", identity=PIXEL)
     lines = [line for line in lines_of("README.md") if is_for_a_phone(line)] + lines_of("docs/phones.md")
     assert len(lines) >= 4
+    execute(lines, run, project)
+
+
+@pytest.mark.sdk
+@pytest.mark.standin
+def test_commands_for_deploying(run: Run, project: Path, phone_factory: Callable[..., Phone], tmp_path: Path) -> None:
+    phone = phone_factory(arch="arm64", identity=PIXEL)
+    release(phone, tmp_path, b"an earlier one")  # there is something to go back to
+    lines = [line for line in lines_of("docs/deploy.md") if line not in NOT_RUN]
+    assert len(lines) >= 15
     execute(lines, run, project)
 
 
