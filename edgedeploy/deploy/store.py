@@ -227,10 +227,16 @@ class Store:
         if sha not in self.seen.tools:
             receiver = Receiver(shell=self._shell, root=self.root, tool="", place="tools")
             receiver.receive(file, part_bytes=0, progress=lambda _count: None)
-        self.use_helper(sha)
+        self._use_helper(sha)
 
-    def use_helper(self, sha: str) -> None:
-        """Use a helper that is there, if it runs."""
+    def use_installed_helper(self) -> bool:
+        """Use the device helper from now on if it is there; whether it is."""
+        for sha in self.seen.tools:
+            self._use_helper(sha)
+            return True
+        return False
+
+    def _use_helper(self, sha: str) -> None:
         tool = f"{self.root}/tools/{sha}"
         if self._shell.run('"$1" version', tool, expected=_ANY_FAILURE).exit_code == 0:
             self._tool = tool

@@ -203,8 +203,7 @@ class _Transfer:
 
 def _equip(store: Store, missing_bytes: int, helper: Callable[[], LocalFile | None]) -> None:
     """Have the device helper do the hashing: where it is, or where so much is to be sent that sending it as well pays."""
-    for sha in store.seen.tools:
-        store.use_helper(sha)
+    if store.use_installed_helper():
         return
     file = helper() if missing_bytes >= _HELPER_PAYS_BYTES and store.seen.runs_programs else None
     if file is not None:

@@ -10,6 +10,7 @@ import msgspec
 
 from edgedeploy.deploy.inventory import Project
 from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
+from edgedeploy.deploy.signing import require_trust
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.events import Finished, Progress, Started
 from edgedeploy.domain.release import FileEntry, Manifest
@@ -74,8 +75,8 @@ def roll_back(fleet: Fleet, *, to: int | None = None, dry_run: bool = False) -> 
 def verify_files(fleet: Fleet, *, everything: bool = False, dry_run: bool = False) -> UpkeepReport[Verified]:
     """Hash on each device what the project's current release consists of, or every file of every project.
 
-    By the device's own sha256sum. A damaged file is removed, so that no runner takes it, and the next push sends it again;
-    with ``dry_run`` it stays.
+    By the device helper, if it is there, or the device's own sha256sum. A damaged file is removed, so that no runner takes it,
+    and the next push sends it again; with ``dry_run`` it stays. Where the device demands signatures, those of the release have to hold.
     """
 
     def check(at: Visit) -> Verified:
@@ -83,6 +84,10 @@ def verify_files(fleet: Fleet, *, everything: bool = False, dry_run: bool = Fals
         name, sink = at.device.name, fleet.sink
         if not everything and not store.project.current:
             raise UsageError(f"nothing of {fleet.project} is deployed", where=f"device {name}", next_step="push it first")
+        trusted_keys = at.device.trusted_keys or fleet.target.trusted_keys
+        if trusted_keys and not everything and store.seen.manifest:
+            require_trust(store.seen.manifest, trusted_keys, where=f"device {name}")
+        store.use_installed_helper()
         began = time.monotonic()
         sink(Started(stage="verify", subject=name))
         bad = [] if everything else list(_bad_links(store))

@@ -62,6 +62,7 @@ def _ssh_rig(board: SshBoard) -> Rig:
         connection=transport.connect(device),
         folder=board.home,
         pull_cable=board.pull_cable,
+        plug_cable=board.plug_cable,
     )
 
 
@@ -74,4 +75,5 @@ def _adb_rig(phone: Phone) -> Rig:
         connection=transport.connect(device),
         folder=WORKDIR,
         pull_cable=phone.pull_cable,
+        plug_cable=phone.plug_cable,
     )

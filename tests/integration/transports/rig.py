@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -28,6 +29,7 @@ class Rig:
     connection: Connection
     folder: str
     pull_cable: PullCable | None
+    plug_cable: Callable[[], None] = lambda: None
 
 
 def board_device(board: SshBoard, **changes: object) -> Device:
