@@ -76,7 +76,8 @@ def verify_files(fleet: Fleet, *, everything: bool = False, dry_run: bool = Fals
     """Hash on each device what the project's current release consists of, or every file of every project.
 
     By the device helper, if it is there, or the device's own sha256sum. A damaged file is removed, so that no runner takes it,
-    and the next push sends it again; with ``dry_run`` it stays. Where the device demands signatures, those of the release have to hold.
+    and the next push sends it again; with ``dry_run`` it stays. Where the device demands signatures, the
+    release's have to hold.
     """
 
     def check(at: Visit) -> Verified:
