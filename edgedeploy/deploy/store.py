@@ -302,15 +302,21 @@ class Store:
             raise UsageError("there is no release to go back to", where=f"device {self._device}", seen=f"on the device: {kept}")
         if number not in project.whole:
             raise UsageError(f"there is no release {number}", where=f"device {self._device}", seen=f"on the device: {kept}")
-        gone = project.releases[number] - self.seen.blobs.keys()
-        if gone:
+        manifest = self.manifests().get(number)
+        gone = len(self.lacking(number, manifest)) if manifest else 0
+        if gone or manifest is None:
             raise DeviceRunError(
                 f"release {number} is not whole any more",
                 where=f"device {self._device}: {self.release_dir(number)}",
-                seen=f"{len(gone)} of its files are gone",
+                seen=f"{gone} of its files are gone" if manifest else "its manifest cannot be read",
                 next_step="push what it held again",
             )
         return number
+
+    def lacking(self, number: int, manifest: Manifest, *, project: str = "") -> frozenset[str]:
+        """SHA-256 of what a release of a project (this one) consists of by its manifest, and has not got."""
+        linked = self.seen.projects[project or self._project].releases[number]
+        return self.missing(manifest.files) | ({entry.sha256 for entry in manifest.files} - linked)
 
     def manifests(self, project: str = "") -> dict[int, Manifest]:
         """What a project's releases (this one's) say of themselves; those whose manifest cannot be read are left out."""

@@ -158,10 +158,9 @@ def _releases(store: Store, name: str) -> Iterator[ReleaseFacts]:
         if manifest is None:
             yield bare
             continue
-        linked = {entry.sha256 for entry in manifest.files} <= project.releases[number]
         yield msgspec.structs.replace(
             bare,
-            whole=linked and not store.missing(manifest.files),
+            whole=not store.lacking(number, manifest, project=name),
             created_at=manifest.created_at,
             pushed_by=manifest.pushed_by,
             models=_models(manifest),

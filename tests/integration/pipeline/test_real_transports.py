@@ -131,7 +131,7 @@ def test_a_cable_pulled_in_the_middle_leaves_the_old_release(
     assert run("push", "--target", "pixel8", "--no-measure", cwd=project).exit_code == 0
     shell(f"rm -f {store}/blobs/*; ls {store}")
     phone.pull_cable(after_bytes=3_000_000)
-    done = run("push", "--target", "pixel8", "--json", cwd=project)
+    done = run("push", "--target", "pixel8", "--retry-for", "0", "--json", cwd=project)
     assert done.exit_code == 5, done.stdout
     assert done.document["runs"][0]["error"]["retryable"]
     phone.plug_cable()

@@ -44,6 +44,12 @@ def make_release(device: Device, workdir: str, folder: Path, content: bytes) -> 
         connection.close()
 
 
+def board_device(board: SshBoard) -> Device:
+    """As lab.toml has it; its host key has to be known."""
+    key = str(board.identity_file)
+    return Device(name="desk", transport="ssh", address=board.host, port=board.port, user=board.user, key=key)
+
+
 def by_device(document: dict[str, Any]) -> dict[str, Any]:
     return {outcome["device"]: outcome for outcome in document["devices"]}
 
@@ -114,11 +120,7 @@ def test_damage_on_a_board_is_healed_by_a_push(run: Run, project: Path, ssh_boar
     assert bad["sha256"] == sha
     assert call("push", "--no-measure")["runs"][0]["push"]["bytes_sent"] == size_bytes
     assert by_device(call("verify", "--all"))["desk"]["found"]["bad"] == []
-    keys = board_keys(ssh_board, Path.home())
-    desk = Device(
-        name="desk", transport="ssh", address=ssh_board.host, port=ssh_board.port, user=ssh_board.user, key=str(keys["key"])
-    )
-    make_release(desk, "~/.local/share/edgedeploy", tmp_path, b"a later one")
+    make_release(board_device(ssh_board), "~/.local/share/edgedeploy", tmp_path, b"a later one")
     rolled = by_device(call("rollback"))["desk"]["found"]
     assert (rolled["from_release"], rolled["to_release"]) == (2, 1)
     print(f"\nrollback over ssh: {rolled['seconds']:.3f} s")  # noqa: T201 - a figure

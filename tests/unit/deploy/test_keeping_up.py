@@ -63,6 +63,15 @@ def test_a_release_with_a_file_gone_is_not_gone_back_to(tmp_path: Path) -> None:
     assert links(tmp_path) == ("releases/2", "releases/1")
 
 
+@pytest.mark.parametrize("gone", ["demo-1.pte", "manifest.json"])
+def test_a_release_without_a_link_or_its_manifest_neither(tmp_path: Path, gone: str) -> None:
+    released(tmp_path, b"1", b"2")
+    (tmp_path / "d/projects/demo/releases/1" / gone).unlink()
+    with pytest.raises((DeviceRunError, UsageError), match="release 1"):
+        store(tmp_path / "d").roll_back()
+    assert links(tmp_path) == ("releases/2", "releases/1")
+
+
 def test_clearing_away_keeps_the_newest_the_current_and_the_one_before(tmp_path: Path) -> None:
     device, files = released(tmp_path, *(bytes([n]) * 10 for n in range(6)))
     device.roll_back(2)
