@@ -10,7 +10,7 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec
 from torch.fx import Node
 
-from edgedeploy.domain.profile import Weight, WeightKind
+from edgedeploy.domain.profile import State, Weight, WeightKind
 
 _STORED = frozenset({InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR})
 
@@ -55,11 +55,16 @@ def weights_of(programs: Sequence[ExportedProgram]) -> tuple[Weight, ...]:
     return tuple(found.values())
 
 
-def state_bytes(program: ExportedProgram) -> int:
-    """Bytes of the buffers that a call changes."""
+def states_of(program: ExportedProgram) -> tuple[State, ...]:
+    """The buffers that a call changes."""
     nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    return sum(
-        tensor.nbytes
+    return tuple(
+        State(
+            name=(spec.target or spec.arg.name).removeprefix("inner."),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            size_bytes=tensor.nbytes,
+            zeros=not bool(tensor.any()),
+        )
         for spec in program.graph_signature.input_specs
         if spec.kind is InputKind.BUFFER
         and _is_state(spec, program, nodes[spec.arg.name])
