@@ -27,6 +27,7 @@ from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from edgedeploy.errors import ExportError
 from edgedeploy.exporters.calibration import observe
+from edgedeploy.exporters.state import module_to_quantize
 from edgedeploy.exporters.tracing import Traced, export_program
 
 _WEIGHTED = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"})
@@ -122,7 +123,7 @@ def quantize(traced: Traced) -> Quantized:
     """
     _require_calibration(traced.calibration)
     with torch.no_grad():
-        observed = prepare_pt2e(traced.program.module(), CoremlQuantizer())
+        observed = prepare_pt2e(module_to_quantize(traced.program), CoremlQuantizer())
         observe(observed, traced.program, traced.calibration)
         weights = tuple(_observed_weights(observed))
         program = export_program(convert_pt2e(observed), traced.example_inputs, traced.shapes_one_by_one)

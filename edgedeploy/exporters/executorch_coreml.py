@@ -7,6 +7,7 @@ from executorch.backends.apple.coreml.compiler import CoreMLBackend
 from executorch.backends.apple.coreml.partition import CoreMLPartitioner
 
 from edgedeploy.exporters.coreml_precisions import deployment, require_precision, require_states
+from edgedeploy.exporters.state import changed_buffers
 from edgedeploy.exporters.tracing import Traced
 from edgedeploy.ports import ExportRequest
 
@@ -26,7 +27,7 @@ def require_system(traced: Traced, request: ExportRequest) -> None:
     """
     system = deployment(request.os, request.min_os)
     require_precision(system, request.lane.precision, instead="int8-weights")
-    if traced.program.run_decompositions({}).graph_signature.buffers_to_mutate:  # what is traced still writes in place
+    if changed_buffers(traced.program):
         require_states(system)
 
 
