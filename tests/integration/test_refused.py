@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,6 +35,14 @@ IPHONE = msgspec.structs.replace(target(), os="ios", min_os="18")
 ROOT = Path(__file__).parent
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _nothing_is_collected():
+    """A hundred exports of one operator each: a fifth of the time would go into walks over the SDKs' modules."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 class Calls(nn.Module):
     """Calls one function of the inputs."""
 
@@ -64,41 +73,26 @@ CALLS: dict[str, tuple[object, ...]] = {
     "argsort.stable": (lambda x: torch.argsort(x, stable=True), ROWS),
     "asinh": (torch.asinh, ROWS),
     "avg_pool3d": (lambda x: F.avg_pool3d(x, 2), VOLUME),
-    "bilinear": (lambda x: F.bilinear(x, x, torch.ones(3, 8, 8)), ROWS),
     "bincount": (lambda i: torch.bincount(i.flatten(), minlength=4), IDS),
     "bucketize": (lambda x: torch.bucketize(x, EDGES), ROWS),
     "col2im": (lambda x: F.fold(x, (4, 4), 2, stride=2), torch.rand(1, 8, 4)),
     "complex": (lambda x: torch.view_as_real(torch.complex(x, x)), ROWS),
-    "copysign": (lambda x: torch.copysign(x, -x), ROWS),
     "cummax": (lambda x: torch.cummax(x, 1).values, ROWS),
     "cummin": (lambda x: torch.cummin(x, 1).values, ROWS),
     "cumprod": (lambda x: torch.cumprod(x, 1), ROWS),
     "embedding_bag": (lambda i: F.embedding_bag(i, TABLE), IDS),
-    "erfc": (torch.erfc, ROWS),
     "erfinv": (torch.erfinv, ROWS / 2),
-    "exp2": (torch.exp2, ROWS),
     "fft_irfft": (lambda x: torch.fft.irfft(torch.fft.rfft(x)), ROWS),
-    "histc": (lambda x: torch.histc(x, 4), ROWS),
-    "hypot": (lambda x: torch.hypot(x, x + 1), ROWS),
-    "index_reduce": (lambda x, i: torch.zeros(4, 8).index_reduce(0, i[:, 0], x, "amax"), ROWS, IDS),
     "kthvalue": (lambda x: torch.kthvalue(x, 2, 1).values, ROWS),
     "lerp.Scalar": (lambda x: torch.lerp(x, x + 1, 0.5), ROWS),
-    "lgamma": (lambda x: torch.lgamma(x + 1), ROWS),
     "linalg_cholesky": (torch.linalg.cholesky, SQUARE),
-    "linalg_det": (torch.linalg.det, SQUARE),
-    "linalg_eigh": (lambda x: torch.linalg.eigh(x)[0], SQUARE),
     "linalg_inv": (torch.linalg.inv, SQUARE),
-    "linalg_qr": (lambda x: torch.linalg.qr(x)[1], SQUARE),
     "linalg_solve": (lambda x: torch.linalg.solve(x, x), SQUARE),
     "linalg_svd": (lambda x: torch.linalg.svd(x)[1], SQUARE),
-    "logcumsumexp": (lambda x: torch.logcumsumexp(x, 1), ROWS),
     "masked_scatter": (lambda x: x.masked_scatter(x > 0, x * 2), ROWS),
     "max_pool3d": (lambda x: F.max_pool3d(x, 2), VOLUME),
     "median": (lambda x: torch.median(x, 1).values, ROWS),
     "median.default": (torch.median, ROWS),
-    "mode": (lambda x: torch.mode(x, 1).values, ROWS),
-    "msort": (torch.msort, ROWS),
-    "nanmedian": (lambda x: torch.nanmedian(x, 1).values, ROWS),
     "nonzero": (torch.nonzero, ROWS),
     "polar": (lambda x: torch.view_as_real(torch.polar(x, x)), ROWS),
     "quantile": (lambda x: torch.quantile(x, 0.3), ROWS),
@@ -109,7 +103,6 @@ CALLS: dict[str, tuple[object, ...]] = {
     "sort.stable": (lambda x: torch.sort(x, stable=True).values, ROWS),
     "std_mean": (lambda x: torch.std_mean(x, 1)[0], ROWS),
     "stft": (lambda x: torch.view_as_real(torch.stft(x, 8, 4, window=torch.ones(8), return_complex=True)), torch.rand(1, 32)),
-    "unique_consecutive": (torch.unique_consecutive, ROWS),
     "var_mean": (lambda x: torch.var_mean(x, 1)[0], ROWS),
     "view_as_complex": (lambda x: torch.view_as_real(torch.view_as_complex(x.view(4, 4, 2))), ROWS),
 }
