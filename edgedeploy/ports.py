@@ -12,9 +12,10 @@ from edgedeploy.domain.artifact import Artifact, DelegateGraph, Format, Operator
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.footprint import Footprint
 from edgedeploy.domain.measurement import DeviceFacts
+from edgedeploy.domain.plan import Obstacle
 from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.domain.target import Abi, ComputeUnits, EthosU, Lane, MeasurePolicy, Os
+from edgedeploy.domain.target import Abi, ComputeUnits, EthosU, Lane, MeasurePolicy, Os, Target
 
 if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
@@ -89,6 +90,12 @@ class Exporter(Protocol):
 
     def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
         """What an export by ``lane`` would weigh and take; None where that is not known. Pure: imports no SDK."""
+
+    def refusals(self, profile: ModelProfile, lane: Lane, target: Target) -> tuple[Obstacle, ...]:
+        """Why an export by ``lane`` would fail, as far as a profile tells. Pure: imports no SDK.
+
+        Only what an export has been seen to refuse: silence promises nothing.
+        """
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``.

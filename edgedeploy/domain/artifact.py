@@ -107,6 +107,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
 
     ``sha256`` identifies the content: for one file it is the file's own, for a folder the digest described in
     docs/runner-protocol.md. ``files`` are relative to the artifact's folder; ``entry`` is what a runner is given.
+    ``weight_dtypes`` are the floating types of the model's weights in PyTorch, whose answers are as coarse.
     ``metric`` names the model source's own measure, empty where it has none.
     ``operators`` say what runs where; ``inspection`` holds further facts read back from the file, for reports.
     ``language`` is there for a language model, which is run token by token.
@@ -127,6 +128,7 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     delegate_graphs: tuple[DelegateGraph, ...] = ()
     language: Language | None = None
     parameters: int
+    weight_dtypes: tuple[str, ...] = ()
     metric: str = ""
     toolchain: dict[str, str]
     inspection: dict[str, str] = {}

@@ -52,9 +52,15 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Obstacle(msgspec.Struct, frozen=True, kw_only=True):
-    """Something that stands in the way. ``certain``: the run cannot succeed as things are; else it may."""
+    """Something that stands in the way. ``certain``: the run cannot succeed as things are; else it may.
+
+    ``operator`` is PyTorch's name of an operator that a lane does not have, ``where`` the line of the user's Python, the input
+    or the weight that it is about; empty where there is none.
+    """
 
     what: str
+    operator: str = ""
+    where: str = ""
     next_step: str = ""
     certain: bool = True
 

@@ -130,6 +130,9 @@ PRECISIONS: dict[str, Precision] = {
 }
 
 
+FLOAT32_ADVICE = "make them float32 in the model source: module.float(); a lane's precision decides what the file has"
+"""What to do about weights in another floating type."""
+
 AUTO = "auto"
 """In a recipe: the cheapest of a few precisions that meets accuracy and budget."""
 

@@ -9,6 +9,8 @@ from typing import Literal
 
 import msgspec
 
+from edgedeploy.domain.artifact import TensorSpec
+
 PROFILE_SCHEMA = "edgedeploy.profile/1"
 
 WeightKind = Literal["linear", "conv", "embedding", "lookup", "recurrent", "bias", "norm", "folded", "other", "unused"]
@@ -50,6 +52,15 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
         return self.dtype.startswith(("float", "bfloat"))
 
 
+class State(msgspec.Struct, frozen=True, kw_only=True):
+    """A buffer that a call changes. ``zeros``: that is what it begins as."""
+
+    name: str
+    dtype: str
+    size_bytes: int
+    zeros: bool
+
+
 class MethodProfile(msgspec.Struct, frozen=True, kw_only=True):
     """One method at the shapes of its example inputs.
 
@@ -58,6 +69,10 @@ class MethodProfile(msgspec.Struct, frozen=True, kw_only=True):
     what a converter has to walk through. ``activation_bytes`` is the peak of all values that are alive at once, in
     PyTorch's own dtypes, weights not counted, inputs and outputs counted.
     ``golden_cases`` and ``calibration_cases`` are how many inputs of each kind there are.
+
+    ``inputs`` have PyTorch's own dtypes, and say which sizes move. ``lines`` has those operators that compute an output from
+    an input, with their overloads (``median.dim``), each with the line of the user's Python that calls it first (empty where
+    it is not known): what constants alone decide, a converter may fold away.
     """
 
     name: str
@@ -69,19 +84,23 @@ class MethodProfile(msgspec.Struct, frozen=True, kw_only=True):
     output_bytes: int
     golden_cases: int
     calibration_cases: int
+    inputs: tuple[TensorSpec, ...] = ()
+    lines: dict[str, str] = {}
 
 
 class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     """A model after its compress steps.
 
-    ``state_bytes`` is what the methods keep from one call to the next: a KV cache, for one. ``loaded_rss_bytes`` is the
-    memory of the process that loaded it, with PyTorch and the user's libraries; 0 where the system does not say.
+    ``states`` are what the methods keep from one call to the next: a KV cache, for one; ``state_bytes`` is the most that one
+    of them keeps. ``loaded_rss_bytes`` is the memory of the process that loaded it, with PyTorch and the user's libraries; 0
+    where the system does not say.
     """
 
     schema: str = PROFILE_SCHEMA
     parameters: int
     weights: tuple[Weight, ...]
     state_bytes: int
+    states: tuple[State, ...] = ()
     methods: tuple[MethodProfile, ...]
     loaded_rss_bytes: int
     torch: str
@@ -95,6 +114,10 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
     def operators(self) -> frozenset[str]:
         """Names of the operators of all methods."""
         return frozenset(name for method in self.methods for name in method.operators)
+
+    def computes(self, *names: str) -> bool:
+        """Whether one of these operators is in some method."""
+        return not self.operators.isdisjoint(names)
 
     @property
     def read_weights(self) -> int:

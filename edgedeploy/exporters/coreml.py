@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.footprint import Footprint
+from edgedeploy.domain.plan import Obstacle
 from edgedeploy.domain.profile import ModelProfile
-from edgedeploy.domain.target import Lane
-from edgedeploy.exporters import coreml_footprint
-from edgedeploy.exporters.coreml_precisions import METHODS_FIRST_IOS, SCHEMES, deployment, require_precision
+from edgedeploy.domain.target import Lane, Target
+from edgedeploy.exporters import coreml_footprint, coreml_refused
+from edgedeploy.exporters.coreml_precisions import SCHEMES, deployment, require_methods, require_precision
 from edgedeploy.exporters.lasting import lasting_imports
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportRequest, Lacking
@@ -60,6 +61,10 @@ class CoremlExporter:
         """See :mod:`edgedeploy.exporters.coreml_footprint`."""
         return coreml_footprint.footprint(profile, lane)
 
+    def refusals(self, profile: ModelProfile, lane: Lane, target: Target) -> tuple[Obstacle, ...]:
+        """See :mod:`edgedeploy.exporters.coreml_refused`."""
+        return tuple(coreml_refused.refusals(profile, lane, target))
+
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model`` for ``request.os`` from ``request.min_os`` on. Cost: seconds of CPU.
 
@@ -72,7 +77,7 @@ class CoremlExporter:
         system = deployment(request.os, request.min_os)
         require_precision(system, precision)
         if len(model.methods) > 1:
-            system.require(METHODS_FIRST_IOS, "a package with several methods", "deploy each as a model of its own")
+            require_methods(system)
         quiet_sdks()
         with lasting_imports():
             from edgedeploy.exporters import mlpackage

@@ -26,7 +26,7 @@ from torchao.quantization.pt2e.quantizer import (
 from torchao.quantization.pt2e.quantizer.quantizer import Q_ANNOTATION_KEY
 
 from edgedeploy.errors import ExportError
-from edgedeploy.exporters.calibration import observe
+from edgedeploy.exporters.calibration import observe, state_put_back
 from edgedeploy.exporters.tracing import Traced, export_program
 
 _WEIGHTED = frozenset({"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"})
@@ -121,7 +121,8 @@ def quantize(traced: Traced) -> Quantized:
         ExportError: no calibration inputs.
     """
     _require_calibration(traced.calibration)
-    with torch.no_grad():
+    # torchao computes with buffers that forward changes as with constants; none of them is int8 here, so it is only put back.
+    with torch.no_grad(), state_put_back(traced.program):
         observed = prepare_pt2e(traced.program.module(), CoremlQuantizer())
         observe(observed, traced.program, traced.calibration)
         weights = tuple(_observed_weights(observed))

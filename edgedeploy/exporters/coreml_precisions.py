@@ -61,8 +61,8 @@ SCHEMES: dict[str, Scheme] = {
         weight_floor_db=8.0,
     ),
 }
-STATES_FIRST_IOS = 18
-METHODS_FIRST_IOS = 18
+_STATES_FIRST_IOS = 18
+_METHODS_FIRST_IOS = 18
 GROUPED_TABLES_FIRST_IOS = 18
 # What to use instead on an older system.
 _OLDER = {"int4-weights": "palette4", "sparse-int8": "int8-weights", "sparse-palette4": "palette4"}
@@ -126,16 +126,34 @@ def deployment(os: str, min_os: str) -> Deployment:
     return Deployment(os=os, version=min_os, ios=_IOS_OF_MACOS.get(major, max(major, _IOS_OF_MACOS[newest])))
 
 
-def require_precision(system: Deployment, precision: str) -> Scheme:
-    """The scheme of a precision on a system that reads it.
+def require_precision(system: Deployment, precision: str, *, instead: str = "") -> Scheme:
+    """The scheme of a precision on a system that reads it; ``instead`` is what to take on an older one.
 
     Raises:
         ExportError: it is too old.
     """
     scheme = SCHEMES[precision]
-    instead = _OLDER.get(precision, "fp16")
+    instead = instead or _OLDER.get(precision, "fp16")
     system.require(scheme.first_ios, f"Core ML at {precision}", f"choose precision {instead}")
     return scheme
+
+
+def require_states(system: Deployment) -> None:
+    """Refuse a model with state on a system without.
+
+    Raises:
+        ExportError: it is too old.
+    """
+    system.require(_STATES_FIRST_IOS, "a model with state", "pass the state in and out as inputs and outputs")
+
+
+def require_methods(system: Deployment) -> None:
+    """Refuse several methods on a system that reads one per package.
+
+    Raises:
+        ExportError: it is too old.
+    """
+    system.require(_METHODS_FIRST_IOS, "a package with several methods", "deploy each as a model of its own")
 
 
 def _macos(ios: int) -> int:

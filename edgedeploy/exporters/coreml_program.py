@@ -13,7 +13,7 @@ from torch.export import ExportedProgram
 
 from edgedeploy.errors import ExportError
 from edgedeploy.exporters.coreml_graph import prepared, require_known_operators
-from edgedeploy.exporters.coreml_precisions import STATES_FIRST_IOS, Deployment
+from edgedeploy.exporters.coreml_precisions import Deployment, require_states
 from edgedeploy.exporters.tracing import Traced
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ def _require_states(program: ExportedProgram, system: Deployment) -> None:
     changed = set(program.graph_signature.buffers_to_mutate.values())
     if not changed:
         return
-    system.require(STATES_FIRST_IOS, "a model with state", "pass the state in and out as inputs and outputs")
+    require_states(system)
     constants = dict(program.named_buffers())
     for name in sorted(changed):
         buffer: Tensor = constants[name]

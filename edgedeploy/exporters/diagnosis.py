@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgedeploy.domain.precision import FLOAT32_ADVICE
 from edgedeploy.errors import EdgedeployError, ExportError
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def explain(error: Exception, *, sdk: str, user_root: str, program: ExportedProg
             f"{sdk} cannot export weights in {dtype}",
             where=name,
             seen=first_useful_line(error),
-            next_step="make them float32 in the model source: module.float(); a lane's precision decides what the file has",
+            next_step=FLOAT32_ADVICE,
         )
     return ExportError(
         f"{sdk} cannot export operator {operator}" if operator else f"{sdk} cannot export the model",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.footprint import Footprint
+from edgedeploy.domain.plan import Obstacle
 from edgedeploy.domain.profile import ModelProfile
-from edgedeploy.domain.target import Lane
+from edgedeploy.domain.target import Lane, Target
 from edgedeploy.exporters import executorch_delegates as delegates
-from edgedeploy.exporters import executorch_footprint
+from edgedeploy.exporters import executorch_footprint, executorch_refused
 from edgedeploy.exporters.lasting import lasting_imports
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
@@ -65,6 +66,10 @@ class ExecutorchExporter:
     def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
         """See :mod:`edgedeploy.exporters.executorch_footprint`."""
         return executorch_footprint.footprint(profile, lane)
+
+    def refusals(self, profile: ModelProfile, lane: Lane, target: Target) -> tuple[Obstacle, ...]:
+        """See :mod:`edgedeploy.exporters.executorch_refused`."""
+        return tuple(executorch_refused.refusals(profile, lane, target))
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``. Cost: seconds of CPU, growing with the number of operators.

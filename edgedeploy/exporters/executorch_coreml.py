@@ -6,7 +6,9 @@ import coremltools as ct
 from executorch.backends.apple.coreml.compiler import CoreMLBackend
 from executorch.backends.apple.coreml.partition import CoreMLPartitioner
 
-from edgedeploy.exporters.coreml_precisions import deployment
+from edgedeploy.exporters.coreml_precisions import deployment, require_precision, require_states
+from edgedeploy.exporters.state import changed_buffers
+from edgedeploy.exporters.tracing import Traced
 from edgedeploy.ports import ExportRequest
 
 _UNITS = {
@@ -17,11 +19,23 @@ _UNITS = {
 }
 
 
+def require_system(traced: Traced, request: ExportRequest) -> None:
+    """Refuse what the target's system does not have.
+
+    Raises:
+        ExportError: a system older than ML programs, 4-bit weights or states.
+    """
+    system = deployment(request.os, request.min_os)
+    require_precision(system, request.lane.precision, instead="int8-weights")
+    if changed_buffers(traced.program):
+        require_states(system)
+
+
 def coreml_partitioner(request: ExportRequest) -> CoreMLPartitioner:
     """What hands to Core ML all that it takes: for the target's system, compute units, and the lane's weights.
 
     Raises:
-        ExportError: a system older than ML programs, or than 4-bit weights.
+        ExportError: a system older than ML programs.
     """
     precision = request.lane.precision
     return CoreMLPartitioner(

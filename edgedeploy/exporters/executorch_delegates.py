@@ -159,6 +159,9 @@ def partitioner(request: ExportRequest) -> list[Partitioner]:
 def _xnnpack(request: ExportRequest) -> list[Partitioner]:
     from executorch.backends.xnnpack.partition.xnnpack_partitioner import XnnpackPartitioner
 
+    from edgedeploy.exporters.xnnpack_layout import install
+
+    install()
     if request.lane.precision in {"int8-weights", "int4-weights"}:
         from edgedeploy.exporters.xnnpack_weights import weight_only_configs
 

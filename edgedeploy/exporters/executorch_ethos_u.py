@@ -13,6 +13,7 @@ from edgedeploy.domain.measurement import Agreement
 from edgedeploy.errors import ExportError
 from edgedeploy.exporters.pt2e import calibrated
 from edgedeploy.exporters.signature import flatten_outputs
+from edgedeploy.exporters.state import module_to_quantize
 from edgedeploy.exporters.tracing import Traced, export_program
 from edgedeploy.ports import ExportRequest
 
@@ -37,7 +38,7 @@ def in_int8_for_ethos_u(traced: Traced, request: ExportRequest) -> tuple[Exporte
     quantizer = EthosUQuantizer(_compile_spec(request))
     quantizer.set_global(get_symmetric_quantization_config())
     # Arm's passes do not know the module that checks the shapes of inputs.
-    converted = calibrated(traced.program.module(check_guards=False), quantizer, traced)
+    converted = calibrated(module_to_quantize(traced.program, check_guards=False), quantizer, traced)
     agreement = compare(_outputs(converted, traced), _outputs(traced.module, traced))
     return export_program(converted, traced.example_inputs, traced.dynamic_shapes), agreement
 

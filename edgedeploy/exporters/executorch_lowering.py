@@ -12,8 +12,10 @@ import torch
 from executorch.exir import ExecutorchBackendConfig, to_edge_transform_and_lower
 from executorch.exir.backend.partitioner import Partitioner
 from executorch.exir.lowered_backend_module import LoweredBackendModule
+from executorch.exir.passes.init_mutable_pass import InitializedMutableBufferPass
 from executorch.exir.schema import ExecutionPlan, KernelCall, Tensor
 from executorch.runtime import Runtime
+from torch._export.pass_base import PassType
 from torch.export import ExportedProgram
 
 from edgedeploy.domain.artifact import TensorSpec
@@ -23,6 +25,7 @@ from edgedeploy.exporters.ethos_u_payload import block_sizes
 from edgedeploy.exporters.executorch_operators import WhatRuns, what_runs
 from edgedeploy.exporters.operator_counts import bounded
 from edgedeploy.exporters.signature import dtype_name
+from edgedeploy.exporters.state import changed_buffers
 from edgedeploy.exporters.tracing import Traced
 
 
@@ -44,15 +47,25 @@ def lower(
 ) -> Lowered:
     """Lower methods into one program; what the partitioner takes goes to its backend, the rest to ExecuTorch's own kernels.
 
-    ``constants`` become methods that return them.
+    ``constants`` become methods that return them. State begins with the values it has: ExecuTorch by itself leaves it at zero.
     """
     edge = to_edge_transform_and_lower(programs, partitioner=partitioner, constant_methods=dict(constants or {}))
-    executorch = edge.to_executorch(config)
+    started = [name for program in programs.values() for name in _states_with_values(program)]
+    passes: list[PassType] = [InitializedMutableBufferPass(started)] if started else []
+    executorch = edge.to_executorch(config or ExecutorchBackendConfig(passes=passes))
     return Lowered(
         buffer=executorch.buffer,
         plans={plan.name: plan for plan in executorch.executorch_program.execution_plan if plan.name in programs},
         programs={name: executorch.exported_program(name) for name in programs},
     )
+
+
+def _states_with_values(program: ExportedProgram) -> list[str]:
+    """Names of the placeholders of buffers that a call changes, and that do not begin as zeros."""
+    changed = changed_buffers(program)
+    values = dict(program.named_buffers())
+    specs = program.graph_signature.input_specs
+    return [spec.arg.name for spec in specs if spec.target in changed and bool(values[spec.target].any())]
 
 
 def what_methods_run(lowered: Lowered, user_root: str) -> list[WhatRuns]:

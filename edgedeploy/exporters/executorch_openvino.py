@@ -9,6 +9,7 @@ from torch.export import ExportedProgram
 
 from edgedeploy.exporters.int8_scope import activations_fit_int8
 from edgedeploy.exporters.pt2e import calibrated
+from edgedeploy.exporters.state import module_to_quantize
 from edgedeploy.exporters.tracing import Traced, export_program
 
 
@@ -23,5 +24,5 @@ def in_int8_for_openvino(traced: Traced) -> ExportedProgram:
     quantizer = OpenVINOQuantizer(mode=QuantizationMode.INT8_MIXED if fits else QuantizationMode.INT8_TRANSFORMER)
     # OpenVINO's frontend makes one operator of a quantizer and its dequantizer, and packs the weights itself; it skips a
     # dequantizer that stands alone, and then stops at adding float32 to int8.
-    converted = calibrated(traced.program.module(), quantizer, traced, fold_weights=False)
+    converted = calibrated(module_to_quantize(traced.program), quantizer, traced, fold_weights=False)
     return export_program(converted, traced.example_inputs, traced.dynamic_shapes)

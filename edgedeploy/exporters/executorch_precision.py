@@ -28,7 +28,8 @@ def in_precision(traced: Traced, request: ExportRequest, emit: Emit) -> Reduced:
     """The method as the lane's backend is to compute it. Some take the float program and reduce it themselves.
 
     Raises:
-        ExportError: the precision would change nothing in this model; the target lacks what the backend has to know.
+        ExportError: the precision would change nothing in this model; the target lacks what the backend has to know, or is
+            too old for it.
     """
     lane = request.lane
     if lane.backend == "xnnpack":
@@ -37,6 +38,10 @@ def in_precision(traced: Traced, request: ExportRequest, emit: Emit) -> Reduced:
         return _ethos_u(traced, request, emit)
     if lane.backend == "openvino":
         return _openvino(traced, request, emit)
+    if lane.backend == "coreml":
+        from edgedeploy.exporters.executorch_coreml import require_system
+
+        require_system(traced, request)
     return Reduced(program=traced.program, quantization="by the backend" if lane.precision != "fp32" else "none")
 
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.footprint import Footprint
+from edgedeploy.domain.plan import Obstacle
 from edgedeploy.domain.profile import ModelProfile
-from edgedeploy.domain.target import Lane
-from edgedeploy.exporters import tflite_footprint
+from edgedeploy.domain.target import Lane, Target
+from edgedeploy.exporters import tflite_footprint, tflite_refused
 from edgedeploy.exporters.lasting import lasting_imports
 from edgedeploy.exporters.quiet import quiet_sdks
 from edgedeploy.ports import Emit, Exported, ExportRequest, Lacking
@@ -61,6 +62,10 @@ class TfliteExporter:
     def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
         """See :mod:`edgedeploy.exporters.tflite_footprint`."""
         return tflite_footprint.footprint(profile, lane)
+
+    def refusals(self, profile: ModelProfile, lane: Lane, target: Target) -> tuple[Obstacle, ...]:  # noqa: ARG002 - the same for all
+        """See :mod:`edgedeploy.exporters.tflite_refused`."""
+        return tuple(tflite_refused.refusals(profile, lane))
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Convert ``model``. Cost: about ten seconds of CPU and 0.8 GB of memory for small models.

@@ -21,6 +21,7 @@ from edgedeploy.errors import ExportError
 from edgedeploy.exporters.embeddings import quantize_embeddings
 from edgedeploy.exporters.linear_layers import as_linear
 from edgedeploy.exporters.pt2e import calibrated
+from edgedeploy.exporters.state import module_to_quantize
 from edgedeploy.exporters.tracing import Traced, export_program
 
 Scheme = Literal["static", "dynamic", "mixed"]
@@ -72,7 +73,7 @@ def in_int8(traced: Traced, scheme: Scheme) -> ExportedProgram:
     Raises:
         ExportError: nothing in it can be.
     """
-    module = traced.program.module()
+    module = module_to_quantize(traced.program)
     as_linear(module)
     quantize_embeddings(module)
     converted = calibrated(module, FloatOnlyQuantizer(scheme), traced)

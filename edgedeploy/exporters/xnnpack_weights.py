@@ -26,6 +26,7 @@ from edgedeploy.errors import ExportError
 from edgedeploy.exporters.calibration import observe
 from edgedeploy.exporters.embeddings import quantize_embeddings
 from edgedeploy.exporters.linear_layers import as_linear
+from edgedeploy.exporters.state import module_to_quantize
 from edgedeploy.exporters.tracing import Traced, export_program
 
 _LINEAR = torch.ops.aten.linear.default
@@ -38,7 +39,7 @@ def with_small_weights(traced: Traced, bits: int) -> ExportedProgram:
     Raises:
         ExportError: it has neither: convolutions stay in float32 here, and nothing would be won.
     """
-    module = traced.program.module()
+    module = module_to_quantize(traced.program)
     as_linear(module)
     quantized = quantize_embeddings(module) + _part_biases(module)
     if not quantized:

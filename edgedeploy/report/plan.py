@@ -111,6 +111,8 @@ def _remarks(model: str, run: PlanLine) -> Iterator[Text]:
     for obstacle in run.obstacles:
         colour = "red" if obstacle.certain else "yellow"
         yield Text.assemble((f"{units.clean(model)} {_lane(run)}: ", colour), units.clean(obstacle.what))
+        if obstacle.where:
+            yield Text(f"  at {units.clean(obstacle.where)}")
         if obstacle.next_step:
             yield Text(f"  next: {units.clean(obstacle.next_step)}")
 

@@ -98,13 +98,13 @@ def _line(
 
 
 def _before_all(run: PlannedRun, target: Target, profiled: Profiled, *, exported: bool) -> Iterator[Obstacle]:
-    """What needs no prediction: SDKs that are not there, a model that cannot be traced, nothing to run the result."""
+    """What needs no prediction: missing SDKs, a model that cannot be traced or that the lane refuses, nothing to run it."""
     if isinstance(profiled, EdgedeployError):
-        yield Obstacle(
-            what=f"{profiled.where}: {profiled.what}" if profiled.where else profiled.what, next_step=profiled.next_step
-        )
+        yield Obstacle(what=profiled.what, where=profiled.where, next_step=profiled.next_step)
     if not exported:
         yield from _lacking(run.lane)
+        if isinstance(profiled, ModelProfile):
+            yield from registry.exporter(run.lane.exporter).refusals(profiled, run.lane, target)
     if target.runtimes and not runtimes_for(run.lane, target):
         yield Obstacle(
             what=f"the target names no runtime for .{registry.exporter(run.lane.exporter).format}",

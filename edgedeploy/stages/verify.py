@@ -12,7 +12,7 @@ from edgedeploy.cache import Cache, key_of
 from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.events import Finished, Started
 from edgedeploy.domain.measurement import Agreement, RuntimeAgreement
-from edgedeploy.domain.precision import floors_of, safer_precisions
+from edgedeploy.domain.precision import FLOAT32_ADVICE, floors_of, safer_precisions
 from edgedeploy.domain.recipe import Floors
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane, Target
@@ -23,6 +23,9 @@ from edgedeploy.stages.evaluate import evaluate, metric_complaint
 from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.host_run import HostRuntimes, Workplace, compare_here, runtimes_of
 from edgedeploy.stages.plan import lanes_of
+
+# Floats with fewer bits than those of a lane: what it computes cannot be told from a mistake.
+_COARSER = {"fp32": frozenset({"bfloat16", "float16"}), "fp16": frozenset({"bfloat16"})}
 
 
 class _Compared(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,7 +84,7 @@ def require(found: Verification, prepared: Prepared, target: Target) -> None:
             "the export does not compute what PyTorch computes: " + "; ".join(short),
             where=f"{run.model_name} as {run.lane.id}",
             seen=found.growth or f"{cases} golden inputs on this machine",
-            next_step=_way_out(run.lane, run.recipe_name, lanes_of(target)),
+            next_step=_way_out(run.lane, run.recipe_name, lanes_of(target), prepared.artifact.weight_dtypes),
         )
 
 
@@ -142,9 +145,12 @@ def _say(found: Verification) -> str:
     return text
 
 
-def _way_out(lane: Lane, recipe: str, offered: Sequence[Lane]) -> str:
-    """The next safer precision there is for this exporter, or else for any other."""
+def _way_out(lane: Lane, recipe: str, offered: Sequence[Lane], weight_dtypes: Sequence[str]) -> str:
+    """Weights in float32, of which PyTorch's own answers are exact; else the next safer precision, best of this exporter."""
     loosen = f"[recipes.{recipe}] accept"
+    coarse = sorted(_COARSER.get(lane.precision, frozenset()).intersection(weight_dtypes))
+    if coarse:
+        return f"the model has weights in {coarse[0]}, and PyTorch's own answers are as coarse: {FLOAT32_ADVICE}"
     for candidates in ([other for other in offered if other.exporter == lane.exporter], offered):
         for precision in safer_precisions(lane.precision):
             for other in candidates:

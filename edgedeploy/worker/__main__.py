@@ -15,9 +15,12 @@ if TYPE_CHECKING:
 
 
 def main() -> None:
-    """Keep stdout for messages, send everything else that is printed to the log named on the command line."""
+    """Keep stdout for messages, send everything else that is printed to the log.
+
+    The command line names a folder for SDKs' temporary files, which the parent removes, and the log.
+    """
     channel = os.fdopen(os.dup(1), "wb", buffering=0)
-    log = os.open(sys.argv[1], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(sys.argv[2], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     os.dup2(log, 1)
     os.dup2(log, 2)
     os.close(log)
@@ -83,12 +86,20 @@ def _export(job: ExportJob, say: Callable[[Message], None]) -> None:
         what, folder = f"the export of {job.model_name}", job.orders[0].folder
         say(_failed(error, ALL_ORDERS, what=what, where=job.project_file, folder=folder))
         return
+    _use_temporary_folder(sys.argv[1])
     for number, order in enumerate(job.orders):
         try:
             say(loaded.export(number, lambda text, number=number: say(Step(order=number, text=text))))  # type: ignore[misc]
         except BaseException as error:  # noqa: BLE001 - the other orders go on; the whole traceback is in the log
             what = f"the export of {job.model_name} as {order.lane.id}"
             say(_failed(error, number, what=what, where=order.lane.exporter, folder=order.folder))
+
+
+def _use_temporary_folder(folder: str) -> None:
+    """Let everything from here on make its temporary files there. Not before: the model's own code may rely on its own."""
+    import tempfile
+
+    tempfile.tempdir = os.environ["TMPDIR"] = folder
 
 
 def _profile(job: ProfileJob, say: Callable[[Message], None]) -> None:
@@ -136,7 +147,7 @@ def _failed(error: BaseException, number: int, *, what: str, where: str, folder:
         what=f"{what} failed in a way edgedeploy does not know",
         where=where,
         seen=f"{type(error).__name__}: {error}"[:500],
-        next_step=f"the whole traceback is in {sys.argv[1]}; please report it",
+        next_step=f"the whole traceback is in {sys.argv[2]}; please report it",
     )
 
 

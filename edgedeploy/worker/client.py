@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -112,7 +113,16 @@ class Workers:
 
     @contextmanager
     def _process(self, log: Path) -> Iterator[subprocess.Popen[bytes]]:
-        command = [sys.executable, "-P", "-m", "edgedeploy.worker", str(log)]
+        # A worker ends without cleaning up, however it ends: what SDKs leave in their temporary folder is removed here.
+        with (
+            tempfile.TemporaryDirectory(prefix="edgedeploy-worker-", ignore_cleanup_errors=True) as scratch,
+            self._process_with(Path(scratch), log) as process,
+        ):
+            yield process
+
+    @contextmanager
+    def _process_with(self, scratch: Path, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+        command = [sys.executable, "-P", "-m", "edgedeploy.worker", str(scratch), str(log)]
         environment = os.environ | {"PYTHONUNBUFFERED": "1", "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS", "1")}
         with subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment, start_new_session=True

@@ -110,6 +110,7 @@ class Loaded:
             delegate_graphs=exported.delegate_graphs,
             language=write_language(folder, self._model.language, self._said) if self._model.language and self._said else None,
             parameters=self._parameters,
+            weight_dtypes=_weight_dtypes(self._model),
             metric=self._metric,
             toolchain={
                 name: importlib.metadata.version(name) for name in (*exporter.toolchain(), *exporter.compilers(order.lane))
@@ -132,6 +133,11 @@ class Loaded:
                 next_step="choose a format that holds several methods, or deploy each as a model of its own",
             )
         return tuple(_method(method, groups, folder, where) for method, groups in zip(exported, self._golden, strict=True))
+
+
+def _weight_dtypes(model: LoadedModel) -> tuple[str, ...]:
+    weights = (weight for method in model.methods for weight in method.module.parameters())
+    return tuple(sorted({str(weight.dtype).removeprefix("torch.") for weight in weights if weight.is_floating_point()}))
 
 
 def _method(exported: ExportedMethod, groups: Sequence[Cases], folder: Path, where: str) -> Method:

@@ -13,10 +13,10 @@ import numpy as np
 from edgedeploy.domain.artifact import TensorSpec
 from edgedeploy.domain.profile import MethodProfile, ModelProfile
 from edgedeploy.ports import Emit
-from edgedeploy.source import LoadedMethod
+from edgedeploy.source import LoadedMethod, LoadedModel
 from edgedeploy.worker.job import Profiled, ProfileJob
 from edgedeploy.worker.memory import rss_bytes
-from edgedeploy.worker.opening import Opened, open_model
+from edgedeploy.worker.opening import open_model
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,27 +36,31 @@ def profiled(job: ProfileJob, emit: Emit) -> Profiled:
     dependencies = opened.close()
     loaded_rss_bytes = rss_bytes()
     emit("tracing with torch.export")
-    return Profiled(profile=_profile(opened, loaded_rss_bytes), dependencies=dependencies)
+    profile = profile_of(opened.model, parameters=opened.parameters, loaded_rss_bytes=loaded_rss_bytes)
+    return Profiled(profile=profile, dependencies=dependencies)
 
 
-def _profile(opened: Opened, loaded_rss_bytes: int) -> ModelProfile:
+def profile_of(model: LoadedModel, *, parameters: int, loaded_rss_bytes: int) -> ModelProfile:
+    """What a loaded model is made of."""
     from edgedeploy.exporters.tracing import trace
-    from edgedeploy.worker.weight_kinds import state_bytes, weights_of
+    from edgedeploy.worker.weight_kinds import states_of, weights_of
 
-    model = opened.model
     traces = trace(model, "PyTorch")
     programs = [traced.program for traced in traces]
+    states = [states_of(program) for program in programs]
     return ModelProfile(
-        parameters=opened.parameters,
+        parameters=parameters,
         weights=weights_of(programs),
-        state_bytes=max(map(state_bytes, programs)),
-        methods=tuple(_method(method, traced) for method, traced in zip(model.methods, traces, strict=True)),
+        state_bytes=max(sum(state.size_bytes for state in each) for each in states),
+        states=tuple({state.name: state for each in states for state in each}.values()),
+        methods=tuple(_method(method, traced, model.user_root) for method, traced in zip(model.methods, traces, strict=True)),
         loaded_rss_bytes=loaded_rss_bytes,
         torch=importlib.metadata.version("torch"),
     )
 
 
-def _method(method: LoadedMethod, traced: Traced) -> MethodProfile:
+def _method(method: LoadedMethod, traced: Traced, user_root: str) -> MethodProfile:
+    from edgedeploy.worker.operator_lines import operator_lines
     from edgedeploy.worker.shape_run import count
     from edgedeploy.worker.weight_kinds import operator_name
 
@@ -72,6 +76,8 @@ def _method(method: LoadedMethod, traced: Traced) -> MethodProfile:
         output_bytes=sum(map(_bytes_of, traced.outputs)),
         golden_cases=len(method.golden_inputs),
         calibration_cases=len(method.calibration),
+        inputs=traced.inputs,
+        lines=operator_lines(traced.program, user_root),
     )
 
 

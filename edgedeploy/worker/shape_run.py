@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
 from torch.nn.attention import SDPBackend, sdpa_kernel
@@ -22,6 +22,7 @@ from edgedeploy.worker.weight_kinds import stored_tensor
 
 # Questions about tensors, and checks: no converter sees them.
 _NOT_COUNTED = frozenset({"prim::device", "aten::_assert_tensor_metadata", "aten::_assert_scalar", "aten::sym_size"})
+_DATA_DECIDE = (DataDependentOutputException, DynamicOutputShapeException)
 # Pointwise, though PyTorch does not tag it so.
 _POINTWISE_TOO = frozenset({"aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training"})
 
@@ -38,46 +39,60 @@ class Counted:
 def count(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> Counted:
     """Run ``program`` on the shapes of ``inputs``. Cost: about a millisecond per operator; no memory for values.
 
-    Attention and recurrent layers are taken apart, as converters do, so that what they keep in between counts.
+    Attention and recurrent layers are taken apart, as converters do, so that what they keep in between counts. Where the data
+    decide (``nonzero``), it is run on copies of the values.
 
     Raises:
-        ModelError: the program cannot be run on shapes alone.
+        ModelError: the program cannot be run so.
     """
     shapes = FakeTensorMode(allow_non_fake_inputs=True)
     with torch.no_grad(), shapes:
-        held, given = _arguments(program, inputs, shapes)
-        recorder = _Recorder(held)
-        flops = FlopCounterMode(display=False)
+        held, given = _arguments(program, inputs, lambda tensor: shapes.from_tensor(tensor, static_shapes=True))
         try:
-            with sdpa_kernel(SDPBackend.MATH), _without_fused_cpu_kernels(), flops, recorder:
-                outputs = torch.fx.Interpreter(program.graph_module).run(*held, *given)
-        except Exception as error:  # whatever PyTorch's shape rules raise for an operator
-            raise ModelError(
-                "the traced model cannot be run on shapes alone",
-                seen=f"{type(error).__name__}: {error}"[:300],
-                next_step="its size is predicted all the same once it has been exported",
-            ) from error
-        kept = [tensor for tensor in tree_leaves(outputs) if isinstance(tensor, Tensor)]
-        return Counted(
-            macs=flops.get_total_flops() // 2,  # the counter counts a multiplication and an addition as two
-            primitives=recorder.primitives,
-            activation_bytes=recorder.peak_bytes(given, kept),
-        )
+            return _counted(program, held, given)
+        except _DATA_DECIDE:
+            pass
+    with torch.no_grad():
+        return _counted(program, *_arguments(program, inputs, Tensor.clone))
 
 
-def _arguments(program: ExportedProgram, inputs: tuple[Tensor, ...], shapes: FakeTensorMode) -> tuple[list[Tensor], list[Tensor]]:
-    """Weights and inputs without values, each in the order of the program's placeholders."""
+def _counted(program: ExportedProgram, held: list[Tensor], given: list[Tensor]) -> Counted:
+    recorder = _Recorder(held)
+    flops = FlopCounterMode(display=False)
+    try:
+        with sdpa_kernel(SDPBackend.MATH), _without_fused_cpu_kernels(), flops, recorder:
+            outputs = torch.fx.Interpreter(program.graph_module).run(*held, *given)
+    except _DATA_DECIDE:
+        raise
+    except Exception as error:  # whatever PyTorch's shape rules raise for an operator
+        raise ModelError(
+            "the traced model cannot be run on shapes alone",
+            seen=f"{type(error).__name__}: {error}"[:300],
+            next_step="its size is predicted all the same once it has been exported",
+        ) from error
+    kept = [tensor for tensor in tree_leaves(outputs) if isinstance(tensor, Tensor)]
+    return Counted(
+        macs=flops.get_total_flops() // 2,  # the counter counts a multiplication and an addition as two
+        primitives=recorder.primitives,
+        activation_bytes=recorder.peak_bytes(given, kept),
+    )
+
+
+def _arguments(
+    program: ExportedProgram, inputs: tuple[Tensor, ...], stand_in: Callable[[Tensor], Tensor]
+) -> tuple[list[Tensor], list[Tensor]]:
+    """Stand-ins for weights and inputs, each in the order of the program's placeholders."""
     held: list[Tensor] = []
     given: list[Tensor] = []
     waiting = iter(inputs)
     for spec in program.graph_signature.input_specs:
         if spec.kind is InputKind.USER_INPUT:
-            given.append(shapes.from_tensor(next(waiting), static_shapes=True))
+            given.append(stand_in(next(waiting)))
         else:
             tensor = stored_tensor(program, spec)
             if tensor is None:
                 raise ModelError("the model holds something else than tensors", where=str(spec.target))
-            held.append(shapes.from_tensor(tensor, static_shapes=True))
+            held.append(stand_in(tensor))
     return held, given
 
 

@@ -10,7 +10,8 @@ from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind, InputSpec
 from torch.fx import Node
 
-from edgedeploy.domain.profile import Weight, WeightKind
+from edgedeploy.domain.profile import State, Weight, WeightKind
+from edgedeploy.exporters.state import changed_buffers
 
 _STORED = frozenset({InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR})
 
@@ -44,9 +45,10 @@ def weights_of(programs: Sequence[ExportedProgram]) -> tuple[Weight, ...]:
     found: dict[tuple[object, ...], Weight] = {}
     for program in programs:
         nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
+        changed = changed_buffers(program)
         for spec in program.graph_signature.input_specs:
             tensor = stored_tensor(program, spec) if spec.kind in _STORED else None
-            if tensor is None or _is_state(spec, program, nodes[spec.arg.name]):
+            if tensor is None or spec.target in changed:
                 continue
             identity = (tensor.data_ptr(), tuple(tensor.shape), tensor.dtype) if tensor.numel() else (spec.target,)
             weight = _weight(spec, tensor, nodes[spec.arg.name], frozenset(program.graph_signature.user_inputs))
@@ -55,15 +57,18 @@ def weights_of(programs: Sequence[ExportedProgram]) -> tuple[Weight, ...]:
     return tuple(found.values())
 
 
-def state_bytes(program: ExportedProgram) -> int:
-    """Bytes of the buffers that a call changes."""
-    nodes = {node.name: node for node in program.graph.nodes if node.op == "placeholder"}
-    return sum(
-        tensor.nbytes
+def states_of(program: ExportedProgram) -> tuple[State, ...]:
+    """The buffers that a call changes."""
+    changed = changed_buffers(program)
+    return tuple(
+        State(
+            name=(spec.target or spec.arg.name).removeprefix("inner."),
+            dtype=str(tensor.dtype).removeprefix("torch."),
+            size_bytes=tensor.nbytes,
+            zeros=not bool(tensor.any()),
+        )
         for spec in program.graph_signature.input_specs
-        if spec.kind is InputKind.BUFFER
-        and _is_state(spec, program, nodes[spec.arg.name])
-        and (tensor := stored_tensor(program, spec)) is not None
+        if spec.target in changed and (tensor := stored_tensor(program, spec)) is not None
     )
 
 
@@ -95,27 +100,6 @@ def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset
 def _merged(one: Weight, other: Weight) -> Weight:
     kinds = tuple(kind for kind in dict.fromkeys((*one.kinds, *other.kinds)) if kind != "unused")
     return msgspec.structs.replace(one, kinds=kinds or ("unused",))
-
-
-def _is_state(spec: InputSpec, program: ExportedProgram, node: Node) -> bool:
-    """Whether a call changes it."""
-    return spec.target in program.graph_signature.buffers_to_mutate.values() or _is_written(node)
-
-
-def _is_written(node: Node) -> bool:
-    """Whether an operator writes into a tensor or a view of it."""
-    return any(
-        _writes_first_argument(user) or (operator_name(user) in _PASSED_ON and _is_written(user))
-        for user in node.users
-        if user.args and user.args[0] is node
-    )
-
-
-def _writes_first_argument(node: Node) -> bool:
-    if not isinstance(node.target, torch._ops.OpOverload):  # noqa: SLF001 - the type of every operator
-        return False
-    written = node.target._schema.arguments[0].alias_info  # noqa: SLF001 - there is no public way to ask
-    return written is not None and bool(written.is_write)
 
 
 def _kinds(node: Node, dims: int, inputs: frozenset[object]) -> Iterator[WeightKind]:

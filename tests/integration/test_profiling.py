@@ -70,6 +70,36 @@ def flexible():
     return ModelSource(module=net, example_inputs=(torch.randn(3, 4),), dynamic_shapes=({0: batch},))
 
 
+class Sorting(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(4))
+
+    def forward(self, x):
+        largest = x.sort(descending=True).values
+        x.flip(0)
+        return largest * self.scale.cumsum(0)
+
+
+def sorting():
+    return ModelSource(module=Sorting(), example_inputs=(torch.randn(3, 4),))
+
+
+class DataSized(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+        self.register_buffer("seen", torch.zeros(4))
+
+    def forward(self, x):
+        self.seen.add_(1)
+        return torch.nonzero(self.layer(x) + self.seen)
+
+
+def data_sized():
+    return ModelSource(module=DataSized(), example_inputs=(torch.randn(2, 4),))
+
+
 class Branching(nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else -x
@@ -153,12 +183,32 @@ def test_a_recurrent_layer_and_what_a_call_leaves_behind(profiles) -> None:
     found = profiles("recurrent")
     assert found.macs == 7 * 4 * (4 * 6 + 6 * 6)  # steps × gates × (input and hidden products)
     assert found.state_bytes == 5 * 4
+    assert [(state.name, state.dtype, state.zeros) for state in found.states] == [("seen", "float32", True)]
     assert "seen" not in kinds(found)
     assert [kind for name, (kind,) in kinds(found).items() if "weight" in name] == ["recurrent", "recurrent"]
 
 
 def test_dynamic_shapes_are_counted_at_the_example_s(profiles) -> None:
-    assert profiles("flexible").macs == 3 * 4 * 6
+    found = profiles("flexible")
+    assert found.macs == 3 * 4 * 6
+    (spec,) = found.methods[0].inputs
+    assert (spec.shape, [(dim.dim, dim.low, dim.high) for dim in spec.dynamic]) == ((3, 4), [(0, 1, 8)])
+
+
+def test_operators_that_compute_from_the_inputs_have_a_line_and_others_are_left_out(profiles) -> None:
+    lines = profiles("sorting").methods[0].lines
+    assert {name: line.partition(": ")[2] for name, line in lines.items()} == {
+        "sort.default": "`largest = x.sort(descending=True).values`",
+        "mul.Tensor": "`return largest * self.scale.cumsum(0)`",
+    }
+    assert all(line.startswith("model.py:") for line in lines.values())
+
+
+def test_sizes_that_data_decide_are_counted_on_the_example(profiles) -> None:
+    found = profiles("data_sized")
+    assert found.macs == 2 * 4 * 4
+    assert "nonzero.default" in found.methods[0].lines
+    assert [state.name for state in found.states] == ["seen"]
 
 
 def test_a_model_that_cannot_be_traced_is_refused_with_its_line(profiles) -> None:

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from edgedeploy.domain.footprint import Footprint
+from edgedeploy.domain.plan import Obstacle
 from edgedeploy.domain.profile import ModelProfile
-from edgedeploy.domain.target import Lane
+from edgedeploy.domain.target import Lane, Target
 from edgedeploy.ports import Emit, Exported, ExportedMethod, ExportRequest, Lacking
 
 if TYPE_CHECKING:
@@ -40,6 +41,10 @@ class PortableExporter:
     def footprint(self, profile: ModelProfile, lane: Lane) -> Footprint | None:
         """What `edgedeploy plan` predicts; here nothing."""
         return None
+
+    def refusals(self, profile: ModelProfile, lane: Lane, target: Target) -> tuple[Obstacle, ...]:
+        """What `edgedeploy plan` says this lane will refuse; nothing that we know of."""
+        return ()
 
     def export(self, model: LoadedModel, request: ExportRequest, emit: Emit) -> Exported:
         """Runs in a worker process; heavy imports belong in here."""

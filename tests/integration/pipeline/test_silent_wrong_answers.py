@@ -75,6 +75,21 @@ def linears():
     return source(module, [(torch.randn(1, 32),) for _ in range(8)])
 
 
+class Narrow(nn.Module):
+    """Computes in bfloat16: PyTorch's own answers have eight bits."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(32, 64), nn.ReLU(), nn.Linear(64, 16)).bfloat16()
+
+    def forward(self, x):
+        return self.layers(x.bfloat16()).float()
+
+
+def narrow():
+    return source(Narrow(), [(torch.randn(1, 32),)])
+
+
 class Llama(nn.Module):
     def __init__(self):
         super().__init__()
@@ -151,6 +166,13 @@ def test_static_int8_of_a_llama_is_refused_with_the_layer_and_a_safer_precision(
     assert 'recipes = ["int8"]' in error["next_step"]
     mended = exported(run, make(tmp_path / "q", "llama", "int8", "executorch-xnnpack"), 0)
     assert mended["verify"]["host"]["sqnr_db"] > 15
+
+
+def test_weights_in_bfloat16_are_no_wrong_conversion(run: Run, tmp_path: Path) -> None:
+    error = exported(run, make(tmp_path / "p", "narrow", "fp32", "executorch-xnnpack"), 4)["error"]
+    assert error["kind"] == "VerifyError"
+    assert "bfloat16" in error["next_step"]
+    assert "module.float()" in error["next_step"]
 
 
 def test_dynamic_int8_per_channel_is_refused_for_a_board_with_tflite_runtime_2_14(

@@ -64,9 +64,9 @@ def test_lines_where_the_table_does_not_fit() -> None:
 
 
 def test_obstacles_with_the_way_out() -> None:
-    text = printed(line(fits="no", obstacles=(Obstacle(what="too large [bold]", next_step="prune it"),)))
+    text = printed(line(fits="no", obstacles=(Obstacle(what="too large [bold]", where="model.py:3", next_step="prune it"),)))
     assert "net executorch-xnnpack-fp32: too large [bold]" in text
-    assert "next: prune it" in text
+    assert "at model.py:3\n  next: prune it" in text
 
 
 def test_what_is_unknown_is_said_once_for_all_lanes() -> None:

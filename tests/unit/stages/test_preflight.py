@@ -100,10 +100,24 @@ def test_a_model_that_cannot_be_traced_does_not_fit(desk: Desk) -> None:
     error = ExportError("forward branches on data", where="model.py:3", next_step="use torch.where")
     (line,) = lines(desk, planned(), profiled=error)
     assert line.fits == "no"
-    assert [(one.what, one.next_step) for one in line.obstacles] == [("model.py:3: forward branches on data", "use torch.where")]
+    assert [(one.what, one.where, one.next_step) for one in line.obstacles] == [
+        ("forward branches on data", "model.py:3", "use torch.where")
+    ]
     (facts,) = model_facts([planned()], {form_of(planned()): error})
     assert facts.error is not None
     assert facts.error.kind == "ExportError"
+
+
+def test_what_a_lane_refuses_stands_in_the_way_unless_it_has_been_exported(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = msgspec.structs.replace(PROFILE.methods[0], lines={"sort.default": "model.py:7: `x.sort()`"})
+    sorting = msgspec.structs.replace(PROFILE, methods=(method,))
+    (line,) = lines(desk, planned(), profiled=sorting)
+    assert line.fits == "no"
+    assert [(one.operator, one.where, one.certain) for one in line.obstacles] == [("aten.sort", "model.py:7: `x.sort()`", True)]
+    (desk.file.parent / "exported").mkdir()
+    there = prepared(desk.file.parent / "exported", planned())
+    monkeypatch.setattr(stage, "cached_export", lambda *_: there)
+    assert lines(desk, planned(), profiled=sorting)[0].obstacles == ()
 
 
 def test_budget_memory_and_machine_stand_in_the_way(desk: Desk) -> None:

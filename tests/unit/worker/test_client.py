@@ -22,7 +22,7 @@ from edgedeploy.worker.job import ALL_ORDERS, Dependencies, Done, ExportJob, Fai
 
 
 class Desk:
-    """A job, and a script that is run as ``sys.executable -m edgedeploy.worker LOG``: ``$log`` there."""
+    """A job, and a script that is run as ``sys.executable -P -m edgedeploy.worker SCRATCH LOG``: ``$scratch``, ``$log`` there."""
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
@@ -44,7 +44,7 @@ class Desk:
 
     def stand_in(self, *lines: str) -> None:
         script = self.folder / "python"
-        script.write_text("\n".join(["#!/bin/sh", 'for log in "$@"; do :; done', *lines, ""]))
+        script.write_text("\n".join(["#!/bin/sh", "scratch=$4 log=$5", *lines, ""]))
         script.chmod(0o755)
         self._monkeypatch.setattr(sys, "executable", str(script))
 
@@ -115,6 +115,20 @@ def test_an_error_of_the_worker_is_raised_here_as_it_was_there(desk: Desk, kind:
     error = desk.error()
     assert type(error) is expected
     assert (error.what, error.where, error.seen, error.next_step) == ("raised", "model.py:3", "boom", "mend it")
+
+
+@pytest.mark.parametrize("end", ["", "kill -KILL $$"])
+def test_what_a_worker_leaves_in_its_temporary_folder_is_removed(desk: Desk, end: str) -> None:
+    desk.stand_in(
+        "read -r job",
+        "mkdir $scratch/package",
+        "echo weights > $scratch/package/weight.bin",
+        f"echo $scratch > {desk.folder}/scratch",
+        end,
+        say(desk.done()),
+    )
+    desk.run()
+    assert not Path((desk.folder / "scratch").read_text().strip()).exists()
 
 
 def test_a_worker_that_is_killed_for_memory(desk: Desk) -> None:
