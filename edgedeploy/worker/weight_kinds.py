@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -18,8 +19,9 @@ _STORED = frozenset({InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_T
 _PASSED_ON = frozenset(
     {"t", "transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "alias", "detach", "clone"}
     | {"contiguous", "to", "_to_copy", "type_as", "flatten", "unflatten", "select", "numpy_T", "detach_", "lift_fresh_copy"}
+    | {"_weight_norm", "_weight_norm_interface"}
 )
-_CONVOLUTIONS = frozenset(
+CONVOLUTIONS = frozenset(
     {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 )
 _NORMALISATIONS = frozenset({"layer_norm", "group_norm", "instance_norm", "rms_norm", "batch_norm"})
@@ -31,8 +33,8 @@ _BY_POSITION: dict[tuple[str, int], WeightKind] = {
     ("addmm", 0): "bias",
     ("addmm", 2): "linear",
     ("embedding_bag", 0): "embedding",
-    **{(name, 1): "conv" for name in _CONVOLUTIONS},
-    **{(name, 2): "bias" for name in _CONVOLUTIONS},
+    **{(name, 1): "conv" for name in CONVOLUTIONS},
+    **{(name, 2): "bias" for name in CONVOLUTIONS},
 }
 
 
@@ -82,6 +84,7 @@ def operator_name(node: Node) -> str:
 def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset[object]) -> Weight:
     kinds: tuple[WeightKind, ...] = tuple(dict.fromkeys(_kinds(node, tensor.dim(), inputs)))
     lookups = [user for user in node.users if operator_name(user) == "embedding"] if "lookup" in kinds else []
+    folded = any(operator_name(user) == "batch_norm" for user in node.users)
     return Weight(
         name=spec.target or spec.arg.name,
         kinds=kinds or ("unused",),
@@ -89,7 +92,15 @@ def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset
         shape=tuple(int(extent) for extent in tensor.shape),
         element_bytes=tensor.element_size(),
         looked_up=sum(int(user.meta["val"].numel()) for user in lookups),
+        digest="" if folded else _digest(tensor),
+        zeros=not folded and not bool(tensor.any()),
     )
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    """Short, of all bytes. Cost: a second per GB."""
+    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.blake2b(content.numpy(), digest_size=8).hexdigest()
 
 
 def _merged(one: Weight, other: Weight) -> Weight:
@@ -138,10 +149,16 @@ def _kinds(node: Node, dims: int, inputs: frozenset[object]) -> Iterator[WeightK
             yield from (_BY_POSITION.get((name, position), "other") for position in positions or [-1])
 
 
-def _of_batch_norm(norm: Node, weight: Node) -> WeightKind:
-    """BatchNorm vanishes into a convolution or linear layer that nothing else reads; its shift stays as their bias."""
+def folds(norm: Node) -> bool:
+    """Whether a BatchNorm vanishes: into a convolution or linear layer that nothing else reads."""
     layer = norm.args[0]
-    if not isinstance(layer, Node) or len(layer.users) != 1 or operator_name(layer) not in _CONVOLUTIONS | {"linear"}:
+    return isinstance(layer, Node) and len(layer.users) == 1 and operator_name(layer) in CONVOLUTIONS | {"linear"}
+
+
+def _of_batch_norm(norm: Node, weight: Node) -> WeightKind:
+    """The shift of a BatchNorm that vanishes stays as its layer's bias."""
+    layer = norm.args[0]
+    if not folds(norm) or not isinstance(layer, Node):
         return "norm"
     has_bias = len(layer.args) > 2 and layer.args[2] is not None  # noqa: PLR2004 - input, weight, bias
     is_shift = norm.args[2] is weight
