@@ -12,12 +12,17 @@ from edgedeploy.domain.profile import ModelProfile
 _PACKAGE = 1_000  # the manifest of 617 bytes, inputs and outputs, the function
 _OPERATION = 108
 _ATTRIBUTE = 148  # a constant of 108, and its name where it is read
-_WEIGHT, _NAMES_OF_WEIGHT = 145, 3  # a constant that points into weight.bin, with its module's path so often
+_WEIGHT = 145  # a constant that points into weight.bin
+_NAMES_OF_WEIGHT = 3  # with its module's path so often
+_NAMES_OF_FOLDED_WEIGHT = 45  # once BatchNorm is folded into it, a number in place of the path
+_NORM_APART = 2_500  # a BatchNorm with four weights: after linear layers only PT2E folds it, except by PT2E
 _COMPRESSED_WEIGHT = 360  # the operation that decompresses it, and its scales
 _HALF = 30  # longer names of an operation in 16 bits
 _CASTS = 500  # of inputs and outputs, to 16 bits and back
 _QUANTIZED_VALUE = 780  # quantize (480) and dequantize (300) with their scales
 
+_LOOP, _LOOP_IN_HALF = 8_300, 11_500  # with its body
+_OPERATIONS_OF_COMPOSED_GELU = 7  # x·½·(1 + tanh(√(2/π)·(x + 0.044715·x³))) comes out as one
 # Operations and attributes that one operator of PyTorch becomes.
 _NONE = (0.0, 0.0)
 _ONE = (1.0, 0.0)
@@ -44,10 +49,11 @@ _BECOMES = {
     "embedding": (4.0, 6.0),
     "lstm": (1.0, 13.0),
     "lstm_cell": (12.0, 2.0),
-    "gru": (140.0, 10.0),  # a loop over the steps per layer
+    "gru": _NONE,  # see _loop_bytes
     "batch_norm": (1.0, 1.0),
+    "index_add": (4.0, 5.0),
 }
-_COMPUTING = ("conv", "linear", "add", "mul", "matmul", "bmm", "mean", "adaptive_avg_pool", "avg_pool", "max_pool", "pad", "view", "flatten", "cat")
+_COMPUTING = ("conv", "linear", "add", "mul", "matmul", "bmm", "mean", "adaptive_avg_pool", "avg_pool", "max_pool", "pad", "cat", "prelu")
 
 
 def program_bytes(profile: ModelProfile, packing: Packing, *, half: bool, static: bool) -> int:
@@ -58,9 +64,10 @@ def program_bytes(profile: ModelProfile, packing: Packing, *, half: bool, static
             operation, attribute = _BECOMES.get(name, (1.0, 1.0))
             operations += operation * times
             attributes += attribute * times
-    folded = profile.steps("folded_batch_norm")
-    operations -= folded
-    attributes -= folded
+    folded = min(profile.steps("folded_batch_norm"), profile.calls("conv"))
+    fused = min(profile.calls("tanh"), profile.calls("pow"))  # of which GELU was composed
+    operations -= profile.steps("folded_batch_norm") + _OPERATIONS_OF_COMPOSED_GELU * fused
+    attributes -= profile.steps("folded_batch_norm") + fused
     label_bytes = max(method.label_bytes for method in profile.methods)
     weights = [(weight, kind) for weight in profile.stored_weights for kind in packing.stored_for(weight)]
     compressed = sum(packing.scales(weight, kind) > 0 for weight, kind in weights)
@@ -70,7 +77,20 @@ def program_bytes(profile: ModelProfile, packing: Packing, *, half: bool, static
         + (_OPERATION + (_HALF if half else 0)) * operations
         + _ATTRIBUTE * attributes
         + (_WEIGHT + _NAMES_OF_WEIGHT * label_bytes) * len(weights)
+        + (_NAMES_OF_FOLDED_WEIGHT - _NAMES_OF_WEIGHT * label_bytes) * 2 * folded
+        + (0 if static else _NORM_APART * (profile.steps("folded_batch_norm") - folded))
+        + _loop_bytes(profile, half=half)
         + _COMPRESSED_WEIGHT * compressed
         + (_CASTS if half else 0)
         + _QUANTIZED_VALUE * values
     )
+
+
+def _loop_bytes(profile: ModelProfile, *, half: bool) -> int:
+    """Each layer of a GRU is a loop; they share a constant of zeros, with room for the hidden values of every step."""
+    if not profile.calls("gru"):
+        return 0
+    gates = [weight.shape[0] for weight in profile.weights if "recurrent" in weight.kinds]
+    layers = max(1, len(gates) // 2)
+    zeros = profile.steps("addmm") // layers * max(gates, default=0) // 3
+    return _LOOP_IN_HALF * layers + 2 * zeros if half else _LOOP * layers + 4 * zeros

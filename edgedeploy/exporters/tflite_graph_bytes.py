@@ -27,6 +27,8 @@ _NUMBER = 8  # of tensors with the same name, and the end of the string
 _LABELS_OF_FOLDED_NORM = 15  # in the names of weight (4), bias (5 or 6) and output: BatchNorm is four operators before it folds
 _LABELS_OF_CONVERSION = 2.5
 
+_OPERATORS_OF_COMPOSED_GELU = 7  # x·½·(1 + tanh(√(2/π)·(x + 0.044715·x³))) comes out as one
+
 # How many operators one becomes.
 _OPERATORS = {
     "conv1d": 5,  # with reshapes and transposes around a convolution over two dimensions
@@ -74,7 +76,8 @@ def graph_bytes(profile: ModelProfile, arithmetic: Arithmetic) -> int:
     operators = sum(_OPERATORS.get(name, 1) * times for method in profile.methods for name, times in method.steps.items())
     # Between the two dimensions of a convolution over one, reshaped, BatchNorm stays a multiplication and an addition.
     unfolded = min(profile.steps("folded_batch_norm"), profile.steps("conv1d", "conv_transpose1d"))
-    operators += 2 * unfolded
+    composed_gelus = min(profile.calls("tanh"), profile.calls("pow"))
+    operators += 2 * unfolded - _OPERATORS_OF_COMPOSED_GELU * composed_gelus
     weights = len(profile.stored_weights) + unfolded
     constants = weights + _SHAPES + _SHAPES_PER_OPERATOR * operators
     labels = _LABELS_OF_FOLDED_NORM * (profile.steps("folded_batch_norm") - unfolded)

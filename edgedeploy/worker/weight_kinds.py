@@ -83,7 +83,7 @@ def operator_name(node: Node) -> str:
 
 def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset[object]) -> Weight:
     kinds: tuple[WeightKind, ...] = tuple(dict.fromkeys(_kinds(node, tensor.dim(), inputs)))
-    lookups = [user for user in node.users if operator_name(user) == "embedding"] if "lookup" in kinds else []
+    lookups = [user for user in node.users if operator_name(user) in {"embedding", "index"}] if "lookup" in kinds else []
     folded = any(operator_name(user) == "batch_norm" for user in node.users)
     return Weight(
         name=spec.target or spec.arg.name,
@@ -138,6 +138,8 @@ def _kinds(node: Node, dims: int, inputs: frozenset[object]) -> Iterator[WeightK
             yield from _kinds(user, dims, inputs)
         elif name == "embedding" and user.args[0] is node:
             yield "lookup" if _is_constant(user.args[1], inputs) else "embedding"
+        elif name == "index" and user.args[0] is node and _is_constant(user.args[1], inputs):
+            yield "lookup"
         elif name == "batch_norm":
             yield _of_batch_norm(user, node)
         elif name in _NORMALISATIONS:
@@ -168,7 +170,7 @@ def _of_batch_norm(norm: Node, weight: Node) -> WeightKind:
 def _is_constant(value: object, inputs: frozenset[object]) -> bool:
     """Whether a value is the same in every call: it comes from weights and numbers alone."""
     seen: set[Node] = set()
-    waiting = [value]
+    waiting = list(value) if isinstance(value, list | tuple) else [value]
     while waiting:
         node = waiting.pop()
         if not isinstance(node, Node) or node in seen:
