@@ -38,10 +38,12 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     """How a precision stores weights: bits per element by kind, ``otherwise`` for the kinds that are not named.
 
     ``scale_bytes`` come with every output channel of a weight of less than 16 bits, and of the kinds in ``scaled``; below 8
-    bits, where there is a ``group``, with so many elements.
+    bits, where there is a ``group``, with so many elements. Where weights are indices into tables, there is one (in place of a
+    scale) for ``rows_per_table`` channels, and weights that do not divide so stay at ``otherwise``.
     Tensors of fewer than ``least_elements`` stay at ``otherwise``. ``lookups_done``: of a ``lookup`` table only what its
     constants take from it is left. ``shared_once``: a weight that layers of two kinds read (a table that is also the last
-    linear layer) is stored for the first alone. ``zero_biases_vanish``, as if the layer had none.
+    linear layer) is stored for the first alone. ``zero_biases_vanish``, as if the layer had none;
+    ``statistics_vanish`` into the weights of their BatchNorm.
     A constant begins at a multiple of ``alignment`` after ``header_bytes`` of its own; the scales of a weight are a constant
     too, where ``scales_apart``.
     """
@@ -52,10 +54,12 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     scaled: frozenset[WeightKind] = frozenset()
     scales_apart: bool = False
     group: int = 0
+    rows_per_table: int = 0
     least_elements: int = 0
     lookups_done: bool = False
     shared_once: bool = False
     zero_biases_vanish: bool = False
+    statistics_vanish: bool = False
     alignment: int = 1
     header_bytes: int = 0
 
@@ -72,7 +76,8 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     def stored_for(self, weight: Weight) -> tuple[WeightKind, ...]:
         """The kinds of layers that a weight is stored for, once each."""
         kinds = tuple(kind for kind in weight.kinds if kind not in _GONE)
-        if self.zero_biases_vanish and weight.zeros and kinds == ("bias",):
+        without_use = self.zero_biases_vanish and weight.zeros and kinds == ("bias",)
+        if without_use or (self.statistics_vanish and kinds == ("statistics",)):
             return ()
         return kinds[:1] if self.shared_once else kinds
 
@@ -81,17 +86,20 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
         bits = self._bits(weight, kind)
         if not weight.floating or not weight.shape or not (bits < 16 or kind in self.scaled):  # noqa: PLR2004 - floats need none
             return 0
+        if self.rows_per_table:
+            return weight.shape[0] // self.rows_per_table
         in_groups = self.group and bits < 8  # noqa: PLR2004 - int8 has one scale per channel everywhere
         return weight.elements // self.group if in_groups else weight.shape[0]
 
     def _bits(self, weight: Weight, kind: WeightKind) -> float:
-        return self.bits.get(kind, self.otherwise) if weight.elements >= self.least_elements else self.otherwise
+        whole = not self.rows_per_table or not weight.shape or weight.shape[0] % self.rows_per_table == 0
+        return self.bits.get(kind, self.otherwise) if weight.elements >= self.least_elements and whole else self.otherwise
 
     def _data_and_scales(self, weight: Weight, kind: WeightKind) -> tuple[float, float]:
-        if not weight.floating:
-            return weight.size_bytes, 0
         if kind == "lookup" and self.lookups_done:
             return weight.looked_up * min(self.otherwise, 32) / 8, 0
+        if not weight.floating:
+            return weight.size_bytes, 0
         return weight.elements * self._bits(weight, kind) / 8, self.scales(weight, kind) * self.scale_bytes
 
     def _in_file(self, weight: Weight, kind: WeightKind) -> int:

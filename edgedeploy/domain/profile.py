@@ -11,13 +11,16 @@ import msgspec
 
 PROFILE_SCHEMA = "edgedeploy.profile/2"
 
-WeightKind = Literal["linear", "conv", "embedding", "lookup", "recurrent", "bias", "norm", "folded", "other", "unused"]
+WeightKind = Literal[
+    "linear", "conv", "embedding", "lookup", "recurrent", "bias", "norm", "statistics", "folded", "other", "unused"
+]
 """What reads a weight: its layer decides how a format stores it.
 
-``embedding`` is a table that inputs choose rows of, ``lookup`` one that only constants do (position embeddings): some
-converters look them up once and for all. ``recurrent`` are the matrices of GRU and LSTM, ``bias`` what is added to a
-layer's output. ``folded`` are weights that vanish into the convolution before them (BatchNorm); where that convolution
-has no bias, it gets one, which is counted as ``bias``. ``unused`` is not read by any operator.
+``embedding`` is a table that inputs choose rows of, ``lookup`` one that only constants do (position embeddings), and those
+constants: some converters look them up once and for all. ``recurrent`` are the matrices of GRU and LSTM, ``bias`` what is
+added to a layer's output. ``folded`` are weights that vanish into the convolution before them (BatchNorm); where that convolution
+has no bias, it gets one, which is counted as ``bias``. ``statistics`` are mean and variance of a BatchNorm that stays.
+``unused`` is not read by any operator.
 """
 
 

@@ -11,15 +11,19 @@ from edgedeploy.exporters.int8_scope import operators_fit_int8
 _WEIGHTS: frozenset[WeightKind] = frozenset({"linear", "conv", "recurrent", "embedding", "other"})
 _EIGHT: dict[WeightKind, float] = dict.fromkeys(_WEIGHTS, 8)
 _FOUR: dict[WeightKind, float] = dict.fromkeys(_WEIGHTS, 4)
+_TABLE_BYTES = 2 * 2**4  # what the 4 bits of an index can point at, in 16 bits each
 
 
-def _packing(bits: dict[WeightKind, float], *, otherwise: float = 16, group: int = 0, least_elements: int = 256) -> Packing:
+def _packing(
+    bits: dict[WeightKind, float], *, otherwise: float = 16, group: int = 0, least_elements: int = 256, rows_per_table: int = 0
+) -> Packing:
     return Packing(
         bits=bits,
         otherwise=otherwise,
-        scale_bytes=2,
+        scale_bytes=_TABLE_BYTES if rows_per_table else 2,
         scales_apart=True,
         group=group,
+        rows_per_table=rows_per_table,
         least_elements=least_elements,
         lookups_done=True,
         shared_once=True,
@@ -36,7 +40,7 @@ _PACKINGS = {
     "int8-static": _INT8,
     "int8-weights": _INT8,
     "int4-weights": _packing(_FOUR, group=32),
-    "palette4": _packing(_FOUR, least_elements=1024),
+    "palette4": _packing(_FOUR, least_elements=1024, rows_per_table=16),
 }
 
 # Found by benchmarks/predictions on the models it calibrates with.

@@ -29,7 +29,9 @@ _ONE = (1.0, 0.0)
 _BECOMES = {
     **dict.fromkeys(("conv1d", "conv2d", "conv3d"), (1.0, 5.0)),
     **dict.fromkeys(("conv_transpose1d", "conv_transpose2d"), (1.0, 6.0)),
-    **dict.fromkeys(("dropout", "contiguous", "clone", "detach", "alias", "to", "arange", "zeros", "ones", "full", "new_ones"), _NONE),
+    **dict.fromkeys(
+        ("dropout", "contiguous", "clone", "detach", "alias", "to", "arange", "zeros", "ones", "full", "new_ones"), _NONE
+    ),
     **dict.fromkeys(("expand", "_assert_tensor_metadata", "eye", "lift_fresh_copy", "scalar_tensor", "sym_size"), _NONE),
     **dict.fromkeys(("linear", "relu", "silu", "sigmoid", "tanh", "abs", "sqrt", "exp", "softplus", "neg", "where"), _ONE),
     **dict.fromkeys(("add", "sub", "mul", "div", "rsub"), (1.0, 0.3)),
@@ -53,7 +55,21 @@ _BECOMES = {
     "batch_norm": (1.0, 1.0),
     "index_add": (4.0, 5.0),
 }
-_COMPUTING = ("conv", "linear", "add", "mul", "matmul", "bmm", "mean", "adaptive_avg_pool", "avg_pool", "max_pool", "pad", "cat", "prelu")
+_COMPUTING = (
+    "conv",
+    "linear",
+    "add",
+    "mul",
+    "matmul",
+    "bmm",
+    "mean",
+    "adaptive_avg_pool",
+    "avg_pool",
+    "max_pool",
+    "pad",
+    "cat",
+    "prelu",
+)
 
 
 def program_bytes(profile: ModelProfile, packing: Packing, *, half: bool, static: bool) -> int:

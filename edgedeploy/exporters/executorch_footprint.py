@@ -19,7 +19,12 @@ _SEGMENT_ALIGNMENT = 128  # ExecutorchBackendConfig.segment_alignment; every con
 
 
 def _packing(
-    bits: dict[WeightKind, float], *, otherwise: float = 32, scale_bytes: float = 4, scaled: WeightKind | None = None, group: int = 0
+    bits: dict[WeightKind, float],
+    *,
+    otherwise: float = 32,
+    scale_bytes: float = 4,
+    scaled: WeightKind | None = None,
+    group: int = 0,
 ) -> Packing:
     return Packing(
         bits=bits,
@@ -28,6 +33,7 @@ def _packing(
         scaled=frozenset({scaled} if scaled else ()),
         scales_apart=True,
         group=group,
+        statistics_vanish=True,
         alignment=_SEGMENT_ALIGNMENT,
     )
 

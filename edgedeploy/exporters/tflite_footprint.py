@@ -15,7 +15,12 @@ _ALIGNMENT = 16  # of a buffer
 
 
 def _packing(
-    bits: dict[WeightKind, float], *, otherwise: float = 32, scale_bytes: float = SCALE_BYTES, scaled: WeightKind | None = None, group: int = 0
+    bits: dict[WeightKind, float],
+    *,
+    otherwise: float = 32,
+    scale_bytes: float = SCALE_BYTES,
+    scaled: WeightKind | None = None,
+    group: int = 0,
 ) -> Packing:
     return Packing(
         bits=bits,
@@ -26,6 +31,7 @@ def _packing(
         lookups_done=True,
         shared_once=True,
         zero_biases_vanish=True,
+        statistics_vanish=True,
         alignment=_ALIGNMENT,
     )
 

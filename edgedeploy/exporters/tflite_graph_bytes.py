@@ -80,7 +80,7 @@ def graph_bytes(profile: ModelProfile, arithmetic: Arithmetic) -> int:
     operators += 2 * unfolded - _OPERATORS_OF_COMPOSED_GELU * composed_gelus
     weights = len(profile.stored_weights) + unfolded
     constants = weights + _SHAPES + _SHAPES_PER_OPERATOR * operators
-    labels = _LABELS_OF_FOLDED_NORM * (profile.steps("folded_batch_norm") - unfolded)
+    labels: float = _LABELS_OF_FOLDED_NORM * (profile.steps("folded_batch_norm") - unfolded)
     quantized = 0.0
     if arithmetic == "static":
         quantized = operators + weights
@@ -92,7 +92,9 @@ def graph_bytes(profile: ModelProfile, arithmetic: Arithmetic) -> int:
     label_bytes = max(method.label_bytes for method in profile.methods)
     names = _NUMBER * tensors + label_bytes * (labels + _LABELS * tensors)
     operator = _OPERATOR + (_EMPTY_BUFFER if arithmetic == "float" else 0)
-    return round(_MODEL + operator * operators + _CONSTANT * constants + _QUANTIZATION * quantized + names + _unrolled(profile, arithmetic))
+    return round(
+        _MODEL + operator * operators + _CONSTANT * constants + _QUANTIZATION * quantized + names + _unrolled(profile, arithmetic)
+    )
 
 
 def _unrolled(profile: ModelProfile, arithmetic: Arithmetic) -> int:

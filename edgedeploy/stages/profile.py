@@ -16,7 +16,7 @@ from edgedeploy.stages.progress import emitter
 from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import Profiled, ProfileJob
 
-_STAGE_VERSION = 2
+_STAGE_VERSION = 3
 
 
 def cached_profile(run: PlannedRun, project_file: Path, cache: Cache) -> ModelProfile | None:

@@ -25,6 +25,8 @@ CONVOLUTIONS = frozenset(
     {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 )
 _NORMALISATIONS = frozenset({"layer_norm", "group_norm", "instance_norm", "rms_norm", "batch_norm"})
+# Table and indices are their first arguments.
+_LOOKUPS = frozenset({"embedding", "index"})
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"})
 # Argument by argument: (operator, position) to kind.
 _BY_POSITION: dict[tuple[str, int], WeightKind] = {
@@ -83,7 +85,7 @@ def operator_name(node: Node) -> str:
 
 def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset[object]) -> Weight:
     kinds: tuple[WeightKind, ...] = tuple(dict.fromkeys(_kinds(node, tensor.dim(), inputs)))
-    lookups = [user for user in node.users if operator_name(user) in {"embedding", "index"}] if "lookup" in kinds else []
+    lookups = [user for user in node.users if operator_name(user) in _LOOKUPS and user.args[0] is node]
     folded = any(operator_name(user) == "batch_norm" for user in node.users)
     return Weight(
         name=spec.target or spec.arg.name,
@@ -91,7 +93,7 @@ def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset
         dtype=str(tensor.dtype).removeprefix("torch."),
         shape=tuple(int(extent) for extent in tensor.shape),
         element_bytes=tensor.element_size(),
-        looked_up=sum(int(user.meta["val"].numel()) for user in lookups),
+        looked_up=sum(int(user.meta["val"].numel()) for user in lookups) if "lookup" in kinds else 0,
         digest="" if folded else _digest(tensor),
         zeros=not folded and not bool(tensor.any()),
     )
@@ -100,7 +102,7 @@ def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset
 def _digest(tensor: torch.Tensor) -> str:
     """Short, of all bytes. Cost: a second per GB."""
     content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
-    return hashlib.blake2b(content.numpy(), digest_size=8).hexdigest()
+    return hashlib.blake2b(content.numpy().data, digest_size=8).hexdigest()
 
 
 def _merged(one: Weight, other: Weight) -> Weight:
@@ -136,10 +138,10 @@ def _kinds(node: Node, dims: int, inputs: frozenset[object]) -> Iterator[WeightK
         name = operator_name(user)
         if name in _PASSED_ON:
             yield from _kinds(user, dims, inputs)
-        elif name == "embedding" and user.args[0] is node:
-            yield "lookup" if _is_constant(user.args[1], inputs) else "embedding"
-        elif name == "index" and user.args[0] is node and _is_constant(user.args[1], inputs):
+        elif name in _LOOKUPS and _is_constant(user.args[:2], inputs):
             yield "lookup"
+        elif name == "embedding" and user.args[0] is node:
+            yield "embedding"
         elif name == "batch_norm":
             yield _of_batch_norm(user, node)
         elif name in _NORMALISATIONS:
@@ -161,18 +163,20 @@ def _of_batch_norm(norm: Node, weight: Node) -> WeightKind:
     """The shift of a BatchNorm that vanishes stays as its layer's bias."""
     layer = norm.args[0]
     if not folds(norm) or not isinstance(layer, Node):
-        return "norm"
+        return "statistics" if weight in norm.args[3:5] else "norm"
     has_bias = len(layer.args) > 2 and layer.args[2] is not None  # noqa: PLR2004 - input, weight, bias
     is_shift = norm.args[2] is weight
     return "bias" if is_shift and not has_bias else "folded"
 
 
-def _is_constant(value: object, inputs: frozenset[object]) -> bool:
-    """Whether a value is the same in every call: it comes from weights and numbers alone."""
+def _is_constant(values: Sequence[object], inputs: frozenset[object]) -> bool:
+    """Whether values are the same in every call: they come from weights and numbers alone."""
     seen: set[Node] = set()
-    waiting = list(value) if isinstance(value, list | tuple) else [value]
+    waiting: list[object] = list(values)
     while waiting:
         node = waiting.pop()
+        if isinstance(node, list | tuple):  # index takes a list
+            waiting += node
         if not isinstance(node, Node) or node in seen:
             continue
         if node.name in inputs:
