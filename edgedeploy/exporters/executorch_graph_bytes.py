@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Literal
 
 from edgedeploy.domain.footprint import Packing
-from edgedeploy.domain.profile import ModelProfile
+from edgedeploy.domain.profile import ModelProfile, WeightKind
 
 Arithmetic = Literal["float", "static", "dynamic", "mixed"]
 
@@ -18,6 +18,7 @@ _OPERATOR_NAME = 75  # of a kernel that the program calls, once
 _DELEGATE = 525  # a part of the graph that XNNPACK runs: header, padding to 128, its entry, the values that cross over
 _KERNEL = 210  # a call of a kernel of ExecuTorch's own: instruction, result, arguments that are values too
 _NODE = 103  # an XNode of 44 bytes, the XValue that it makes of 59
+_INPUT_AND_OUTPUT = 4  # nodes that reorder them, and their values
 _QUANTIZED_NODE = 123  # the value has a scale and a zero point
 _CONSTANT_READ = 185  # a weight in a part of the graph: XValue, and its SHA-256 in hexadecimal to find it by
 _SEGMENT = 115  # the same SHA-256 in the program, and where the weight lies
@@ -59,54 +60,62 @@ _KERNELS = {
     "unsafe_split": (1.35, 0.15),
     "_adaptive_avg_pool2d": (1, 1),
     "eye": (5, 0),
-    "sum": (1, 0.5),
+    "sum": (1, 1),
+    "amax": (1, 1),
     "linalg_vector_norm": (3, 1),
 }
 _KERNELS_WITHOUT_INTERRUPTION = frozenset(
     {"arange", "scalar_tensor", "where", "unsqueeze", "squeeze", "select", "unbind", "stack", "embedding", "index", "_to_copy"}
     | {"eq", "ge", "le", "lt", "gt", "ne", "bitwise_and", "bitwise_not", "cumsum", "new_ones", "zeros", "full", "full_like"}
-    | {"masked_fill", "gather", "index_add", "zeros_like", "ones", "argmax", "amax", "elu", "_log_softmax"}
+    | {"masked_fill", "gather", "index_add", "zeros_like", "ones", "argmax", "elu", "_log_softmax"}
 )
 # Float in graphs that are int8 otherwise: converted before and after.
 _FLOAT_ALWAYS = frozenset(
     {"sigmoid", "silu", "hardswish", "hardsigmoid", "leaky_relu", "_prelu_kernel", "gelu", "tanh", "constant_pad_nd", "elu"}
 )
+_OF_KERNELS: frozenset[WeightKind] = frozenset({"norm", "statistics", "embedding", "lookup"})
 
 
 def graph_bytes(profile: ModelProfile, packing: Packing, arithmetic: Arithmetic) -> int:
     """All of it, in one method or several."""
-    nodes = calls = interruptions = names = converts = biases = 0.0
+    nodes = calls = interruptions = 0.0
+    kernels: set[str] = set()
     for method in profile.methods:
         for name, times in method.steps.items():
             call, interruption = _KERNELS.get(name, (1, 0.0) if name in _KERNELS_WITHOUT_INTERRUPTION else (0, 0.0))
-            names += call > 0
             calls += call * times
             interruptions += interruption * times
-            nodes += (0 if call else _NODES.get(name, 1)) * times
-            if arithmetic == "static" and name in _FLOAT_ALWAYS:
-                converts += 2 * times
-            if arithmetic in {"dynamic", "mixed"} and name in {"linear", "addmm", "mm"}:
-                converts += times
-            if arithmetic == "mixed" and name.startswith("conv"):
-                converts += 2 * times
-                biases += times
-    nodes += profile.steps("_safe_softmax") * (1 - 2)  # one softmax; two multiplications are the kernels'
-    delegates = len(profile.methods) + interruptions
+            if call:
+                kernels.add(name)
+            else:
+                nodes += _NODES.get(name, 1) * times
+            nodes += _conversions(name, arithmetic) * times
+    nodes += _INPUT_AND_OUTPUT - profile.steps("_safe_softmax")  # one is XNNPACK's, but not two multiplications by a number
     node = _QUANTIZED_NODE if arithmetic == "static" else _NODE
-    program = _PROGRAM + _OPERATOR_NAME * names + _DELEGATE * delegates + _KERNEL * calls
-    constants = _constant_bytes(profile, packing) + _SCALES_OF_BIAS * biases
-    return round(program + node * (nodes + converts + 4) + constants)
+    delegates = len(profile.methods) + interruptions
+    biases = profile.calls("conv") if arithmetic == "mixed" else 0
+    program = _PROGRAM + _OPERATOR_NAME * len(kernels) + _KERNEL * calls + _DELEGATE * delegates
+    return round(program + node * nodes + _SCALES_OF_BIAS * biases + _constant_bytes(profile, packing))
+
+
+def _conversions(name: str, arithmetic: Arithmetic) -> int:
+    """Nodes that go from float to int8 or back, around one operator."""
+    if arithmetic == "static":
+        return 2 if name in _FLOAT_ALWAYS else 0
+    if arithmetic == "mixed" and name.startswith("conv"):
+        return 2
+    return 1 if arithmetic in {"dynamic", "mixed"} and name in {"linear", "addmm", "mm"} else 0
 
 
 def _constant_bytes(profile: ModelProfile, packing: Packing) -> int:
     """What the weights take besides their data: those that kernels read, and those that XNNPACK does."""
     total = 0.0
     for weight in profile.weights:
-        kernels = {"norm", "embedding", "lookup"}.issuperset(packing.stored_for(weight))
-        total += len(packing.stored_for(weight)) * (_KERNEL_CONSTANT if kernels else _CONSTANT_READ)
+        for kind in packing.stored_for(weight):
+            total += _KERNEL_CONSTANT if kind in _OF_KERNELS else _CONSTANT_READ
     for weight in profile.stored_weights:
         for kind in packing.stored_for(weight):
-            total += _SEGMENT if kind not in {"norm", "embedding", "lookup"} else 0
+            total += 0 if kind in _OF_KERNELS else _SEGMENT
             total += _SCALES if packing.scales(weight, kind) else 0
     if profile.calls("gru", "lstm", "rnn"):
         total += _CONSTANT_READ * _READ_PER_STEP * profile.steps("addmm")
