@@ -29,7 +29,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
 
     ``looked_up`` is how many elements of a ``lookup`` table its constants take. ``digest`` stands for what it holds:
     formats store equal weights once. It is empty where folding changes what is stored. ``zeros``: it holds nothing else, as
-    biases of layers do that were never trained.
+    biases of layers do that were never trained. ``before_relu``: a ReLU follows its convolution.
     """
 
     name: str
@@ -40,6 +40,7 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     looked_up: int = 0
     digest: str = ""
     zeros: bool = False
+    before_relu: bool = False
 
     @property
     def elements(self) -> int:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from edgedeploy.domain.footprint import Arithmetic, Effort, Footprint, Packing
-from edgedeploy.domain.profile import ModelProfile, WeightKind
+from edgedeploy.domain.profile import ModelProfile, Weight, WeightKind
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.executorch_graph_bytes import Arithmetic as GraphArithmetic
 from edgedeploy.exporters.executorch_graph_bytes import graph_bytes
@@ -68,14 +70,15 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
     static = lane.precision == "int8-static" or (lane.precision == "int8" and fits_int8)
     if lane.precision == "int8" and not fits_int8:
         packing = _DYNAMIC
-    weights = packing.size_bytes(profile)
+    stored = _with_float_convolutions(profile) if lane.precision in {"int8-dynamic", "8da4w"} else profile
+    weights = packing.size_bytes(stored)
     is_float = lane.precision in {"fp32", "fp16"}
     if is_float or lane.precision.endswith("-weights") or profile.calls("gru", "lstm", "rnn"):
         arithmetic: GraphArithmetic = "float"
     else:
         arithmetic = "static" if static else "mixed" if lane.precision == "int8" else "dynamic"
     return Footprint(
-        size_bytes=weights + graph_bytes(profile, packing, arithmetic),
+        size_bytes=weights + graph_bytes(stored, packing, arithmetic),
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
         runtime_bytes=_RUNTIME_BYTES,
@@ -83,3 +86,19 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
         export_peak_bytes=(_FLOAT if is_float else _QUANTIZED).peak_bytes(profile),
         arithmetic=_ARITHMETIC.get(lane.precision, "int8"),
     )
+
+
+def _with_float_convolutions(profile: ModelProfile) -> ModelProfile:
+    """The weights of convolutions that XNNPACK's quantizer leaves alone where ranges are chosen at run time, as of another kind.
+
+    It takes those over two dimensions that are not depthwise, and no ReLU follows.
+    """
+    weights = tuple(
+        msgspec.structs.replace(weight, kinds=("other",)) if weight.kinds == ("conv",) and not _is_taken(weight) else weight
+        for weight in profile.weights
+    )
+    return msgspec.structs.replace(profile, weights=weights)
+
+
+def _is_taken(weight: Weight) -> bool:
+    return len(weight.shape) == 4 and weight.shape[1] > 1 and not weight.before_relu  # noqa: PLR2004 - out, in, height, width

@@ -95,8 +95,19 @@ def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset
         element_bytes=tensor.element_size(),
         looked_up=sum(int(user.meta["val"].numel()) for user in lookups) if "lookup" in kinds else 0,
         digest="" if folded else _digest(tensor),
+        before_relu=any(map(_meets_relu, node.users)),
         zeros=not folded and not bool(tensor.any()),
     )
+
+
+def _meets_relu(layer: Node) -> bool:
+    """Whether a convolution's output, normalised or not, goes into a ReLU and nowhere else."""
+    while len(layer.users) == 1:
+        (user,) = layer.users
+        if operator_name(user) != "batch_norm":
+            return operator_name(layer) in CONVOLUTIONS | {"batch_norm"} and operator_name(user) in {"relu", "relu_"}
+        layer = user
+    return False
 
 
 def _digest(tensor: torch.Tensor) -> str:
