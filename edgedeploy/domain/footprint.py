@@ -38,7 +38,8 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     """How a precision stores weights: bits per element by kind, ``otherwise`` for the kinds that are not named.
 
     ``scale_bytes`` come with every output channel of a weight of less than 16 bits, and of the kinds in ``scaled``; below 8
-    bits, where there is a ``group``, with so many elements. Where weights are indices into tables, there is one (in place of a
+    bits, where there is a ``group``, with so many elements; a width that is no multiple takes eight bits, where
+    ``eight_where_undivided``. Where weights are indices into tables, there is one (in place of a
     scale) for ``rows_per_table`` channels, and weights that do not divide so stay at ``otherwise``.
     Tensors of fewer than ``least_elements`` stay at ``otherwise``. ``lookups_done``: of a ``lookup`` table only what its
     constants take from it is left. ``shared_once``: a weight that layers of two kinds read (a table that is also the last
@@ -54,6 +55,7 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
     scaled: frozenset[WeightKind] = frozenset()
     scales_apart: bool = False
     group: int = 0
+    eight_where_undivided: bool = False
     rows_per_table: int = 0
     least_elements: int = 0
     lookups_done: bool = False
@@ -92,8 +94,12 @@ class Packing(msgspec.Struct, frozen=True, kw_only=True):
         return weight.elements // self.group if in_groups else weight.shape[0]
 
     def _bits(self, weight: Weight, kind: WeightKind) -> float:
-        whole = not self.rows_per_table or not weight.shape or weight.shape[0] % self.rows_per_table == 0
-        return self.bits.get(kind, self.otherwise) if weight.elements >= self.least_elements and whole else self.otherwise
+        bits, rows = self.bits.get(kind, self.otherwise), weight.shape[0] if weight.shape else 1
+        if weight.elements < self.least_elements or (self.rows_per_table and rows % self.rows_per_table):
+            return self.otherwise
+        if self.group and self.eight_where_undivided and weight.elements // max(1, rows) % self.group:
+            return max(bits, 8)
+        return bits
 
     def _data_and_scales(self, weight: Weight, kind: WeightKind) -> tuple[float, float]:
         if kind == "lookup" and self.lookups_done:

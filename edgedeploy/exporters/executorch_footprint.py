@@ -35,6 +35,7 @@ def _packing(
         scaled=frozenset({scaled} if scaled else ()),
         scales_apart=True,
         group=group,
+        eight_where_undivided=True,
         statistics_vanish=True,
         alignment=_SEGMENT_ALIGNMENT,
     )

@@ -7,6 +7,7 @@ from edgedeploy.domain.profile import ModelProfile, WeightKind
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.int8_scope import operators_fit_int8
 from edgedeploy.exporters.tflite_graph_bytes import SCALE_BYTES, graph_bytes
+from edgedeploy.exporters.tflite_graph_bytes import Arithmetic as GraphArithmetic
 
 _COPIED: frozenset[WeightKind] = frozenset({"linear", "conv", "recurrent"})
 _EIGHT: dict[WeightKind, float] = {"linear": 8, "conv": 8, "recurrent": 8, "embedding": 8}
@@ -50,6 +51,12 @@ _PACKINGS = {
     "8da4w": _packing({**_EIGHT, "linear": 4}, scale_bytes=2, group=32),
 }
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp32", "int8-weights": "fp32", "int4-weights": "fp32"}
+_GRAPHS: dict[str, GraphArithmetic] = {
+    "int8": "mixed",
+    "fp16": "unpacked",
+    "int8-weights": "unpacked",
+    "int4-weights": "unpacked",
+}
 _STATIC_ACTIVATIONS = {"int8-static": 4, "16x8": 2}
 
 # Found by benchmarks/predictions on the models it calibrates with.
@@ -68,7 +75,7 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
     static = everything or lane.precision in _STATIC_ACTIVATIONS
     weights = packing.size_bytes(profile)
     return Footprint(
-        size_bytes=weights + graph_bytes(profile, "static" if static else "mixed" if lane.precision == "int8" else "float"),
+        size_bytes=weights + graph_bytes(profile, "static" if static else _GRAPHS.get(lane.precision, "float")),
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
         runtime_bytes=_RUNTIME_BYTES,

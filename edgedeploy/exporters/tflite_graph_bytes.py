@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import Literal
 
-from edgedeploy.domain.profile import ModelProfile
+from edgedeploy.domain.profile import ModelProfile, WeightKind
 
-Arithmetic = Literal["float", "static", "mixed"]
+Arithmetic = Literal["float", "static", "mixed", "unpacked"]
+"""``mixed``: what is int8 lies between conversions; ``unpacked``: only in the file are weights small, operators widen them."""
 
 SCALE_BYTES = 12  # a float, and the zero point in 64 bits: per channel, of weights and biases
 _MODEL = 700  # the model, its signature, metadata, and the codes of its operators
@@ -69,10 +70,11 @@ _OPERATORS = {
 
 
 _CONVERTED = ("linear", "addmm", "mm", "conv1d", "conv2d", "conv_transpose1d", "conv_transpose2d")
+_UNPACKED: frozenset[WeightKind] = frozenset({"linear", "conv", "recurrent", "embedding"})
 
 
 def graph_bytes(profile: ModelProfile, arithmetic: Arithmetic) -> int:
-    """All of it. A mixed graph converts values before and after what is int8."""
+    """All of it, in one method or several."""
     operators = sum(_OPERATORS.get(name, 1) * times for method in profile.methods for name, times in method.steps.items())
     # Between the two dimensions of a convolution over one, reshaped, BatchNorm stays a multiplication and an addition.
     unfolded = min(profile.steps("folded_batch_norm"), profile.steps("conv1d", "conv_transpose1d"))
@@ -86,6 +88,10 @@ def graph_bytes(profile: ModelProfile, arithmetic: Arithmetic) -> int:
         quantized = operators + weights
     if arithmetic == "mixed":
         quantized = conversions = 2 * profile.steps(*_CONVERTED)
+        operators += conversions
+        labels += (_LABELS_OF_CONVERSION - _LABELS) * conversions
+    if arithmetic == "unpacked":
+        conversions = sum(not _UNPACKED.isdisjoint(weight.kinds) for weight in profile.stored_weights)
         operators += conversions
         labels += (_LABELS_OF_CONVERSION - _LABELS) * conversions
     tensors = operators + constants

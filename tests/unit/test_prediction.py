@@ -135,6 +135,10 @@ class TestPacking:
         made = profile(weight("norm", 10), weight("statistics", 10))
         assert [Packing(statistics_vanish=vanish).size_bytes(made) for vanish in (False, True)] == [80, 40]
 
+    def test_a_width_that_no_group_divides_takes_eight_bits(self) -> None:
+        packing = Packing(bits={"linear": 4}, group=32, scale_bytes=2, eight_where_undivided=True)
+        assert packing.size_bytes(profile(weight("linear", 8, 48))) == 8 * 48 + 8 * 2
+
     def test_indices_into_tables_where_the_channels_divide(self) -> None:
         packing = Packing(bits={"linear": 4}, otherwise=16, rows_per_table=16, scale_bytes=32)
         assert packing.size_bytes(profile(weight("linear", 32, 10))) == 160 + 2 * 32

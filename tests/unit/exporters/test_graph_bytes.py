@@ -50,6 +50,10 @@ class TestTflite:
         short, long = (tflite_bytes(model(conv2d=1, folded_batch_norm=1, label_bytes=n), "float") for n in (10, 50))
         assert long - short > 40 * 15
 
+    def test_small_weights_are_widened_by_an_operator_each(self) -> None:
+        made = model(weight("linear", 8, 8), linear=1)
+        assert tflite_bytes(made, "unpacked") - tflite_bytes(made, "float") > 93
+
     def test_layers_in_a_mixed_graph_are_converted(self) -> None:
         assert tflite_bytes(model(linear=1), "mixed") - tflite_bytes(model(linear=1), "float") > 2 * 93
 
