@@ -102,10 +102,12 @@ def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset
 
 def _meets_relu(layer: Node) -> bool:
     """Whether a convolution's output, normalised or not, goes into a ReLU and nowhere else."""
+    if operator_name(layer) not in CONVOLUTIONS:
+        return False
     while len(layer.users) == 1:
         (user,) = layer.users
         if operator_name(user) != "batch_norm":
-            return operator_name(layer) in CONVOLUTIONS | {"batch_norm"} and operator_name(user) in {"relu", "relu_"}
+            return operator_name(user) in {"relu", "relu_"}
         layer = user
     return False
 
