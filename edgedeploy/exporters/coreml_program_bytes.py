@@ -14,7 +14,7 @@ _OPERATION = 108
 _ATTRIBUTE = 148  # a constant of 108, and its name where it is read
 _WEIGHT = 145  # a constant that points into weight.bin
 _NAMES_OF_WEIGHT = 3  # with its module's path so often
-_NAMES_OF_FOLDED_WEIGHT = 45  # once BatchNorm is folded into it, a number in place of the path
+_NAMES_OF_FOLDED_WEIGHT = 45  # a number in place of the path
 _NORM_APART = 2_500  # a BatchNorm with four weights: after linear layers only PT2E folds it, except by PT2E
 _COMPRESSED_WEIGHT = 360  # the operation that decompresses it, and its scales
 _HALF = 30  # longer names of an operation in 16 bits
@@ -80,26 +80,33 @@ def program_bytes(profile: ModelProfile, packing: Packing, *, half: bool, static
             operation, attribute = _BECOMES.get(name, (1.0, 1.0))
             operations += operation * times
             attributes += attribute * times
-    folded = min(profile.steps("folded_batch_norm"), profile.calls("conv"))
-    fused = min(profile.calls("tanh"), profile.calls("pow"))  # of which GELU was composed
-    operations -= profile.steps("folded_batch_norm") + _OPERATIONS_OF_COMPOSED_GELU * fused
-    attributes -= profile.steps("folded_batch_norm") + fused
-    label_bytes = max(method.label_bytes for method in profile.methods)
-    weights = [(weight, kind) for weight in profile.stored_weights for kind in packing.stored_for(weight)]
-    compressed = sum(packing.scales(weight, kind) > 0 for weight, kind in weights)
+    folded = profile.steps("folded_batch_norm")
+    composed_gelus = min(profile.calls("tanh"), profile.calls("pow"))
+    operations -= folded + _OPERATIONS_OF_COMPOSED_GELU * composed_gelus
+    attributes -= folded + composed_gelus
+    apart = 0 if static else max(0, folded - profile.calls("conv"))
     values = 1 + profile.calls(*_COMPUTING) if static else 0
     return round(
         _PACKAGE
+        + (_CASTS if half else 0)
         + (_OPERATION + (_HALF if half else 0)) * operations
         + _ATTRIBUTE * attributes
-        + (_WEIGHT + _NAMES_OF_WEIGHT * label_bytes) * len(weights)
-        + (_NAMES_OF_FOLDED_WEIGHT - _NAMES_OF_WEIGHT * label_bytes) * 2 * folded
-        + (0 if static else _NORM_APART * (profile.steps("folded_batch_norm") - folded))
-        + _loop_bytes(profile, half=half)
-        + _COMPRESSED_WEIGHT * compressed
-        + (_CASTS if half else 0)
+        + _NORM_APART * apart
         + _QUANTIZED_VALUE * values
+        + _weight_bytes(profile, packing)
+        + _loop_bytes(profile, half=half)
     )
+
+
+def _weight_bytes(profile: ModelProfile, packing: Packing) -> int:
+    """What weights take besides their data."""
+    weights = [(weight, kind) for weight in profile.stored_weights for kind in packing.stored_for(weight)]
+    compressed = sum(packing.scales(weight, kind) > 0 for weight, kind in weights)
+    # Weight and bias of a convolution that BatchNorm was folded into have numbers for names.
+    numbered = 2 * min(profile.steps("folded_batch_norm"), profile.calls("conv"))
+    names = _NAMES_OF_WEIGHT * max(method.label_bytes for method in profile.methods)
+    named = len(weights) - numbered
+    return _WEIGHT * len(weights) + names * named + _NAMES_OF_FOLDED_WEIGHT * numbered + _COMPRESSED_WEIGHT * compressed
 
 
 def _loop_bytes(profile: ModelProfile, *, half: bool) -> int:

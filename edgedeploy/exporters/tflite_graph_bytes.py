@@ -105,7 +105,7 @@ def graph_bytes(profile: ModelProfile, arithmetic: Arithmetic) -> int:
 
 def _unrolled(profile: ModelProfile, arithmetic: Arithmetic) -> int:
     """Of recurrent layers, each step is written out; in int8 with a bias of its own, in the scale of its inputs."""
-    if arithmetic == "float" or not profile.calls("gru", "lstm", "rnn"):
+    if arithmetic not in {"static", "mixed"} or not profile.calls("gru", "lstm", "rnn"):
         return 0
     gates = [weight.shape[0] for weight in profile.weights if "recurrent" in weight.kinds]
     return profile.steps("addmm") * (_CONSTANT + _QUANTIZATION + (4 + SCALE_BYTES) * max(gates, default=0))
