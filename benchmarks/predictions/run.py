@@ -1,6 +1,6 @@
-"""Do the predictions of ``edgedeploy plan`` hold? Models of the zoo are profiled, exported, and both are compared.
+"""Do the predictions of ``edgedeploy plan`` hold? The models beside this file are profiled, exported, and both are compared.
 
-The constants of the exporters' footprints were chosen on other models of the zoo, and three larger ones. One export per
+The constants of the exporters' footprints were chosen on the zoo, and on none of these. One export per
 process: what earlier lanes leave in a worker's memory would count for the next.
 
 ``python benchmarks/predictions/run.py 30`` begins no further export after 30 minutes.
@@ -15,9 +15,10 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-from record import ROOT, record
+from record import record
 
 from edgedeploy import registry
+from edgedeploy.config.project import read_project
 from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.profile import ModelProfile
 from edgedeploy.domain.project import Model
@@ -26,49 +27,39 @@ from edgedeploy.errors import EdgedeployError
 from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import ExportJob, Order, ProfileJob
 
-ZOO = ROOT / "examples" / "zoo"
-# No constant was chosen on any of these.
-CHECKED = {
-    "autoencoder": "sensors.py:autoencoder",
-    "distilbert": "text.py:distilbert",
-    "two-tower": "recommend.py:two_tower",
-    "mobilenet-v3": "vision.py:mobilenet_v3",
-    "keyword-spotting": "audio.py:keyword_spotting",
-    "segformer": "dense.py:segformer",
-    "llama": "text.py:llama",
-}
+PROJECT = Path(__file__).resolve().parent
 LANES = (
     ("executorch", "xnnpack", "fp32"),
     ("executorch", "xnnpack", "int8"),
     ("tflite", "xnnpack", "fp32"),
     ("tflite", "xnnpack", "int8"),
     ("coreml", "mlprogram", "fp32"),
-    ("coreml", "mlprogram", "int8-weights"),
+    ("coreml", "mlprogram", "int8"),
 )
 SIZE_BOUND, MEMORY_BOUND = 0.05, 0.25
 
 
-def profiled(name: str, source: str, log: Path) -> ModelProfile:
+def profiled(name: str, model: Model, log: Path) -> ModelProfile:
     """What the model is made of."""
     job = ProfileJob(
-        project_root=str(ZOO),
-        project_file=str(ZOO / "edgedeploy.toml"),
+        project_root=str(PROJECT),
+        project_file=str(PROJECT / "edgedeploy.toml"),
         model_name=name,
-        model=Model(source=source),
+        model=model,
         compress=(),
     )
     return Workers().profile(job, log=log, emit=lambda _text: None).profile
 
 
-def exported(name: str, source: str, lane: Lane, folder: Path) -> Artifact | EdgedeployError:
+def exported(name: str, model: Model, lane: Lane, folder: Path) -> Artifact | EdgedeployError:
     """The artifact that a process of its own makes."""
     apple = lane.exporter == "coreml"
     (folder / "export").mkdir()
     job = ExportJob(
-        project_root=str(ZOO),
-        project_file=str(ZOO / "edgedeploy.toml"),
+        project_root=str(PROJECT),
+        project_file=str(PROJECT / "edgedeploy.toml"),
         model_name=name,
-        model=Model(source=source),
+        model=model,
         compress=(),
         os="ios" if apple else "linux",
         min_os="18" if apple else "",
@@ -86,18 +77,18 @@ def main() -> None:
     sizes: dict[str, list[float]] = {}
     memory: dict[str, list[float]] = {}
     refused = []
-    for name, source in CHECKED.items():
+    for name, model in read_project(PROJECT / "edgedeploy.toml").models.items():
         if time.monotonic() > ends_at:
             break
         with tempfile.TemporaryDirectory() as folder:
-            profile = profiled(name, source, Path(folder, "log.txt"))
+            profile = profiled(name, model, Path(folder, "log.txt"))
         for exporter, backend, precision in LANES:
             lane = Lane(exporter=exporter, backend=backend, precision=precision)
             if time.monotonic() > ends_at:
                 break
             footprint = registry.exporter(exporter).footprint(profile, lane)
             with tempfile.TemporaryDirectory() as folder:
-                artifact = exported(name, source, lane, Path(folder))
+                artifact = exported(name, model, lane, Path(folder))
             if footprint is None or isinstance(artifact, EdgedeployError):
                 refused.append(f"{name} {lane.id}")
                 continue

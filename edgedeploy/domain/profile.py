@@ -9,24 +9,33 @@ from typing import Literal
 
 import msgspec
 
+<<<<<<< HEAD
 from edgedeploy.domain.artifact import TensorSpec
 
 PROFILE_SCHEMA = "edgedeploy.profile/1"
+=======
+PROFILE_SCHEMA = "edgedeploy.profile/2"
+>>>>>>> w/sizes
 
-WeightKind = Literal["linear", "conv", "embedding", "lookup", "recurrent", "bias", "norm", "folded", "other", "unused"]
+WeightKind = Literal[
+    "linear", "conv", "embedding", "lookup", "recurrent", "bias", "norm", "statistics", "folded", "other", "unused"
+]
 """What reads a weight: its layer decides how a format stores it.
 
-``embedding`` is a table that inputs choose rows of, ``lookup`` one that only constants do (position embeddings): some
-converters look them up once and for all. ``recurrent`` are the matrices of GRU and LSTM, ``bias`` what is added to a
-layer's output. ``folded`` are weights that vanish into the convolution before them (BatchNorm); where that convolution
-has no bias, it gets one, which is counted as ``bias``. ``unused`` is not read by any operator.
+``embedding`` is a table that inputs choose rows of, ``lookup`` one that only constants do (position embeddings), and those
+constants: some converters look them up once and for all. ``recurrent`` are the matrices of GRU and LSTM, ``bias`` what is
+added to a layer's output. ``folded`` are weights that vanish into the convolution before them (BatchNorm); where that convolution
+has no bias, it gets one, which is counted as ``bias``. ``statistics`` are mean and variance of a BatchNorm that stays.
+``unused`` is not read by any operator.
 """
 
 
 class Weight(msgspec.Struct, frozen=True, kw_only=True):
     """A parameter, buffer or constant, once; ``kinds`` has more than one entry where layers of several kinds share it.
 
-    ``looked_up`` is how many elements of a ``lookup`` table its constants take.
+    ``looked_up`` is how many elements of a ``lookup`` table its constants take. ``digest`` stands for what it holds:
+    formats store equal weights once. It is empty where folding changes what is stored. ``zeros``: it holds nothing else, as
+    biases of layers do that were never trained. ``before_relu``: a ReLU follows its convolution.
     """
 
     name: str
@@ -35,6 +44,9 @@ class Weight(msgspec.Struct, frozen=True, kw_only=True):
     shape: tuple[int, ...]
     element_bytes: int
     looked_up: int = 0
+    digest: str = ""
+    zeros: bool = False
+    before_relu: bool = False
 
     @property
     def elements(self) -> int:
@@ -66,7 +78,11 @@ class MethodProfile(msgspec.Struct, frozen=True, kw_only=True):
 
     ``macs`` are multiply-accumulates of matrix products, convolutions and attention. ``operators`` counts those of the
     exported graph by name (``linear``, ``layer_norm``), ``primitives`` those left after composite ones are taken apart:
-    what a converter has to walk through. ``activation_bytes`` is the peak of all values that are alive at once, in
+    what a converter has to walk through. ``steps`` counts the same by name, and views too (``permute``), with layers that
+    no converter takes apart as one: ``linear``, ``conv2d``, ``batch_norm`` (``folded_batch_norm`` where it vanishes). What
+    splits a value counts once per part.
+    ``label_bytes`` is the mean length of a module's path with an operator's name, which some formats keep as names.
+    ``activation_bytes`` is the peak of all values that are alive at once, in
     PyTorch's own dtypes, weights not counted, inputs and outputs counted.
     ``golden_cases`` and ``calibration_cases`` are how many inputs of each kind there are.
 
@@ -79,6 +95,8 @@ class MethodProfile(msgspec.Struct, frozen=True, kw_only=True):
     macs: int
     operators: dict[str, int]
     primitives: int
+    steps: dict[str, int]
+    label_bytes: int
     activation_bytes: int
     input_bytes: int
     output_bytes: int
@@ -120,13 +138,22 @@ class ModelProfile(msgspec.Struct, frozen=True, kw_only=True):
         return not self.operators.isdisjoint(names)
 
     @property
-    def read_weights(self) -> int:
-        """How many weights some operator reads."""
-        return sum(weight.kinds != ("unused",) for weight in self.weights)
+    def stored_weights(self) -> tuple[Weight, ...]:
+        """Those that some operator reads and that do not vanish; equal ones that are read alike, once."""
+        stored = {
+            (weight.digest or weight.name, weight.dtype, weight.shape, weight.kinds): weight
+            for weight in self.weights
+            if not {"unused", "folded"}.issuperset(weight.kinds)
+        }
+        return tuple(stored.values())
 
     def calls(self, *prefixes: str) -> int:
         """How many operators there are in all methods whose names begin so."""
         return sum(n for method in self.methods for name, n in method.operators.items() if name.startswith(prefixes))
+
+    def steps(self, *names: str) -> int:
+        """How many steps of these names all methods have."""
+        return sum(method.steps.get(name, 0) for method in self.methods for name in names)
 
     @property
     def primitives(self) -> int:

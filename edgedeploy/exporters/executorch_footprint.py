@@ -2,33 +2,60 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from edgedeploy.domain.footprint import Arithmetic, Effort, Footprint, Packing
-from edgedeploy.domain.profile import ModelProfile, WeightKind
+from edgedeploy.domain.profile import ModelProfile, Weight, WeightKind
 from edgedeploy.domain.target import Lane
+from edgedeploy.exporters.executorch_graph_bytes import Arithmetic as GraphArithmetic
+from edgedeploy.exporters.executorch_graph_bytes import graph_bytes
 from edgedeploy.exporters.int8_scope import operators_fit_int8
 
 # Layers whose weights XNNPACK copies into the order of its kernels.
 _COPIED: frozenset[WeightKind] = frozenset({"linear", "conv", "recurrent"})
-_LAYERS: dict[WeightKind, float] = {"linear": 8, "conv": 8, "recurrent": 8, "embedding": 8, "lookup": 8}
+# GRU and LSTM stay in float where a graph is quantized, and not weights alone.
+_LAYERS: dict[WeightKind, float] = {"linear": 8, "conv": 8, "embedding": 8, "lookup": 8}
 _MATRICES: dict[WeightKind, float] = {"linear": 8, "recurrent": 8, "embedding": 8, "lookup": 8}
 _NIBBLES: dict[WeightKind, float] = {"linear": 4, "recurrent": 4, "embedding": 8, "lookup": 8}
+_SEGMENT_ALIGNMENT = 128  # ExecutorchBackendConfig.segment_alignment; every constant of XNNPACK is a segment
+
+
+def _packing(
+    bits: dict[WeightKind, float],
+    *,
+    otherwise: float = 32,
+    scale_bytes: float = 4,
+    scaled: WeightKind | None = None,
+    group: int = 0,
+) -> Packing:
+    return Packing(
+        bits=bits,
+        otherwise=otherwise,
+        scale_bytes=scale_bytes,
+        scaled=frozenset({scaled} if scaled else ()),
+        scales_apart=True,
+        group=group,
+        eight_where_undivided=True,
+        statistics_vanish=True,
+        alignment=_SEGMENT_ALIGNMENT,
+    )
+
+
+_STATIC = _packing(_LAYERS, scaled="bias")
+_DYNAMIC = _packing(_LAYERS)
 _PACKINGS = {
-    "fp32": Packing(),
-    "fp16": Packing(otherwise=16),
-    "int8": Packing(bits=_LAYERS, scale_bytes=8),
-    "int8-static": Packing(bits=_LAYERS, scale_bytes=8),
-    "int8-dynamic": Packing(bits=_LAYERS, scale_bytes=8),
-    "int8-weights": Packing(bits=_MATRICES, scale_bytes=8),
-    "int4-weights": Packing(bits=_NIBBLES, scale_bytes=8),
-    "8da4w": Packing(bits=_NIBBLES, group=32, scale_bytes=2),
+    "fp32": _packing({}),
+    "fp16": _packing({"conv": 32}, otherwise=16),
+    "int8": _STATIC,
+    "int8-static": _STATIC,
+    "int8-dynamic": _DYNAMIC,
+    "int8-weights": _packing(_MATRICES),
+    "int4-weights": _packing(_NIBBLES),
+    "8da4w": _packing(_NIBBLES, scale_bytes=2, group=32),
 }
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp16", "int8-weights": "fp32", "int4-weights": "fp32"}
 
 # Found by benchmarks/predictions on the models it calibrates with.
-_BYTES_EVER = {"fp32": 3_900, "fp16": 3_900}
-_BYTES_PER_PRIMITIVE = {"fp32": 320, "fp16": 320}
-_QUANTIZED_BYTES_EVER = 5_500
-_BYTES_PER_QUANTIZED_PRIMITIVE = 410
 _FLOAT = Effort(base_bytes=90e6, floor_bytes=425e6, per_weight_byte=2.9, per_primitive=130e3)
 _QUANTIZED = Effort(base_bytes=125e6, floor_bytes=440e6, per_weight_byte=2.3, per_primitive=180e3)
 # A runner with a model of a few kilobytes: 7.6 to 12 MB on x86-64 Linux.
@@ -40,16 +67,39 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
     packing = _PACKINGS.get(lane.precision)
     if lane.backend != "xnnpack" or packing is None:
         return None
-    weights = packing.size_bytes(profile)
-    static = lane.precision == "int8-static" or (lane.precision == "int8" and operators_fit_int8(profile.operators))
-    per_primitive = _BYTES_PER_PRIMITIVE.get(lane.precision, _BYTES_PER_QUANTIZED_PRIMITIVE)
-    effort = _FLOAT if lane.precision in {"fp32", "fp16"} else _QUANTIZED
+    fits_int8 = operators_fit_int8(profile.operators)
+    static = lane.precision == "int8-static" or (lane.precision == "int8" and fits_int8)
+    if lane.precision == "int8" and not fits_int8:
+        packing = _DYNAMIC
+    stored = _with_float_convolutions(profile) if lane.precision in {"int8-dynamic", "8da4w"} else profile
+    weights = packing.size_bytes(stored)
+    is_float = lane.precision in {"fp32", "fp16"}
+    if is_float or lane.precision.endswith("-weights") or profile.calls("gru", "lstm", "rnn"):
+        arithmetic: GraphArithmetic = "float"
+    else:
+        arithmetic = "static" if static else "mixed" if lane.precision == "int8" else "dynamic"
     return Footprint(
-        size_bytes=weights + _BYTES_EVER.get(lane.precision, _QUANTIZED_BYTES_EVER) + per_primitive * profile.primitives,
+        size_bytes=weights + graph_bytes(stored, packing, arithmetic),
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
         runtime_bytes=_RUNTIME_BYTES,
         activation_bytes=profile.activation_bytes // (4 if static else 2 if lane.precision == "fp16" else 1),
-        export_peak_bytes=effort.peak_bytes(profile),
+        export_peak_bytes=(_FLOAT if is_float else _QUANTIZED).peak_bytes(profile),
         arithmetic=_ARITHMETIC.get(lane.precision, "int8"),
     )
+
+
+def _with_float_convolutions(profile: ModelProfile) -> ModelProfile:
+    """The weights of convolutions that XNNPACK's quantizer leaves alone where ranges are chosen at run time, as of another kind.
+
+    It takes those over two dimensions that are not depthwise, and no ReLU follows.
+    """
+    weights = tuple(
+        msgspec.structs.replace(weight, kinds=("other",)) if weight.kinds == ("conv",) and not _is_taken(weight) else weight
+        for weight in profile.weights
+    )
+    return msgspec.structs.replace(profile, weights=weights)
+
+
+def _is_taken(weight: Weight) -> bool:
+    return len(weight.shape) == 4 and weight.shape[1] > 1 and not weight.before_relu  # noqa: PLR2004 - out, in, height, width

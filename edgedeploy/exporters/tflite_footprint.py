@@ -6,32 +6,60 @@ from edgedeploy.domain.footprint import Arithmetic, Effort, Footprint, Packing
 from edgedeploy.domain.profile import ModelProfile, WeightKind
 from edgedeploy.domain.target import Lane
 from edgedeploy.exporters.int8_scope import operators_fit_int8
+from edgedeploy.exporters.tflite_graph_bytes import SCALE_BYTES, graph_bytes
+from edgedeploy.exporters.tflite_graph_bytes import Arithmetic as GraphArithmetic
 
 _COPIED: frozenset[WeightKind] = frozenset({"linear", "conv", "recurrent"})
 _EIGHT: dict[WeightKind, float] = {"linear": 8, "conv": 8, "recurrent": 8, "embedding": 8}
 _FOUR: dict[WeightKind, float] = {"linear": 4, "conv": 4, "recurrent": 4, "embedding": 4}
-_STATIC = Packing(bits=_EIGHT, scale_bytes=24, lookups_done=True, shared_once=True)
-_WEIGHTS_ALONE = Packing(bits=_EIGHT, scale_bytes=12, lookups_done=True, shared_once=True)
+_ALIGNMENT = 16  # of a buffer
+
+
+def _packing(
+    bits: dict[WeightKind, float],
+    *,
+    otherwise: float = 32,
+    scale_bytes: float = SCALE_BYTES,
+    scaled: WeightKind | None = None,
+    group: int = 0,
+) -> Packing:
+    return Packing(
+        bits=bits,
+        otherwise=otherwise,
+        scale_bytes=scale_bytes,
+        scaled=frozenset({scaled} if scaled else ()),
+        group=group,
+        lookups_done=True,
+        shared_once=True,
+        zero_biases_vanish=True,
+        statistics_vanish=True,
+        alignment=_ALIGNMENT,
+    )
+
+
+_STATIC = _packing(_EIGHT, scaled="bias")
+_WEIGHTS_ALONE = _packing(_EIGHT)
 _PACKINGS = {
-    "fp32": Packing(lookups_done=True, shared_once=True),
-    "fp16": Packing(otherwise=16, lookups_done=True, shared_once=True),
+    "fp32": _packing({}),
+    "fp16": _packing({}, otherwise=16),
     "int8": _STATIC,
     "int8-static": _STATIC,
     "16x8": _STATIC,
     "int8-dynamic": _WEIGHTS_ALONE,
     "int8-weights": _WEIGHTS_ALONE,
-    "int4-weights": Packing(bits=_FOUR, scale_bytes=12, lookups_done=True, shared_once=True),
-    "8da4w": Packing(bits={**_EIGHT, "linear": 4}, scale_bytes=2, group=32, lookups_done=True, shared_once=True),
+    "int4-weights": _packing(_FOUR),
+    "8da4w": _packing({**_EIGHT, "linear": 4}, scale_bytes=2, group=32),
 }
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp32", "int8-weights": "fp32", "int4-weights": "fp32"}
+_GRAPHS: dict[str, GraphArithmetic] = {
+    "int8": "mixed",
+    "fp16": "unpacked",
+    "int8-weights": "unpacked",
+    "int4-weights": "unpacked",
+}
 _STATIC_ACTIVATIONS = {"int8-static": 4, "16x8": 2}
 
-# Found by benchmarks/predictions on the models it calibrates with. A quantized weight keeps a scale (4 bytes) and a zero
-# point (8) per channel, and where all is static the bias does too.
-_BYTES_PER_PRIMITIVE = 320
-_BYTES_PER_PRIMITIVE_OF_STEPS = 180  # of recurrent layers, written out step by step
-_STATIC_BYTES_EVER, _BYTES_PER_STATIC_PRIMITIVE = 700, 350
-_MIXED_BYTES_EVER, _BYTES_PER_MIXED_PRIMITIVE = 5_400, 125
+# Found by benchmarks/predictions on the models it calibrates with.
 _FLOAT = Effort(base_bytes=310e6, floor_bytes=650e6, per_weight_byte=4.0, per_primitive=100e3)
 _QUANTIZED = Effort(base_bytes=320e6, floor_bytes=650e6, per_weight_byte=4.9, per_primitive=100e3)
 # A runner with a model of a few kilobytes: 10 to 18 MB on x86-64 Linux.
@@ -43,26 +71,15 @@ def footprint(profile: ModelProfile, lane: Lane) -> Footprint | None:
     packing = _PACKINGS.get(lane.precision)
     if packing is None:
         return None
-    weights = packing.size_bytes(profile)
     everything = lane.precision == "int8" and operators_fit_int8(profile.operators)
-    effort = _FLOAT if lane.precision == "fp32" else _QUANTIZED
+    static = everything or lane.precision in _STATIC_ACTIVATIONS
+    weights = packing.size_bytes(profile)
     return Footprint(
-        size_bytes=weights + _graph_bytes(profile, lane.precision, everything=everything),
+        size_bytes=weights + graph_bytes(profile, "static" if static else _GRAPHS.get(lane.precision, "float")),
         weight_bytes=weights,
         packed_bytes=packing.shrunk_bytes(profile, _COPIED),
         runtime_bytes=_RUNTIME_BYTES,
         activation_bytes=profile.activation_bytes // (4 if everything else _STATIC_ACTIVATIONS.get(lane.precision, 1)),
-        export_peak_bytes=effort.peak_bytes(profile),
+        export_peak_bytes=(_FLOAT if lane.precision == "fp32" else _QUANTIZED).peak_bytes(profile),
         arithmetic=_ARITHMETIC.get(lane.precision, "int8"),
     )
-
-
-def _graph_bytes(profile: ModelProfile, precision: str, *, everything: bool) -> int:
-    """What the file holds besides weights."""
-    if profile.calls("gru", "lstm", "rnn"):
-        return _BYTES_PER_PRIMITIVE_OF_STEPS * profile.primitives
-    if precision == "int8" and not everything:
-        return _MIXED_BYTES_EVER + _BYTES_PER_MIXED_PRIMITIVE * profile.primitives
-    if precision in {"int8", *_STATIC_ACTIVATIONS}:
-        return _STATIC_BYTES_EVER + _BYTES_PER_STATIC_PRIMITIVE * profile.primitives
-    return _BYTES_PER_PRIMITIVE * profile.primitives

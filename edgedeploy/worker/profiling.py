@@ -20,6 +20,7 @@ from edgedeploy.worker.opening import open_model
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.fx import Node
 
     from edgedeploy.exporters.tracing import Traced
 
@@ -65,12 +66,15 @@ def _method(method: LoadedMethod, traced: Traced, user_root: str) -> MethodProfi
     from edgedeploy.worker.weight_kinds import operator_name
 
     counted = count(traced.program, method.example_inputs)
-    called = Counter(operator_name(node) for node in traced.program.graph.nodes if str(node.target).startswith("aten."))
+    calls = [node for node in traced.program.graph.nodes if str(node.target).startswith("aten.")]
+    called = Counter(map(operator_name, calls))
     return MethodProfile(
         name=method.name,
         macs=counted.macs,
         operators=dict(called.most_common()),
         primitives=counted.primitives,
+        steps=dict(counted.steps.most_common()),
+        label_bytes=sum(map(_label_bytes, calls)) // max(1, len(calls)),
         activation_bytes=counted.activation_bytes,
         input_bytes=_bytes(method.example_inputs),
         output_bytes=sum(map(_bytes_of, traced.outputs)),
@@ -79,6 +83,12 @@ def _method(method: LoadedMethod, traced: Traced, user_root: str) -> MethodProfi
         inputs=traced.inputs,
         lines=operator_lines(traced.program, user_root),
     )
+
+
+def _label_bytes(node: Node) -> int:
+    """Of ``encoder.layer.0/linear``."""
+    (*_, (path, _)) = (node.meta.get("nn_module_stack") or {"": ("", "")}).values()
+    return len(path.removeprefix("inner").lstrip(".")) + 1 + len(node.name)
 
 
 def _bytes(tensors: Sequence[Tensor]) -> int:

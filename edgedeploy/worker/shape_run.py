@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+<<<<<<< HEAD
 from collections.abc import Callable, Iterator, Mapping, Sequence
+=======
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+>>>>>>> w/sizes
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -11,6 +16,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
 from torch.export import ExportedProgram
 from torch.export.graph_signature import InputKind
+from torch.fx import Node
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
@@ -18,11 +24,16 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from edgedeploy.domain.profile import Access, peak_live_bytes
 from edgedeploy.errors import ModelError
-from edgedeploy.worker.weight_kinds import stored_tensor
+from edgedeploy.worker.weight_kinds import CONVOLUTIONS, folds, operator_name, stored_tensor
 
 # Questions about tensors, and checks: no converter sees them.
 _NOT_COUNTED = frozenset({"prim::device", "aten::_assert_tensor_metadata", "aten::_assert_scalar", "aten::sym_size"})
+<<<<<<< HEAD
 _DATA_DECIDE = (DataDependentOutputException, DynamicOutputShapeException)
+=======
+# What every converter takes as one.
+_WHOLE = CONVOLUTIONS | {"linear", "batch_norm"}
+>>>>>>> w/sizes
 # Pointwise, though PyTorch does not tag it so.
 _POINTWISE_TOO = frozenset({"aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training"})
 
@@ -33,6 +44,7 @@ class Counted:
 
     macs: int
     primitives: int
+    steps: Counter[str]
     activation_bytes: int
 
 
@@ -49,11 +61,29 @@ def count(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> Counted:
     with torch.no_grad(), shapes:
         held, given = _arguments(program, inputs, lambda tensor: shapes.from_tensor(tensor, static_shapes=True))
         try:
+<<<<<<< HEAD
             return _counted(program, held, given)
         except _DATA_DECIDE:
             pass
     with torch.no_grad():
         return _counted(program, *_arguments(program, inputs, Tensor.clone))
+=======
+            with sdpa_kernel(SDPBackend.MATH), _without_fused_cpu_kernels(), flops, recorder:
+                outputs = _Interpreter(program.graph_module, recorder).run(*held, *given)
+        except Exception as error:  # whatever PyTorch's shape rules raise for an operator
+            raise ModelError(
+                "the traced model cannot be run on shapes alone",
+                seen=f"{type(error).__name__}: {error}"[:300],
+                next_step="its size is predicted all the same once it has been exported",
+            ) from error
+        kept = [tensor for tensor in tree_leaves(outputs) if isinstance(tensor, Tensor)]
+        return Counted(
+            macs=flops.get_total_flops() // 2,  # the counter counts a multiplication and an addition as two
+            primitives=recorder.primitives,
+            steps=recorder.steps,
+            activation_bytes=recorder.peak_bytes(given, kept),
+        )
+>>>>>>> w/sizes
 
 
 def _counted(program: ExportedProgram, held: list[Tensor], given: list[Tensor]) -> Counted:
@@ -103,18 +133,39 @@ def _without_fused_cpu_kernels() -> Iterator[None]:
         yield
 
 
+class _Interpreter(torch.fx.Interpreter):
+    """Tells the recorder which operator of the program it runs."""
+
+    def __init__(self, module: torch.fx.GraphModule, recorder: _Recorder) -> None:
+        super().__init__(module)
+        self._recorder = recorder
+
+    def run_node(self, node: Node) -> object:
+        self._recorder.enter(node)
+        return super().run_node(node)
+
+
 @dataclass
 class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's __init_subclass__
     """Writes down every primitive operator with the storages it touches, which it keeps: an address is not used twice."""
 
     held: Sequence[Tensor]
     primitives: int = 0
+    steps: Counter[str] = field(default_factory=Counter)
     accesses: list[Access] = field(default_factory=list)
     storages: dict[int, torch.UntypedStorage] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self._weights = {_identity(tensor) for tensor in self.held}
+        self._inside_whole = False
+
+    def enter(self, node: Node) -> None:
+        """What is dispatched from now on belongs to this operator."""
+        name = operator_name(node) if node.op == "call_function" else ""
+        self._inside_whole = name in _WHOLE
+        if self._inside_whole:
+            self.steps[f"folded_{name}" if name == "batch_norm" and folds(node) else name] += 1
 
     def __torch_dispatch__(
         self,
@@ -129,6 +180,8 @@ class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's 
             return result
         reads, writes = self._note((args, kwargs)), self._note(result)
         self.primitives += not func.is_view
+        if not self._inside_whole:
+            self.steps[name.partition("::")[2].removesuffix("_")] += len(result) if isinstance(result, list) else 1
         pointwise = torch.Tag.pointwise in func.tags or name in _POINTWISE_TOO
         self.accesses.append(Access(reads=reads, writes=tuple(s for s in writes if s not in reads), in_place=pointwise))
         return result

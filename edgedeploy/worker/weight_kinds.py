@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -19,11 +20,14 @@ _STORED = frozenset({InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_T
 _PASSED_ON = frozenset(
     {"t", "transpose", "permute", "view", "reshape", "unsqueeze", "squeeze", "expand", "slice", "alias", "detach", "clone"}
     | {"contiguous", "to", "_to_copy", "type_as", "flatten", "unflatten", "select", "numpy_T", "detach_", "lift_fresh_copy"}
+    | {"_weight_norm", "_weight_norm_interface"}
 )
-_CONVOLUTIONS = frozenset(
+CONVOLUTIONS = frozenset(
     {"conv1d", "conv2d", "conv3d", "convolution", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d"}
 )
 _NORMALISATIONS = frozenset({"layer_norm", "group_norm", "instance_norm", "rms_norm", "batch_norm"})
+# Table and indices are their first arguments.
+_LOOKUPS = frozenset({"embedding", "index"})
 _RECURRENT = frozenset({"lstm", "gru", "rnn_tanh", "rnn_relu", "lstm_cell", "gru_cell"})
 # Argument by argument: (operator, position) to kind.
 _BY_POSITION: dict[tuple[str, int], WeightKind] = {
@@ -32,8 +36,8 @@ _BY_POSITION: dict[tuple[str, int], WeightKind] = {
     ("addmm", 0): "bias",
     ("addmm", 2): "linear",
     ("embedding_bag", 0): "embedding",
-    **{(name, 1): "conv" for name in _CONVOLUTIONS},
-    **{(name, 2): "bias" for name in _CONVOLUTIONS},
+    **{(name, 1): "conv" for name in CONVOLUTIONS},
+    **{(name, 2): "bias" for name in CONVOLUTIONS},
 }
 
 
@@ -86,15 +90,37 @@ def operator_name(node: Node) -> str:
 
 def _weight(spec: InputSpec, tensor: torch.Tensor, node: Node, inputs: frozenset[object]) -> Weight:
     kinds: tuple[WeightKind, ...] = tuple(dict.fromkeys(_kinds(node, tensor.dim(), inputs)))
-    lookups = [user for user in node.users if operator_name(user) == "embedding"] if "lookup" in kinds else []
+    lookups = [user for user in node.users if operator_name(user) in _LOOKUPS and user.args[0] is node]
+    folded = any(operator_name(user) == "batch_norm" for user in node.users)
     return Weight(
         name=spec.target or spec.arg.name,
         kinds=kinds or ("unused",),
         dtype=str(tensor.dtype).removeprefix("torch."),
         shape=tuple(int(extent) for extent in tensor.shape),
         element_bytes=tensor.element_size(),
-        looked_up=sum(int(user.meta["val"].numel()) for user in lookups),
+        looked_up=sum(int(user.meta["val"].numel()) for user in lookups) if "lookup" in kinds else 0,
+        digest="" if folded else _digest(tensor),
+        before_relu=any(map(_meets_relu, node.users)),
+        zeros=not folded and not bool(tensor.any()),
     )
+
+
+def _meets_relu(layer: Node) -> bool:
+    """Whether a convolution's output, normalised or not, goes into a ReLU and nowhere else."""
+    if operator_name(layer) not in CONVOLUTIONS:
+        return False
+    while len(layer.users) == 1:
+        (user,) = layer.users
+        if operator_name(user) != "batch_norm":
+            return operator_name(user) in {"relu", "relu_"}
+        layer = user
+    return False
+
+
+def _digest(tensor: torch.Tensor) -> str:
+    """Short, of all bytes. Cost: a second per GB."""
+    content = tensor.detach().cpu().contiguous().flatten().view(torch.uint8)
+    return hashlib.blake2b(content.numpy().data, digest_size=8).hexdigest()
 
 
 def _merged(one: Weight, other: Weight) -> Weight:
@@ -109,8 +135,10 @@ def _kinds(node: Node, dims: int, inputs: frozenset[object]) -> Iterator[WeightK
         name = operator_name(user)
         if name in _PASSED_ON:
             yield from _kinds(user, dims, inputs)
+        elif name in _LOOKUPS and _is_constant(user.args[:2], inputs):
+            yield "lookup"
         elif name == "embedding" and user.args[0] is node:
-            yield "lookup" if _is_constant(user.args[1], inputs) else "embedding"
+            yield "embedding"
         elif name == "batch_norm":
             yield _of_batch_norm(user, node)
         elif name in _NORMALISATIONS:
@@ -122,22 +150,30 @@ def _kinds(node: Node, dims: int, inputs: frozenset[object]) -> Iterator[WeightK
             yield from (_BY_POSITION.get((name, position), "other") for position in positions or [-1])
 
 
-def _of_batch_norm(norm: Node, weight: Node) -> WeightKind:
-    """BatchNorm vanishes into a convolution or linear layer that nothing else reads; its shift stays as their bias."""
+def folds(norm: Node) -> bool:
+    """Whether a BatchNorm vanishes: into a convolution or linear layer that nothing else reads."""
     layer = norm.args[0]
-    if not isinstance(layer, Node) or len(layer.users) != 1 or operator_name(layer) not in _CONVOLUTIONS | {"linear"}:
-        return "norm"
+    return isinstance(layer, Node) and len(layer.users) == 1 and operator_name(layer) in CONVOLUTIONS | {"linear"}
+
+
+def _of_batch_norm(norm: Node, weight: Node) -> WeightKind:
+    """The shift of a BatchNorm that vanishes stays as its layer's bias."""
+    layer = norm.args[0]
+    if not folds(norm) or not isinstance(layer, Node):
+        return "statistics" if weight in norm.args[3:5] else "norm"
     has_bias = len(layer.args) > 2 and layer.args[2] is not None  # noqa: PLR2004 - input, weight, bias
     is_shift = norm.args[2] is weight
     return "bias" if is_shift and not has_bias else "folded"
 
 
-def _is_constant(value: object, inputs: frozenset[object]) -> bool:
-    """Whether a value is the same in every call: it comes from weights and numbers alone."""
+def _is_constant(values: Sequence[object], inputs: frozenset[object]) -> bool:
+    """Whether values are the same in every call: they come from weights and numbers alone."""
     seen: set[Node] = set()
-    waiting = [value]
+    waiting: list[object] = list(values)
     while waiting:
         node = waiting.pop()
+        if isinstance(node, list | tuple):  # index takes a list
+            waiting += node
         if not isinstance(node, Node) or node in seen:
             continue
         if node.name in inputs:

@@ -162,6 +162,9 @@ def test_convolutions(profiles) -> None:
     assert method.activation_bytes == 4 * (3 * 16 * 16 + 8 * 16 * 16)
     assert (method.input_bytes, method.output_bytes) == (4 * 3 * 16 * 16, 40)
     assert found.loaded_rss_bytes > 50_000_000
+    # Layers are one step each, whatever PyTorch makes of them; BatchNorm's are none where it folds.
+    assert method.steps == {"conv2d": 2, "folded_batch_norm": 1, "relu": 1, "view": 1, "linear": 1}
+    assert {weight.name for weight in found.weights if weight.before_relu} == {"inner.0.weight"}
 
 
 def test_attention_embeddings_and_a_shared_table(profiles) -> None:
@@ -172,9 +175,9 @@ def test_attention_embeddings_and_a_shared_table(profiles) -> None:
     assert found.macs == projections + products + head
     names = kinds(found)
     assert set(names["words.weight"] if "words.weight" in names else names["head.weight"]) == {"embedding", "linear"}
-    assert names["places.weight"] == ("lookup",)
-    places = next(weight for weight in found.weights if weight.kinds == ("lookup",))
-    assert places.looked_up == 12 * 16
+    assert names["places.weight"] == names["order"] == ("lookup",)
+    looked_up = {weight.name: weight.looked_up for weight in found.weights if weight.kinds == ("lookup",)}
+    assert looked_up == {"inner.places.weight": 12 * 16, "inner.order": 0}
     assert names["norm.weight"] == ("norm",)
     assert sum(weight.elements for weight in found.weights if weight.floating) == found.parameters
 
@@ -186,6 +189,16 @@ def test_a_recurrent_layer_and_what_a_call_leaves_behind(profiles) -> None:
     assert [(state.name, state.dtype, state.zeros) for state in found.states] == [("seen", "float32", True)]
     assert "seen" not in kinds(found)
     assert [kind for name, (kind,) in kinds(found).items() if "weight" in name] == ["recurrent", "recurrent"]
+    (method,) = found.methods
+    assert method.steps["addmm"] >= 7  # one per step: the layer is written out
+
+
+def test_equal_weights_are_told_by_what_they_hold(profiles) -> None:
+    digests = {weight.name: weight.digest for weight in profiles("attention").weights}
+    assert digests["inner.query.weight"] != digests["inner.key.weight"]
+    assert not any(weight.zeros for weight in profiles("attention").weights if weight.kinds == ("linear",))
+    # LayerNorm begins with a shift of zeros.
+    assert [weight.name for weight in profiles("attention").weights if weight.zeros] == ["inner.norm.bias"]
 
 
 def test_dynamic_shapes_are_counted_at_the_example_s(profiles) -> None:

@@ -29,6 +29,8 @@ def profile(*weights: Weight, macs: int = 1_000_000, **changes: object) -> Model
         macs=macs,
         operators={"linear": 2},
         primitives=10,
+        steps={"linear": 2, "relu": 1},
+        label_bytes=10,
         activation_bytes=4_000,
         input_bytes=400,
         output_bytes=100,
@@ -112,6 +114,35 @@ class TestPacking:
 
     def test_small_tensors_stay_as_they_are(self) -> None:
         assert Packing(bits={"linear": 8}, otherwise=16, least_elements=100).size_bytes(profile(weight("linear", 9, 9))) == 162
+
+    def test_every_constant_begins_at_a_multiple_and_has_a_header(self) -> None:
+        made = profile(weight("linear", 10, 10), weight("bias", 10))
+        # 100 bytes, ten scales in 20, ten biases in 40.
+        packing = Packing(bits={"linear": 8}, scale_bytes=2, scales_apart=True, alignment=64, header_bytes=8)
+        assert packing.size_bytes(made) == (8 + 128) + (8 + 64) + (8 + 64)
+
+    def test_biases_have_scales_where_all_is_static(self) -> None:
+        made = profile(weight("linear", 10, 100), weight("bias", 10))
+        assert Packing(bits={"linear": 8}, scaled=frozenset({"bias"})).size_bytes(made) == 1000 + 10 * 4 + 10 * 4 + 10 * 4
+
+    def test_equal_weights_are_stored_once(self) -> None:
+        zeros = msgspec.structs.replace(weight("bias", 10), digest="0", zeros=True)
+        made = profile(zeros, msgspec.structs.replace(zeros, name="other"), weight("bias", 10))
+        assert Packing().size_bytes(made) == 2 * 40
+        assert Packing(zero_biases_vanish=True).size_bytes(made) == 40
+
+    def test_statistics_of_a_norm_may_vanish_into_its_weights(self) -> None:
+        made = profile(weight("norm", 10), weight("statistics", 10))
+        assert [Packing(statistics_vanish=vanish).size_bytes(made) for vanish in (False, True)] == [80, 40]
+
+    def test_a_width_that_no_group_divides_takes_eight_bits(self) -> None:
+        packing = Packing(bits={"linear": 4}, group=32, scale_bytes=2, eight_where_undivided=True)
+        assert packing.size_bytes(profile(weight("linear", 8, 48))) == 8 * 48 + 8 * 2
+
+    def test_indices_into_tables_where_the_channels_divide(self) -> None:
+        packing = Packing(bits={"linear": 4}, otherwise=16, rows_per_table=16, scale_bytes=32)
+        assert packing.size_bytes(profile(weight("linear", 32, 10))) == 160 + 2 * 32
+        assert packing.size_bytes(profile(weight("linear", 24, 10))) == 480
 
     def test_effort_adds_up(self) -> None:
         effort = Effort(base_bytes=1e6, floor_bytes=1e8, per_weight_byte=2, per_largest_byte=3, per_primitive=1e3)
