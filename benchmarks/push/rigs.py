@@ -29,13 +29,13 @@ class Rig:
     """A device; ``base`` is a folder on it that may be written.
 
     ``copies`` are command lines that copy a file to it, without the file; ``syncs`` those that copy what changed; ``end`` is what
-    comes after the file. ``shell`` is a command line that runs a script on it.
+    comes after the file. ``login`` is a command line that runs a script on it.
     """
 
     device: Device
     workdir: str
     base: str
-    shell: tuple[str, ...]
+    login: tuple[str, ...]
     copies: Mapping[str, tuple[str, ...]]
     syncs: Mapping[str, tuple[str, ...]]
     end: str
@@ -67,7 +67,7 @@ class Rig:
     def empty(self) -> None:
         """Remove everything that was pushed, however it came."""
         script = f"cd {self.base} && rm -rf {PLACE} edgedeploy"
-        subprocess.run([*self.shell, script], check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S)
+        subprocess.run([*self.login, script], check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S)
 
     def _command(self, way: str, file: Path) -> tuple[list[str], bytes]:
         if way == "sftp":
@@ -82,7 +82,7 @@ def phone_rig(address: str, adb: Path, *, name: str = "phone") -> Rig:
         device=Device(name=name, transport="adb", target="bench-phone", address=address),
         workdir=f"{WORKDIR}/edgedeploy",
         base=WORKDIR,
-        shell=(*base, "shell"),
+        login=(*base, "shell"),
         copies={"adb push": (*base, "push")},
         syncs={"adb push --sync": (*base, "push", "--sync")},
         end=f"{WORKDIR}/{PLACE}",
@@ -94,20 +94,20 @@ def board_rig(host: str, port: int, user: str, key: Path, *, name: str = "board"
     known = Path.home() / ".ssh/known_hosts"
     options = ("-F", "none", "-i", str(key), "-o", "BatchMode=yes", "-o", "IdentitiesOnly=yes", "-o", "IdentityAgent=none")
     options += ("-o", f"UserKnownHostsFile={known}", "-o", "GlobalKnownHostsFile=none")
-    login = f"{user}@{host}"
+    who = f"{user}@{host}"
     ssh = ("ssh", *options, "-p", str(port))
     rsync = ("rsync", "--checksum", "--times", "-e", shlex.join(ssh))
     return Rig(
         device=Device(name=name, transport="ssh", target="bench-board", address=host, port=port, user=user, key=str(key)),
         workdir="~/edgedeploy",
         base=f"/home/{user}",
-        shell=(*ssh, login),
+        login=(*ssh, who),
         copies={
             "scp": ("scp", "-q", *options, "-P", str(port)),
-            "sftp": ("sftp", "-q", *options, "-P", str(port), "-b", "-", login),
+            "sftp": ("sftp", "-q", *options, "-P", str(port), "-b", "-", who),
         },
         syncs={"rsync -c": rsync} if shutil.which("rsync") else {},
-        end=f"{login}:{PLACE}",
+        end=f"{who}:{PLACE}",
     )
 
 

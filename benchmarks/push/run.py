@@ -70,7 +70,7 @@ def main() -> None:
         return
     record(
         "push",
-        question=f"pushes of a file of {size_mb} MB to a stand-in phone and board, against `adb`, `scp`, `sftp` and `rsync` in turn",
+        question=f"pushes to a stand-in phone and board, a file of {size_mb} MB unless said: against `adb`, `scp`, `sftp`, `rsync`",
         answer="; ".join(found.words) + f" (medians of {chosen.rounds})",
         figures={"large file, MB": size_mb, **found.figures},
         samples=found.samples,

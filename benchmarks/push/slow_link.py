@@ -71,8 +71,8 @@ def run_behind(link: Link, argv: Sequence[str]) -> bytes:
 
 
 def _wait_for_network_of(pid: int) -> None:
-    ours = os.readlink("/proc/self/ns/net")
-    while os.readlink(f"/proc/{pid}/ns/net") == ours:
+    ours = Path("/proc/self/ns/net").readlink()
+    while Path(f"/proc/{pid}/ns/net").readlink() == ours:
         time.sleep(_STEP_S)
 
 
