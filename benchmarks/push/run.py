@@ -70,7 +70,7 @@ def main() -> None:
         return
     record(
         "push",
-        question=f"pushes to a stand-in phone and board, a file of {size_mb} MB unless said: against `adb`, `scp`, `sftp`, `rsync`",
+        question=f"pushes to stand-in devices, a file of {size_mb} MB unless said: against `adb`, `scp`, `sftp`, `rsync`",
         answer="; ".join(found.words) + f" (medians of {chosen.rounds})",
         figures={"large file, MB": size_mb, **found.figures},
         samples=found.samples,
