@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from math import ceil, inf
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING
 
 from edgedeploy.domain.measurement import Agreement, LanguageAgreement, OutputAgreement
 from edgedeploy.domain.recipe import Floors
 
-Array = npt.NDArray[np.generic]
+if TYPE_CHECKING:  # a push that measures nothing does without NumPy
+    import numpy as np
+    import numpy.typing as npt
+
+    Array = npt.NDArray[np.generic]
 
 _LIMIT_DB = 999.0  # what an infinite ratio is written as: JSON has no infinity
 _CLASSIFIER_DIMS = 3  # cases, rows, classes
@@ -104,6 +106,8 @@ def _complaints(output: OutputAgreement, floors: Floors) -> list[str]:
 
 
 def _one(name: str, output: Array, reference: Array) -> OutputAgreement:
+    import numpy as np
+
     o = output.astype(np.float64).ravel()
     r = reference.astype(np.float64).ravel()
     cases = len(reference) if reference.ndim else 1
@@ -146,6 +150,8 @@ def _one(name: str, output: Array, reference: Array) -> OutputAgreement:
 
 
 def _top1(output: Array, reference: Array) -> float | None:
+    import numpy as np
+
     if reference.ndim != _CLASSIFIER_DIMS or reference.shape[-1] < 2 or not np.issubdtype(reference.dtype, np.floating):  # noqa: PLR2004 - one class is none
         return None
     return float(np.mean(np.argmax(output, axis=-1) == np.argmax(reference, axis=-1)))

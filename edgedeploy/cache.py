@@ -22,6 +22,7 @@ from edgedeploy.places import cache_folder
 T = TypeVar("T")
 
 _LARGE_BYTES = 1 << 20  # less is hashed as quickly as a record is read
+_PIECE_BYTES = 4 << 20  # enough for several threads; a whole file mapped into memory would count as this process's
 # A file that changed later than this before it was hashed may change again without its times telling: they have the clock's
 # ticks, and of memory-mapped pages only the first change since they were written back, half a minute at most.
 _SETTLED_NS = 60 * 10**9
@@ -137,7 +138,10 @@ class Cache:
         from blake3 import blake3
 
         content = blake3(max_threads=blake3.AUTO)
-        content.update_mmap(path)
+        piece = memoryview(bytearray(_PIECE_BYTES))
+        with path.open("rb", buffering=0) as file:
+            while count := file.readinto(piece):
+                content.update(piece[:count])
         key = content.hexdigest()
         known = self.read("contents", key, str)
         if known is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -318,14 +319,20 @@ def push_bundle(
         DeviceUnavailableError: no device is reachable.
     """
     cache = cache or Cache()
-    bundle, ready = read_bundle(folder, cache)
+    bundle = describe_bundle(folder)
     _require_target(bundle, target, folder)
-    lab = Lab(Path.cwd())
-    sink = _one_at_a_time(sink)
-    _tell_broken(lab, sink)
-    units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
+    # Gigabytes are hashed while modules are loaded and devices answer.
+    with ThreadPoolExecutor(1) as pool:
+        reading = pool.submit(read_bundle, folder, cache)
+        try:
+            lab = Lab(Path.cwd())
+            sink = _one_at_a_time(sink)
+            _tell_broken(lab, sink)
+            units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
+            results = bundle_results(bundle)
+        finally:
+            _, ready = reading.result()  # whatever else is wrong, a bundle that was altered is told first
     delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure, patience=patience)
-    results = bundle_results(bundle)
     runs = deliver(delivery, units, cache, sink, keep=results.add)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
 

@@ -8,14 +8,17 @@ A cut lies before every eight bytes that, with the eight after them, hash to a n
 from __future__ import annotations
 
 import hashlib
-import mmap
+import io
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
+
+if TYPE_CHECKING:  # most pushes cut nothing, and would wait for NumPy
+    import numpy as np
+    import numpy.typing as npt
 
 _STEP_BYTES = 8
 _LEAST_BYTES = 1 << 14
@@ -24,8 +27,8 @@ _ZERO_BITS = 13
 _DIGEST_BYTES = 12
 _ENTRY = struct.Struct(f"<I{_DIGEST_BYTES}s")
 # Odd constants without structure: 2^64 over the golden ratio, and xxHash's second prime.
-_FIRST_FACTOR = np.uint64(0x9E3779B97F4A7C15)
-_SECOND_FACTOR = np.uint64(0xC2B2AE3D27D4EB4F)
+_FIRST_FACTOR = 0x9E3779B97F4A7C15
+_SECOND_FACTOR = 0xC2B2AE3D27D4EB4F
 _BLOCK_BYTES = 1 << 20
 
 
@@ -38,14 +41,12 @@ class Chunk(msgspec.Struct, frozen=True):
 
 
 def chunks_of(path: Path) -> tuple[Chunk, ...]:
-    """Cut a file; takes about a second per 1 GB."""
-    size_bytes = path.stat().st_size
-    if size_bytes == 0:
-        return ()
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content, memoryview(content) as view:
+    """Cut a file, of which a megabyte at a time is in memory; takes about a second per 1 GB."""
+    piece = memoryview(bytearray(_MOST_BYTES))
+    with path.open("rb", buffering=0) as file:
         return tuple(
-            Chunk(offset, length, hashlib.sha256(view[offset : offset + length]).digest()[:_DIGEST_BYTES])
-            for offset, length in _cut(_possible_cuts(view), size_bytes)
+            Chunk(offset, length, hashlib.sha256(_read(file, offset, piece[:length])).digest()[:_DIGEST_BYTES])
+            for offset, length in _cut(file, path.stat().st_size)
         )
 
 
@@ -65,26 +66,41 @@ def unpack(packed: bytes) -> tuple[Chunk, ...]:
     return tuple(chunks)
 
 
-def _possible_cuts(view: memoryview) -> npt.NDArray[np.int64]:
-    """Offsets at which the content says so, in bytes, ascending."""
-    found = []
-    for start in range(0, len(view), _BLOCK_BYTES):
-        block = view[start : start + _BLOCK_BYTES + _STEP_BYTES]
-        words: npt.NDArray[np.uint64] = np.frombuffer(block[: len(block) // _STEP_BYTES * _STEP_BYTES], dtype="<u8")
-        if len(words) > 1:
-            hashed: npt.NDArray[np.uint64] = words[:-1] * _FIRST_FACTOR + words[1:] * _SECOND_FACTOR
-            found.append(np.flatnonzero(hashed >> np.uint64(64 - _ZERO_BITS) == 0) * _STEP_BYTES + start)
-    return np.concatenate(found) if found else np.empty(0, dtype=np.int64)
-
-
-def _cut(possible: npt.NDArray[np.int64], size_bytes: int) -> Iterator[tuple[int, int]]:
+def _cut(file: io.FileIO, size_bytes: int) -> Iterator[tuple[int, int]]:
     """(offset, length) of each chunk."""
     start = 0
-    while start < size_bytes:
-        end = min(start + _MOST_BYTES, size_bytes)
-        if size_bytes - start > _LEAST_BYTES:
-            next_cut = int(np.searchsorted(possible, start + _LEAST_BYTES))
+    for known_until, possible in _possible_cuts(file, size_bytes):
+        while start < known_until:
+            next_cut = int(possible.searchsorted(start + _LEAST_BYTES))
+            end = min(start + _MOST_BYTES, size_bytes)
             if next_cut < len(possible):
                 end = min(end, int(possible[next_cut]))
-        yield start, end - start
-        start = end
+            elif end > known_until:
+                break
+            yield start, end - start
+            start = end
+
+
+def _possible_cuts(file: io.FileIO, size_bytes: int) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    """Block by block: where it ends, and the offsets in it at which the content says so, ascending."""
+    import numpy as np
+
+    first_factor, second_factor = np.uint64(_FIRST_FACTOR), np.uint64(_SECOND_FACTOR)
+    buffer = memoryview(bytearray(_BLOCK_BYTES + _STEP_BYTES))
+    for start in range(0, size_bytes, _BLOCK_BYTES):
+        block = _read(file, start, buffer)
+        words: npt.NDArray[np.uint64] = np.frombuffer(block[: len(block) // _STEP_BYTES * _STEP_BYTES], dtype="<u8")
+        hashed: npt.NDArray[np.uint64] = words[:-1] * first_factor + words[1:] * second_factor
+        yield (
+            min(start + _BLOCK_BYTES, size_bytes),
+            np.flatnonzero(hashed >> np.uint64(64 - _ZERO_BITS) == 0) * _STEP_BYTES + start,
+        )
+
+
+def _read(file: io.FileIO, offset: int, into: memoryview) -> memoryview:
+    """As much of ``into`` as the file has content for from ``offset`` on."""
+    file.seek(offset)
+    got = 0
+    while got < len(into) and (count := file.readinto(into[got:])):
+        got += count
+    return into[:got]

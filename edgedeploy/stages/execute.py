@@ -6,11 +6,11 @@ import math
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
-import numpy as np
 
-from edgedeploy.agreement import Array, compare
+from edgedeploy.agreement import compare
 from edgedeploy.domain.artifact import Artifact, Golden, Method
 from edgedeploy.domain.measurement import Agreement
 from edgedeploy.domain.release import RunnerBundle
@@ -19,6 +19,9 @@ from edgedeploy.errors import CommandTimeoutError, RunnerError
 from edgedeploy.ports import Connection, Launch
 from edgedeploy.runners.document import DocumentT, RunnerDocument, parse_document
 from edgedeploy.runtimes.launch import command
+
+if TYPE_CHECKING:
+    from edgedeploy.agreement import Array
 
 _START_LIMIT_S = 300.0
 
@@ -116,6 +119,8 @@ def agreement(
     Raises:
         RunnerError: another number, dtype or size of outputs than the artifact declares.
     """
+    import numpy as np
+
     outputs = _outputs(connection, placed, method, golden, document)
     references = [
         np.fromfile(folder / entry.path, dtype=spec.dtype).reshape((golden.cases, *shape))
@@ -128,6 +133,8 @@ def agreement(
 
 def _outputs(connection: Connection, placed: Placed, method: Method, golden: Golden, document: RunnerDocument) -> list[Array]:
     """One array of shape ``(cases, *shape)`` per output."""
+    import numpy as np
+
     where = f"{placed.device}: {placed.artifact.model} {placed.artifact.lane.id}"
     declared = [spec.dtype for spec in method.outputs]
     if [output.dtype for output in document.outputs] != declared:
