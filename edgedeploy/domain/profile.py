@@ -9,13 +9,9 @@ from typing import Literal
 
 import msgspec
 
-<<<<<<< HEAD
 from edgedeploy.domain.artifact import TensorSpec
 
-PROFILE_SCHEMA = "edgedeploy.profile/1"
-=======
 PROFILE_SCHEMA = "edgedeploy.profile/2"
->>>>>>> w/sizes
 
 WeightKind = Literal[
     "linear", "conv", "embedding", "lookup", "recurrent", "bias", "norm", "statistics", "folded", "other", "unused"

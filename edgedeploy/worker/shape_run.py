@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-<<<<<<< HEAD
-from collections.abc import Callable, Iterator, Mapping, Sequence
-=======
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
->>>>>>> w/sizes
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -28,12 +24,9 @@ from edgedeploy.worker.weight_kinds import CONVOLUTIONS, folds, operator_name, s
 
 # Questions about tensors, and checks: no converter sees them.
 _NOT_COUNTED = frozenset({"prim::device", "aten::_assert_tensor_metadata", "aten::_assert_scalar", "aten::sym_size"})
-<<<<<<< HEAD
 _DATA_DECIDE = (DataDependentOutputException, DynamicOutputShapeException)
-=======
 # What every converter takes as one.
 _WHOLE = CONVOLUTIONS | {"linear", "batch_norm"}
->>>>>>> w/sizes
 # Pointwise, though PyTorch does not tag it so.
 _POINTWISE_TOO = frozenset({"aten::native_batch_norm", "aten::_native_batch_norm_legit_no_training"})
 
@@ -61,29 +54,11 @@ def count(program: ExportedProgram, inputs: tuple[Tensor, ...]) -> Counted:
     with torch.no_grad(), shapes:
         held, given = _arguments(program, inputs, lambda tensor: shapes.from_tensor(tensor, static_shapes=True))
         try:
-<<<<<<< HEAD
             return _counted(program, held, given)
         except _DATA_DECIDE:
             pass
     with torch.no_grad():
         return _counted(program, *_arguments(program, inputs, Tensor.clone))
-=======
-            with sdpa_kernel(SDPBackend.MATH), _without_fused_cpu_kernels(), flops, recorder:
-                outputs = _Interpreter(program.graph_module, recorder).run(*held, *given)
-        except Exception as error:  # whatever PyTorch's shape rules raise for an operator
-            raise ModelError(
-                "the traced model cannot be run on shapes alone",
-                seen=f"{type(error).__name__}: {error}"[:300],
-                next_step="its size is predicted all the same once it has been exported",
-            ) from error
-        kept = [tensor for tensor in tree_leaves(outputs) if isinstance(tensor, Tensor)]
-        return Counted(
-            macs=flops.get_total_flops() // 2,  # the counter counts a multiplication and an addition as two
-            primitives=recorder.primitives,
-            steps=recorder.steps,
-            activation_bytes=recorder.peak_bytes(given, kept),
-        )
->>>>>>> w/sizes
 
 
 def _counted(program: ExportedProgram, held: list[Tensor], given: list[Tensor]) -> Counted:
@@ -91,7 +66,7 @@ def _counted(program: ExportedProgram, held: list[Tensor], given: list[Tensor]) 
     flops = FlopCounterMode(display=False)
     try:
         with sdpa_kernel(SDPBackend.MATH), _without_fused_cpu_kernels(), flops, recorder:
-            outputs = torch.fx.Interpreter(program.graph_module).run(*held, *given)
+            outputs = _Interpreter(program.graph_module, recorder).run(*held, *given)
     except _DATA_DECIDE:
         raise
     except Exception as error:  # whatever PyTorch's shape rules raise for an operator
@@ -104,6 +79,7 @@ def _counted(program: ExportedProgram, held: list[Tensor], given: list[Tensor]) 
     return Counted(
         macs=flops.get_total_flops() // 2,  # the counter counts a multiplication and an addition as two
         primitives=recorder.primitives,
+        steps=recorder.steps,
         activation_bytes=recorder.peak_bytes(given, kept),
     )
 
