@@ -16,6 +16,7 @@ from contextlib import contextmanager, suppress
 
 _PIECE_BYTES = 1 << 14
 _BUFFER_BYTES = 1 << 16  # what is on its way and not yet there
+_IP_FREEBIND = 15  # linux/in.h: an address that comes into being later
 
 
 class Rate:
@@ -77,6 +78,8 @@ def main() -> None:
     for port in ports:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+        if host != "127.0.0.1":
+            listener.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
         listener.bind((host, 0))
         listener.listen()
         threading.Thread(target=_serve, args=(listener, port, bytes_per_s), daemon=True).start()

@@ -20,6 +20,7 @@ import sys
 import time
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
@@ -117,12 +118,13 @@ def _join(pid: int, link: Link) -> None:
     for end in (*ways, 0):
         poll.register(end, select.EPOLLIN | select.EPOLLHUP)
     print("ready", flush=True)
-    while True:
-        pause_s = min(way.deliver() for way in ways.values())
-        for end, _ in poll.poll(pause_s):
-            if end == 0:
-                return
-            ways[end].take(os.read(end, _LONGEST_PACKET_BYTES))
+    with suppress(OSError):  # the program has ended, and its network with it
+        while True:
+            pause_s = min(way.deliver() for way in ways.values())
+            for end, _ in poll.poll(pause_s):
+                if end == 0:
+                    return
+                ways[end].take(os.read(end, _LONGEST_PACKET_BYTES))
 
 
 def _tun(name: str) -> tuple[int, str]:
