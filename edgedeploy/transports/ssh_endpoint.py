@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import paramiko
 
 from edgedeploy.domain.device import Device
 from edgedeploy.errors import ConfigError
 from edgedeploy.transports.known_hosts import DEFAULT_PORT, host_pattern
+from edgedeploy.transports.ssh_config import options_of
 
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
@@ -58,7 +58,7 @@ def endpoint_of(device: Device, ssh_folder: Path) -> Endpoint:
     """
     if not device.address:
         raise ConfigError("an SSH device needs an address", where=f"{device.origin or 'lab.toml'}: {device.name}")
-    options = _lookup(device, ssh_folder)
+    options = options_of(device.address, ssh_folder, _said_first(device))
     host = str(options.get("hostname", device.address))
     port = device.port or _port(options, ssh_folder)
     user = device.user or str(options.get("user", "")) or getpass.getuser()
@@ -85,17 +85,6 @@ def endpoint_of(device: Device, ssh_folder: Path) -> Endpoint:
     )
 
 
-def _lookup(device: Device, ssh_folder: Path) -> dict[str, object]:
-    path = ssh_folder / "config"
-    if not path.is_file():
-        return {}
-    try:
-        text = _said_first(device) + path.read_text(encoding="utf-8")
-        return dict(paramiko.SSHConfig.from_text(text).lookup(device.address))
-    except (paramiko.SSHException, OSError, UnicodeDecodeError, ValueError) as exc:
-        raise ConfigError("the SSH configuration cannot be read", where=str(path), seen=str(exc)) from exc
-
-
 def _port(options: dict[str, object], ssh_folder: Path) -> int:
     said = str(options.get("port", DEFAULT_PORT))
     if not (said.isascii() and said.isdigit()):
@@ -106,7 +95,7 @@ def _port(options: dict[str, object], ssh_folder: Path) -> int:
 def _said_first(device: Device) -> str:
     """What the lab file says, as options: the first value of an option wins, and ``%p`` and ``%r`` get it too."""
     options = {"Port": device.port, "User": device.user}
-    return "Host *\n" + "".join(f"{name} {value}\n" for name, value in options.items() if value)
+    return "".join(f"{name} {value}\n" for name, value in options.items() if value)
 
 
 def _proxy(options: dict[str, object], host: str, port: int) -> tuple[str, ...]:
