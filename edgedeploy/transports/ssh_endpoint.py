@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import getpass
+import os
+import pwd
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -77,7 +79,7 @@ def endpoint_of(device: Device, ssh_folder: Path) -> Endpoint:
         user=user,
         known_as=alias.lower() if alias else host_pattern(host, port),
         known_hosts=(*_expanded(known_hosts), *_SYSTEM_KNOWN_HOSTS),
-        proxy=_proxy(options, host, port),
+        proxy=_proxy(options, host, port, ssh_folder),
         key_files=_expanded(key_files),
         key_is_explicit=bool(device.key),
         only_these_keys=bool(device.key) or str(options.get("identitiesonly", "no")).lower() == "yes",
@@ -98,7 +100,7 @@ def _said_first(device: Device) -> str:
     return "".join(f"{name} {value}\n" for name, value in options.items() if value)
 
 
-def _proxy(options: dict[str, object], host: str, port: int) -> tuple[str, ...]:
+def _proxy(options: dict[str, object], host: str, port: int, ssh_folder: Path) -> tuple[str, ...]:
     command = str(options.get("proxycommand") or "")
     if command and command != "none":
         return tuple(shlex.split(command))
@@ -108,7 +110,14 @@ def _proxy(options: dict[str, object], host: str, port: int) -> tuple[str, ...]:
     # ssh itself goes through the hosts in between: their keys and host keys are its business.
     *before, last = jump.split(",")
     through = ["-J", ",".join(before)] if before else []
-    return ("ssh", "-o", "BatchMode=yes", *through, "-W", f"[{host}]:{port}", *_hop(last))
+    return ("ssh", *_same_configuration(ssh_folder), "-o", "BatchMode=yes", *through, "-W", f"[{host}]:{port}", *_hop(last))
+
+
+def _same_configuration(ssh_folder: Path) -> list[str]:
+    """What makes ssh read our configuration where it would read another: it asks no $HOME where that is."""
+    config = ssh_folder / "config"
+    own = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh"
+    return [] if ssh_folder == own or not config.is_file() else ["-F", str(config)]
 
 
 def _hop(jump: str) -> list[str]:
