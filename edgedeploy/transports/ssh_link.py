@@ -22,6 +22,7 @@ _WINDOW_BYTES = 16 << 20  # 2 MiB, the stock value, leaves a link of 100 MB/s an
 _IDLE_S, _BETWEEN_S, _UNANSWERED = 10, 5, 3  # a dead peer is noticed after 10 + 3 * 5 s
 _DEAD_MS = 25_000
 _LOG = "edgedeploy.paramiko"
+_FINAL = ("Host key verification failed", "Permission denied")  # of the machine in between, says ssh: trying again helps nobody
 _AUTHORITY = (
     "; known_hosts has a @cert-authority for it, and certificates of hosts are not supported: the key itself has to be known"
 )
@@ -137,10 +138,12 @@ def _greet(transport: paramiko.Transport, endpoint: Endpoint, proxy: Proxy | Non
         key = transport.get_remote_server_key()
     except (paramiko.SSHException, EOFError, OSError) as exc:
         through = f" through {shlex.join(endpoint.proxy)}" if endpoint.proxy else ""
-        raise DeviceAbsentError(
+        complaints = proxy.complaints() if proxy is not None else ""
+        final = any(complaint in complaints for complaint in _FINAL)
+        raise (DeviceUnavailableError if final else DeviceAbsentError)(
             f"{endpoint.host}:{endpoint.port} does not complete an SSH handshake{through}",
             where=f"device {endpoint.device}",
-            seen=(proxy.complaints() if proxy is not None else "") or str(exc),
+            seen=complaints or str(exc),
             next_step=f"see what ssh says: ssh -v {endpoint.ssh_words}",
         ) from exc
     return HostKey(kind=key.get_name(), blob=key.asbytes())
