@@ -11,7 +11,30 @@ from standins.unavailable import StandinUnavailableError
 KINDS = ("gnu", "busybox", "toybox", "mac")
 
 # What is the same everywhere, as far as our scripts go.
-_PLAIN = ["cat", "chmod", "cut", "date", "env", "find", "grep", "gzip", "head", "ln", "mkdir", "mkfifo", "printf", "readlink", "rm", "sed", "sleep", "sort", "tail", "tr", "true"]
+_PLAIN = [
+    "cat",
+    "chmod",
+    "cut",
+    "date",
+    "env",
+    "find",
+    "grep",
+    "gzip",
+    "head",
+    "ln",
+    "mkdir",
+    "mkfifo",
+    "printf",
+    "readlink",
+    "rm",
+    "rmdir",
+    "sed",
+    "sleep",
+    "sort",
+    "tail",
+    "tr",
+    "true",
+]
 _GNU = (*_PLAIN, "dd", "df", "ls", "mv", "sha256sum", "uname")
 # Debian leaves these out of toybox, and its sh; Android's shell is mksh.
 _TOYBOX_LACKS = ("dd", "gzip", "tr")
