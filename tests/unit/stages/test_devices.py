@@ -201,8 +201,8 @@ def test_a_phone_that_goes_away_while_it_is_asked_is_unreachable_and_holds_up_no
     assert gone.connections[0].closed == 1
 
 
-def test_a_target_that_nothing_runs_on_is_refused_before_anybody_is_asked(bench: Bench) -> None:
+def test_a_phone_that_nothing_runs_on_is_refused_before_anybody_is_asked(bench: Bench) -> None:
     bench.transport("fake").found = [Unit(device("a"))]
     with pytest.raises(UsageError, match="nothing that edgedeploy has runs on") as caught:
-        select(msgspec.structs.replace(BENCH, runtimes=()), (), (), TARGETS)
+        select(msgspec.structs.replace(BENCH, os="ios", runtimes=()), (), (), TARGETS)
     assert "edgedeploy export --target bench" in caught.value.next_step
