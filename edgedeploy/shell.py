@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 
 from edgedeploy.errors import UsageError
 
 
 def quote_command(argv: Sequence[str]) -> str:
-    """Return a command line that makes dash, bash, mksh or busybox run exactly ``argv``.
+    """Return a command line that makes dash, bash, mksh, busybox or zsh run exactly ``argv``.
 
-    Every byte arrives as it was given: blanks, quotes, newlines, empty strings, leading dashes, non-ASCII text. The
-    first word is always quoted, so that ``if``, ``time``, ``a=b`` or an alias is looked up as a program and not read as
-    syntax.
+    Every byte arrives as it was given: blanks, quotes, newlines, empty strings, leading dashes, non-ASCII text. Every
+    word is quoted, whatever is in it: ``if``, ``time``, ``a=b`` or an alias is looked up as a program and not read as
+    syntax, and zsh, a Mac's login shell, does not make a path of ``=ls``.
 
     Raises:
         UsageError: ``argv`` is empty, or holds a NUL or text that no bytes stand for; no program can be given that.
@@ -22,8 +21,7 @@ def quote_command(argv: Sequence[str]) -> str:
         raise UsageError("an empty command cannot be run")
     for word in argv:
         _refuse_what_no_program_can_get(word)
-    first, *rest = argv
-    return " ".join([_single_quoted(first), *(shlex.quote(word) for word in rest)])
+    return " ".join(map(_single_quoted, argv))
 
 
 def _single_quoted(word: str) -> str:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edgedeploy.domain.events import Event, Finished, Note, Progress, Sink, Started
+from edgedeploy.terminal import making_room
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bars
@@ -65,7 +66,17 @@ def _bars() -> Iterator[Sink]:
         TimeElapsedColumn(),
     )
     with Bars(*columns, console=Console(stderr=True), transient=True) as bars:
-        yield _Bars(bars)
+
+        @contextmanager
+        def without_bars() -> Iterator[None]:
+            bars.stop()
+            try:
+                yield
+            finally:
+                bars.start()
+
+        with making_room(without_bars):
+            yield _Bars(bars)
 
 
 class _Bars:

@@ -83,7 +83,7 @@ def _device(name: str, entry: LabDevice, targets: dict[str, Target], file: Path)
             where=f"{where}.transport",
             next_step=did_you_mean(transport, target.transports),
         )
-    needed = {"adb": "serial", "ssh": "host"}.get(transport)
+    needed = {"adb": "serial", "ssh": "host", "devicectl": "serial"}.get(transport)
     if needed and not getattr(entry, needed):
         raise ConfigError(f"the key {needed!r} is missing", where=where, next_step=f'add `{needed} = "…"`')
     foreign = next((key for key in _FOREIGN.get(transport, ()) if getattr(entry, key)), None)
@@ -98,6 +98,7 @@ def _device(name: str, entry: LabDevice, targets: dict[str, Target], file: Path)
         transport=transport,
         target=entry.target,
         address=entry.serial or entry.host,
+        through=entry.host if entry.serial else "",
         user=entry.user,
         port=entry.port,
         key=entry.key,

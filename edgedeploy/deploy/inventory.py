@@ -42,6 +42,7 @@ exit 0
 _LISTED = re.compile(r"-\S+ +\d+ +\d+ +\d+ +(\d+) .*?([^ /]+)$")
 _LINK = re.compile(r"l\S+ .* projects/([^/]+)/(?:releases/(\d+)/.+|(current|previous)) -> (.*)$")
 _RELEASE = re.compile(r"projects/([^/]+)/releases/(\d+)(/manifest\.json)?$")
+_MAC_COLUMNS = 3
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -129,9 +130,13 @@ def _files(lines: list[str]) -> Iterator[tuple[str, int]]:
 
 def _available(lines: list[str]) -> int:
     # Columns end in …, used, available, use%, mount point; the name may hold blanks, so they are found from the right.
+    # A Mac puts three more before the mount point: iused, ifree, %iused.
     # Not `df -P`: together with -k older toybox refuses it.
     fields = lines[0].split() if lines else []
-    available = next((fields[i - 1] for i in range(len(fields) - 1, 3, -1) if fields[i].endswith("%")), "")
+    at = next((i for i in range(len(fields) - 1, 3, -1) if fields[i].endswith("%")), 0)
+    if at > _MAC_COLUMNS and fields[at - _MAC_COLUMNS].endswith("%"):
+        at -= _MAC_COLUMNS
+    available = fields[at - 1] if at else ""
     return int(available) * 1024 if available.isdigit() else 1 << 62
 
 

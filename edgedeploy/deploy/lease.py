@@ -28,8 +28,16 @@ _FUNCTIONS = (
     + RELINK
     + """
 mkdir -p leases && cd leases || exit 1
-now() { if [ -r /proc/uptime ]; then read -r up _ < /proc/uptime; echo "${up%%.*}"; else date +%s; fi; }
-boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || sysctl -n kern.boottime 2>/dev/null | tr -d ' ')
+case $(uname) in
+  Darwin)
+    boot=$(sysctl -n kern.bootsessionuuid)
+    # When it started: who sets the clock moves this, too, and the difference stays.
+    began=$(sysctl -n kern.boottime); began=${began#*sec = }; began=${began%%,*}
+    now() { echo $(($(date +%s) - began)); } ;;
+  *)
+    boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null)
+    now() { if [ -r /proc/uptime ]; then read -r up _ < /proc/uptime; echo "${up%%.*}"; else date +%s; fi; } ;;
+esac
 boot=${boot:-unknown}
 top() { ls | grep -E '^[0-9]{1,15}$' | sort -n | tail -n 1; }
 # The token of lease $1, and how long it is good. After a reboot the holder has all its time once more. What cannot be true is

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 # strerror() texts of ENOSPC, EDQUOT, EROFS, EACCES, EPERM, ENOENT, ENOTDIR, EISDIR, ETXTBSY, ENAMETOOLONG, EFBIG and
-# EIO as glibc, musl and bionic spell them, with what helps.
+# EIO as glibc, musl, bionic and macOS spell them, with what helps.
 _REMEDIES = {
     "No space left on device": "free some space there (edgedeploy clean), or choose another workdir",
     "Disk quota exceeded": "free some space there (edgedeploy clean), or choose another workdir",
+    "Disc quota exceeded": "free some space there (edgedeploy clean), or choose another workdir",  # macOS
     "Read-only file system": "choose a workdir on a file system that can be written",
     "Permission denied": "choose a workdir that this user may write",
     "Operation not permitted": "choose a workdir that this user may write",

@@ -133,7 +133,11 @@ class Project(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 
 class LabDevice(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """``[devices.NAME]`` of ``lab.toml``: one unit. ``serial`` for ADB, ``host`` for SSH (an alias of ~/.ssh/config works)."""
+    """``[devices.NAME]`` of ``lab.toml``: one unit. ``serial`` for ADB, ``host`` for SSH (an alias of ~/.ssh/config works).
+
+    An iPhone has its udid as ``serial``; ``host``, ``user`` and so on are those of the Mac that it hangs on, if that is not
+    this machine.
+    """
 
     target: Name
     transport: Name | None = None

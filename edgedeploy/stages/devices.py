@@ -52,6 +52,12 @@ def select(target: Target, wanted: Sequence[str], lab: Sequence[Device], targets
         DeviceUnavailableError: none is reachable, or one that was named is not; with each one's state and the way out.
         MissingToolError: the client program of the only way there is not installed.
     """
+    if target.os == "ios" and not target.runtimes:  # elsewhere a release can lie there without anything that runs it
+        raise UsageError(
+            f"nothing that edgedeploy has runs on {target.title}",
+            where=f"target {target.name}: runtimes",
+            next_step=f"`edgedeploy export --target {target.name}` works; `edgedeploy devices` says what is there",
+        )
     for transport in target.transports:
         if transport not in registry.names("transports"):
             raise UsageError(

@@ -30,10 +30,11 @@ class HostKey(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class KnownKeys(msgspec.Struct, frozen=True, kw_only=True):
-    """What is known of one host."""
+    """What is known of one host. ``by_authority``: an authority vouches for it by certificates, which we cannot check."""
 
     trusted: tuple[HostKey, ...]
     revoked: tuple[HostKey, ...]
+    by_authority: bool = False
 
     def judge(self, offered: HostKey) -> Judgement:
         """Say what a key that a host offers is: ``changed`` is a key where another one was expected."""
@@ -53,14 +54,17 @@ def known_keys(text: str, name: str) -> KnownKeys:
     """Return the keys that ``text``, the lines of known_hosts files, has for ``name``; senseless lines are skipped."""
     trusted: list[HostKey] = []
     revoked: list[HostKey] = []
+    by_authority = False
     for marker, hosts, key in _entries(text):
         if not _matches(hosts, name):
             continue
         if marker == "@revoked":
             revoked.append(key)
-        elif not marker:  # a certificate authority's key is no host's key, and paramiko takes no host certificates
+        elif marker == "@cert-authority":  # its key is no host's key, and paramiko takes no certificates of hosts
+            by_authority = True
+        elif not marker:
             trusted.append(key)
-    return KnownKeys(trusted=tuple(trusted), revoked=tuple(revoked))
+    return KnownKeys(trusted=tuple(trusted), revoked=tuple(revoked), by_authority=by_authority)
 
 
 def _entries(text: str) -> Iterator[tuple[str, str, HostKey]]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import getpass
+import os
+import pwd
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-import paramiko
 
 from edgedeploy.domain.device import Device
 from edgedeploy.errors import ConfigError
 from edgedeploy.transports.known_hosts import DEFAULT_PORT, host_pattern
+from edgedeploy.transports.ssh_config import options_of
 
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 _SYSTEM_KNOWN_HOSTS = ("/etc/ssh/ssh_known_hosts", "/etc/ssh/ssh_known_hosts2")
@@ -58,7 +60,7 @@ def endpoint_of(device: Device, ssh_folder: Path) -> Endpoint:
     """
     if not device.address:
         raise ConfigError("an SSH device needs an address", where=f"{device.origin or 'lab.toml'}: {device.name}")
-    options = _lookup(device, ssh_folder)
+    options = options_of(device.address, ssh_folder, _said_first(device))
     host = str(options.get("hostname", device.address))
     port = device.port or _port(options, ssh_folder)
     user = device.user or str(options.get("user", "")) or getpass.getuser()
@@ -77,23 +79,12 @@ def endpoint_of(device: Device, ssh_folder: Path) -> Endpoint:
         user=user,
         known_as=alias.lower() if alias else host_pattern(host, port),
         known_hosts=(*_expanded(known_hosts), *_SYSTEM_KNOWN_HOSTS),
-        proxy=_proxy(options, host, port),
+        proxy=_proxy(options, host, port, ssh_folder),
         key_files=_expanded(key_files),
         key_is_explicit=bool(device.key),
         only_these_keys=bool(device.key) or str(options.get("identitiesonly", "no")).lower() == "yes",
         password_env=device.password_env,
     )
-
-
-def _lookup(device: Device, ssh_folder: Path) -> dict[str, object]:
-    path = ssh_folder / "config"
-    if not path.is_file():
-        return {}
-    try:
-        text = _said_first(device) + path.read_text(encoding="utf-8")
-        return dict(paramiko.SSHConfig.from_text(text).lookup(device.address))
-    except (paramiko.SSHException, OSError, UnicodeDecodeError, ValueError) as exc:
-        raise ConfigError("the SSH configuration cannot be read", where=str(path), seen=str(exc)) from exc
 
 
 def _port(options: dict[str, object], ssh_folder: Path) -> int:
@@ -106,10 +97,10 @@ def _port(options: dict[str, object], ssh_folder: Path) -> int:
 def _said_first(device: Device) -> str:
     """What the lab file says, as options: the first value of an option wins, and ``%p`` and ``%r`` get it too."""
     options = {"Port": device.port, "User": device.user}
-    return "Host *\n" + "".join(f"{name} {value}\n" for name, value in options.items() if value)
+    return "".join(f"{name} {value}\n" for name, value in options.items() if value)
 
 
-def _proxy(options: dict[str, object], host: str, port: int) -> tuple[str, ...]:
+def _proxy(options: dict[str, object], host: str, port: int, ssh_folder: Path) -> tuple[str, ...]:
     command = str(options.get("proxycommand") or "")
     if command and command != "none":
         return tuple(shlex.split(command))
@@ -119,7 +110,14 @@ def _proxy(options: dict[str, object], host: str, port: int) -> tuple[str, ...]:
     # ssh itself goes through the hosts in between: their keys and host keys are its business.
     *before, last = jump.split(",")
     through = ["-J", ",".join(before)] if before else []
-    return ("ssh", "-o", "BatchMode=yes", *through, "-W", f"[{host}]:{port}", *_hop(last))
+    return ("ssh", *_same_configuration(ssh_folder), "-o", "BatchMode=yes", *through, "-W", f"[{host}]:{port}", *_hop(last))
+
+
+def _same_configuration(ssh_folder: Path) -> list[str]:
+    """What makes ssh read our configuration where it would read another: it asks no $HOME where that is."""
+    config = ssh_folder / "config"
+    own = Path(pwd.getpwuid(os.getuid()).pw_dir) / ".ssh"
+    return [] if ssh_folder == own or not config.is_file() else ["-F", str(config)]
 
 
 def _hop(jump: str) -> list[str]:

@@ -50,14 +50,34 @@ def open_channel(transport: paramiko.Transport, line: str) -> paramiko.Channel:
     """Start a command line.
 
     Raises:
-        PeerSilentError: the connection is gone, or the board opens no channel.
+        PeerSilentError: the connection is gone, or the board opens no channel, or starts nothing in it.
     """
     try:
         channel = transport.open_session(timeout=CHANNEL_S)
-        channel.exec_command(line.encode("utf-8", "surrogateescape"))
+        _start(channel, line)
     except (paramiko.SSHException, OSError, EOFError) as exc:
         raise PeerSilentError(str(exc) or "the connection is closed") from exc
     return channel
+
+
+def _start(channel: paramiko.Channel, line: str) -> None:
+    """Have a channel run a line; paramiko itself would wait for an answer for ever."""
+    failures: list[Exception] = []
+
+    def start() -> None:
+        try:
+            channel.exec_command(line.encode("utf-8", "surrogateescape"))
+        except (paramiko.SSHException, OSError, EOFError) as exc:
+            failures.append(exc)
+
+    starting = threading.Thread(target=start, daemon=True)
+    starting.start()
+    starting.join(CHANNEL_S)
+    if starting.is_alive():
+        channel.get_transport().close()
+        raise PeerSilentError(f"the board has not started a command within {CHANNEL_S:g} s")
+    if failures:
+        raise failures[0]
 
 
 def run_line(

@@ -6,9 +6,7 @@ import contextlib
 import logging
 import shlex
 import socket
-import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import paramiko
@@ -16,7 +14,7 @@ import paramiko
 from edgedeploy.errors import DeviceAbsentError, DeviceUnavailableError
 from edgedeploy.transports.known_hosts import DEFAULT_PORT, HostKey, KnownKeys, host_pattern, known_keys
 from edgedeploy.transports.ssh_endpoint import Endpoint
-from edgedeploy.transports.timed_process import kill_group
+from edgedeploy.transports.ssh_proxy import Proxy
 
 CONNECT_S = 10.0
 _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
@@ -24,6 +22,10 @@ _WINDOW_BYTES = 16 << 20  # 2 MiB, the stock value, leaves a link of 100 MB/s an
 _IDLE_S, _BETWEEN_S, _UNANSWERED = 10, 5, 3  # a dead peer is noticed after 10 + 3 * 5 s
 _DEAD_MS = 25_000
 _LOG = "edgedeploy.paramiko"
+_FINAL = ("Host key verification failed", "Permission denied")  # of the machine in between, says ssh: trying again helps nobody
+_AUTHORITY = (
+    "; known_hosts has a @cert-authority for it, and certificates of hosts are not supported: the key itself has to be known"
+)
 
 
 class HostKeyError(DeviceUnavailableError):
@@ -33,7 +35,7 @@ class HostKeyError(DeviceUnavailableError):
 class Link:
     """A transport whose host key is verified, with what has to be ended when it ends."""
 
-    def __init__(self, transport: paramiko.Transport, proxy: subprocess.Popen[bytes] | None) -> None:
+    def __init__(self, transport: paramiko.Transport, proxy: Proxy | None) -> None:
         self.transport = transport
         self._proxy = proxy
 
@@ -41,7 +43,8 @@ class Link:
         """Let go. Never raises."""
         with contextlib.suppress(Exception):
             self.transport.close()
-        end_proxy(self._proxy)
+        if self._proxy is not None:
+            self._proxy.close()
 
 
 def open_link(endpoint: Endpoint) -> Link:
@@ -57,30 +60,23 @@ def open_link(endpoint: Endpoint) -> Link:
     try:
         transport = paramiko.Transport(sock, default_window_size=_WINDOW_BYTES)
         _configure(transport, known)
-        offered = _greet(transport, endpoint)
+        offered = _greet(transport, endpoint, proxy)
         _verify(offered, known, endpoint)
     except BaseException:
         if transport is not None:
             transport.close()
         sock.close()
-        end_proxy(proxy)
+        if proxy is not None:
+            proxy.close()
         raise
     return Link(transport, proxy)
 
 
-def end_proxy(proxy: subprocess.Popen[bytes] | None) -> None:
-    """End the program that stood between us and the board, if there was one."""
-    if proxy is None:
-        return
-    kill_group(proxy)
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        proxy.wait(timeout=1)
-
-
-def _connected_socket(endpoint: Endpoint) -> tuple[socket.socket, subprocess.Popen[bytes] | None]:
+def _connected_socket(endpoint: Endpoint) -> tuple[socket.socket, Proxy | None]:
     try:
         if endpoint.proxy:
-            return _through_proxy(endpoint.proxy)
+            proxy = Proxy(endpoint.proxy)
+            return proxy.socket, proxy
         sock = socket.create_connection((endpoint.host, endpoint.port), timeout=CONNECT_S)
     except socket.gaierror as exc:
         next_step = f"check the address, and that the board has joined the network: ping {shlex.quote(endpoint.host)}"
@@ -93,18 +89,6 @@ def _connected_socket(endpoint: Endpoint) -> tuple[socket.socket, subprocess.Pop
         raise _unreachable(endpoint, f"{endpoint.host}:{endpoint.port} does not answer", exc, next_step) from exc
     _notice_death_soon(sock)
     return sock, None
-
-
-def _through_proxy(argv: Sequence[str]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    ours, theirs = socket.socketpair()
-    with theirs:
-        end = theirs.fileno()
-        try:
-            process = subprocess.Popen(list(argv), stdin=end, stdout=end, stderr=subprocess.DEVNULL, start_new_session=True)
-        except BaseException:
-            ours.close()
-            raise
-    return ours, process
 
 
 def _notice_death_soon(sock: socket.socket) -> None:
@@ -147,18 +131,20 @@ def _algorithms(kind: str) -> tuple[str, ...]:
     return ("rsa-sha2-512", "rsa-sha2-256") if kind == "ssh-rsa" else (kind,)
 
 
-def _greet(transport: paramiko.Transport, endpoint: Endpoint) -> HostKey:
+def _greet(transport: paramiko.Transport, endpoint: Endpoint, proxy: Proxy | None) -> HostKey:
     try:
         transport.start_client(timeout=CONNECT_S)
         # start_client returns when its time is up as if all were well; this one then finds no session.
         key = transport.get_remote_server_key()
     except (paramiko.SSHException, EOFError, OSError) as exc:
         through = f" through {shlex.join(endpoint.proxy)}" if endpoint.proxy else ""
-        raise _unreachable(
-            endpoint,
+        complaints = proxy.complaints() if proxy is not None else ""
+        final = any(complaint in complaints for complaint in _FINAL)
+        raise (DeviceUnavailableError if final else DeviceAbsentError)(
             f"{endpoint.host}:{endpoint.port} does not complete an SSH handshake{through}",
-            exc,
-            f"see what ssh says: ssh -v {endpoint.ssh_words}",
+            where=f"device {endpoint.device}",
+            seen=complaints or str(exc),
+            next_step=f"see what ssh says: ssh -v {endpoint.ssh_words}",
         ) from exc
     return HostKey(kind=key.get_name(), blob=key.asbytes())
 
@@ -173,7 +159,11 @@ def _known_keys(endpoint: Endpoint) -> KnownKeys:
     if not found.trusted and endpoint.port != DEFAULT_PORT and endpoint.known_as == host_pattern(endpoint.host, endpoint.port):
         # ssh does so too: the same machine may be known at its standard port.
         elsewhere = known_keys(text, host_pattern(endpoint.host, DEFAULT_PORT))
-        return KnownKeys(trusted=elsewhere.trusted, revoked=found.revoked + elsewhere.revoked)
+        return KnownKeys(
+            trusted=elsewhere.trusted,
+            revoked=found.revoked + elsewhere.revoked,
+            by_authority=found.by_authority or elsewhere.by_authority,
+        )
     return found
 
 
@@ -188,7 +178,7 @@ def _verify(offered: HostKey, known: KnownKeys, endpoint: Endpoint) -> None:
         raise HostKeyError(
             "the host key of the board is not known",
             where=where,
-            seen=f"it offers {shown}",
+            seen=f"it offers {shown}{_AUTHORITY if known.by_authority else ''}",
             next_step=(
                 f"compare that with  ssh-keygen -lf /etc/ssh/ssh_host_{_file_word(offered.kind)}_key.pub  on the board "
                 f"itself; if it is the same: {_adding(endpoint, file)}"

@@ -61,6 +61,7 @@ class SshBoard:
         home_size_bytes: the size of the user's home folder; None: half of this machine's memory.
         home_noexec: programs in the home folder cannot be started.
         home_read_only: nothing can be written to the home folder.
+        password: the user's password, which the board then takes (LOCAL, as root only); empty: it takes none.
     """
 
     def __init__(
@@ -70,8 +71,12 @@ class SshBoard:
         home_size_bytes: int | None = None,
         home_noexec: bool = False,
         home_read_only: bool = False,
+        password: str = "",
     ) -> None:
+        if password and (kind is not BoardKind.LOCAL or os.geteuid() != 0):
+            raise StandinUnavailableError("only root on the local board can be given a password")
         self.kind = kind
+        self._password = password
         self._home_size_bytes = home_size_bytes
         self._home_noexec = home_noexec
         self._home_read_only = home_read_only
@@ -211,6 +216,11 @@ class SshBoard:
         self.start()
         self.known_hosts_file.write_text(self.known_hosts, encoding="ascii")
 
+    def authorize(self, public_key: Path) -> None:
+        """Let a key in from now on."""
+        with (self.cable.scratch / "settings/authorized_keys").open("a", encoding="ascii") as file:
+            file.write(public_key.read_text(encoding="ascii"))
+
     def set_throttled(self, bits: int) -> None:
         """PI: what ``vcgencmd get_throttled`` answers; bits 0-3 are now, 16-19 since the start."""
         (self.cable.scratch / "reports/throttled").write_text(f"{bits:#x}\n", encoding="ascii")
@@ -240,13 +250,13 @@ class SshBoard:
         authorized = [(scratch / f"{name}.pub").read_text(encoding="ascii") for name in ("id_plain", "id_encrypted")]
         (settings / "authorized_keys").write_text("".join(authorized), encoding="ascii")
         port = _SSHD_PORT if os.geteuid() == 0 else _SSHD_PORT + 2200
-        (settings / "sshd_config").write_text(_sshd_config(self.kind, shape, port), encoding="ascii")
+        (settings / "sshd_config").write_text(_sshd_config(self.kind, shape, port, self._password), encoding="ascii")
         if self.kind is BoardKind.PI:
             (scratch / "sys").mkdir()
             write_sys(scratch / "sys", PI4_HARDWARE)
             (scratch / "cpuinfo").write_text(cpuinfo(PI4_HARDWARE), encoding="ascii")
         else:
-            _write_local_users(settings, shape)
+            _write_local_users(settings, shape, self._password)
 
     def _steps(self, shape: _Shape, scratch: Path) -> list[Step]:
         root = shape.root
@@ -312,7 +322,7 @@ def _shape_of(kind: BoardKind) -> _Shape:
     )
 
 
-def _sshd_config(kind: BoardKind, shape: _Shape, port: int) -> str:
+def _sshd_config(kind: BoardKind, shape: _Shape, port: int, password: str) -> str:
     lines = [
         f"Port {port}",
         f"ListenAddress {HOST}",
@@ -323,7 +333,7 @@ def _sshd_config(kind: BoardKind, shape: _Shape, port: int) -> str:
         "KbdInteractiveAuthentication no",
         "LogLevel VERBOSE",
         "MaxStartups 100",
-        "PasswordAuthentication no",
+        f"PasswordAuthentication {'yes' if password else 'no'}",
         "PidFile none",
         "PrintMotd no",
         "StrictModes no",
@@ -361,7 +371,7 @@ def _make_key(path: Path, *, kind: str, passphrase: str) -> None:
         raise StandinUnavailableError("ssh-keygen is not installed (package openssh-client)") from None
 
 
-def _write_local_users(settings: Path, shape: _Shape) -> None:
+def _write_local_users(settings: Path, shape: _Shape, password: str) -> None:
     """This machine's users and the board's own, in files that are mounted over the real ones, inside only."""
     home = f"/home/{shape.user}"
     user = f"{shape.user}:x:{shape.uid}:{shape.uid}::{home}:/bin/sh\n"
@@ -371,4 +381,14 @@ def _write_local_users(settings: Path, shape: _Shape) -> None:
     group = Path("/etc/group").read_text(encoding="utf-8")
     (settings / "group").write_text(f"{group}{shape.user}:x:{shape.uid}:\n", encoding="utf-8")
     # * is no password and, unlike !, not a locked account, which sshd would refuse.
-    (settings / "shadow").write_text(f"root:*:19000:0:99999:7:::\n{shape.user}:*:19000:0:99999:7:::\n", encoding="ascii")
+    secret = _hashed(password) if password else "*"
+    lines = f"root:*:19000:0:99999:7:::\n{shape.user}:{secret}:19000:0:99999:7:::\n"
+    (settings / "shadow").write_text(lines, encoding="ascii")
+
+
+def _hashed(password: str) -> str:
+    try:
+        done = subprocess.run(["openssl", "passwd", "-6", password], capture_output=True, text=True, timeout=20, check=True)
+    except FileNotFoundError:
+        raise StandinUnavailableError("openssl is not installed") from None
+    return done.stdout.strip()

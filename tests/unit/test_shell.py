@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from edgedeploy.errors import UsageError
 from edgedeploy.shell import quote_command
 
-SHELLS = [shell for shell in ("sh", "dash", "bash", "mksh", "busybox") if shutil.which(shell)]
+SHELLS = [shell for shell in ("sh", "dash", "bash", "mksh", "busybox", "zsh") if shutil.which(shell)]
 WORDS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=30)
 
 
@@ -21,7 +21,31 @@ def run_in(shell: str, line: str) -> subprocess.CompletedProcess[bytes]:
 
 @pytest.mark.parametrize("shell", SHELLS)
 @given(words=st.lists(WORDS, min_size=1, max_size=60))
-@example(words=["", " ", "-n", "--", "'", "''", "'\"'\"'", "\n", "\r\n", "\\", "$x", "`x`", "!", "~", "{a,b}", "a=b", "#"])
+@example(
+    words=[
+        "",
+        " ",
+        "-n",
+        "--",
+        "'",
+        "''",
+        "'\"'\"'",
+        "\n",
+        "\r\n",
+        "\\",
+        "$x",
+        "`x`",
+        "!",
+        "~",
+        "{a,b}",
+        "a=b",
+        "#",
+        "=sh",
+        "=",
+        "%1",
+        "@",
+    ]
+)
 @settings(max_examples=25, deadline=None)
 def test_arguments_arrive_byte_for_byte(shell: str, words: list[str]) -> None:
     ended = run_in(shell, quote_command(["/usr/bin/printf", "%s\\0", *words]))

@@ -241,3 +241,15 @@ def test_other_wrong_values_are_still_shown() -> None:
     with pytest.raises(ConfigError) as caught:
         decode({"devices": [1]}, LabFile, file="f")
     assert caught.value.seen == "[1]"
+
+
+def test_an_iphone_is_named_by_its_udid_and_the_mac_that_it_hangs_on(tmp_path: Path) -> None:
+    targets = {"board": msgspec.structs.replace(board(), transports=("devicectl",))}
+    file = tmp_path / "lab.toml"
+    file.write_text(device("a", serial="0000-1", host="mac", user="me") + device("b", serial="0000-2"))
+    one, two = read_lab(file, targets)
+    assert (one.transport, one.address, one.through, one.user) == ("devicectl", "0000-1", "mac", "me")
+    assert (two.address, two.through) == ("0000-2", "")
+    file.write_text(device("a", host="mac"))
+    with pytest.raises(ConfigError, match="'serial' is missing"):
+        read_lab(file, targets)

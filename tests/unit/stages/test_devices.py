@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 from unit.stages.bench import Bench, Unit
 from unit.stages.planned import target
@@ -198,3 +199,10 @@ def test_a_phone_that_goes_away_while_it_is_asked_is_unreachable_and_holds_up_no
     assert [(unit.state, unit.target) for unit in found] == [("unreachable", ""), ("ready", "first")]
     assert found[0].detail == "a went away"
     assert gone.connections[0].closed == 1
+
+
+def test_a_phone_that_nothing_runs_on_is_refused_before_anybody_is_asked(bench: Bench) -> None:
+    bench.transport("fake").found = [Unit(device("a"))]
+    with pytest.raises(UsageError, match="nothing that edgedeploy has runs on") as caught:
+        select(msgspec.structs.replace(BENCH, os="ios", runtimes=()), (), (), TARGETS)
+    assert "edgedeploy export --target bench" in caught.value.next_step

@@ -61,7 +61,7 @@ def test_the_lab_file_wins(tmp_path: Path) -> None:
 )
 def test_ways_around(tmp_path: Path, option: str, argv: list[str]) -> None:
     found = endpoint(tmp_path, f"Host *\n {option}\n")
-    assert list(found.proxy) == (["ssh", "-o", "BatchMode=yes", *argv] if argv else [])
+    assert list(found.proxy) == (["ssh", "-F", str(tmp_path / "config"), "-o", "BatchMode=yes", *argv] if argv else [])
 
 
 def test_a_host_key_alias_has_no_port(tmp_path: Path) -> None:
