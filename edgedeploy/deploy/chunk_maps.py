@@ -23,8 +23,8 @@ class ChunkMaps:
     def of_file(self, file: LocalFile) -> tuple[Chunk, ...]:
         """Of a file of this machine."""
         known = self._read(file.entry.sha256)
-        if known is not None:
-            return known
+        if known is not None and sum(chunk.size_bytes for chunk in known) == file.entry.size_bytes:
+            return known  # and not what was half written when the power went
         chunks = chunks_of(Path(file.local))
         self._write(file.entry.sha256, pack(chunks))
         return chunks

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.deploy.chunks import Chunk
-from edgedeploy.deploy.device_shell import DIGEST, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.device_shell import ANY_FAILURE, DIGEST, DeviceShell, hashing_limit_s
 from edgedeploy.domain.release import FileEntry, LocalFile
 
 LEAST_FILE_BYTES = 4 << 20
@@ -141,8 +141,11 @@ def assemble(shell: DeviceShell, root: str, tool: str, file: LocalFile, lines: b
 
 
 def chunks_on_device(shell: DeviceShell, root: str, tool: str, sha: str, size_bytes: int) -> bytes:
-    """A blob of the device, cut there by the device helper; as :func:`edgedeploy.deploy.chunks.unpack` reads it."""
-    return shell.run(_CHUNKS, root, tool, sha, timeout_s=hashing_limit_s(size_bytes)).stdout
+    """A blob of the device, cut there by the device helper; as :func:`edgedeploy.deploy.chunks.unpack` reads it.
+
+    As much as it could read: nothing where the blob is gone.
+    """
+    return shell.run(_CHUNKS, root, tool, sha, timeout_s=hashing_limit_s(size_bytes), expected=ANY_FAILURE).stdout
 
 
 def _pieces(size_bytes: int) -> Iterator[int]:

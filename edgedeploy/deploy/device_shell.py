@@ -10,8 +10,12 @@ from edgedeploy.errors import DeviceRunError, DeviceStorageError
 from edgedeploy.ports import ByteProgress, Completed, Connection, Feed
 
 LIMIT_S = 60.0
+ANY_FAILURE = tuple(range(1, 256))
+"""Exit codes that a script may end with, for whoever can do without it."""
+
 _HASH_BYTES_PER_S = 4e6  # slower than any board's sha256sum: bounds how long we wait for one
 _SEEN_CHARACTERS = 300
+_IN_ENGLISH = "export LC_ALL=C"  # complaints are read: a board may speak its owner's language
 
 ENTER_ROOT = """
 case $1 in '~') root=$HOME ;; '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
@@ -94,4 +98,4 @@ class DeviceShell:
 
 
 def _argv(script: str, arguments: tuple[str, ...]) -> list[str]:
-    return ["sh", "-c", script.strip(), "edgedeploy", *arguments]
+    return ["sh", "-c", f"{_IN_ENGLISH}\n{script.strip()}", "edgedeploy", *arguments]

@@ -40,9 +40,10 @@ exit 0
 )
 # -rw-r--r-- 1 2000 2000 4096 2026-11-25 12:00 name, as toybox, busybox, GNU and macOS write it with -n.
 _LISTED = re.compile(r"-\S+ +\d+ +\d+ +\d+ +(\d+) .*?([^ /]+)$")
-_LINK = re.compile(r"l\S+ .* projects/([^/]+)/(?:releases/(\d+)/.+|(current|previous)) -> (.*)$")
+_LINK = re.compile(r"l\S+ [^/]* projects/([^/]+)/(?:releases/(\d+)/.+|(current|previous)) -> (.*)$")
 _RELEASE = re.compile(r"projects/([^/]+)/releases/(\d+)(/manifest\.json)?$")
-_MAC_COLUMNS = 3
+# Size, used, available, use%: the first such four, as the name before them may hold blanks, and macOS counts inodes after them.
+_SPACE = re.compile(r"(?:^|\s)\d+\s+\d+\s+(\d+)\s+\d+%")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -129,15 +130,9 @@ def _files(lines: list[str]) -> Iterator[tuple[str, int]]:
 
 
 def _available(lines: list[str]) -> int:
-    # Columns end in …, used, available, use%, mount point; the name may hold blanks, so they are found from the right.
-    # A Mac puts three more before the mount point: iused, ifree, %iused.
     # Not `df -P`: together with -k older toybox refuses it.
-    fields = lines[0].split() if lines else []
-    at = next((i for i in range(len(fields) - 1, 3, -1) if fields[i].endswith("%")), 0)
-    if at > _MAC_COLUMNS and fields[at - _MAC_COLUMNS].endswith("%"):
-        at -= _MAC_COLUMNS
-    available = fields[at - 1] if at else ""
-    return int(available) * 1024 if available.isdigit() else 1 << 62
+    found = _SPACE.search(lines[0]) if lines else None
+    return int(found[1]) * 1024 if found else 1 << 62
 
 
 def _projects(sections: Mapping[str, list[str]]) -> dict[str, Project]:

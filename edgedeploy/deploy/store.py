@@ -22,7 +22,7 @@ import msgspec
 
 from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
-from edgedeploy.deploy.device_shell import DIGEST, RELINK, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.device_shell import ANY_FAILURE, DIGEST, RELINK, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
@@ -33,7 +33,6 @@ from edgedeploy.ports import ByteProgress, Connection
 MANIFEST_SCHEMA = "edgedeploy.release/1"
 _RESERVE_BYTES = 4 << 20  # manifest, links, outputs of a run
 _MOVED, _BLOB_GONE = 8, 7  # exit codes of our own scripts
-_ANY_FAILURE = tuple(range(1, 256))
 
 _DAMAGED = (
     DIGEST
@@ -204,13 +203,14 @@ class Store:
         if not room or not made.pays(to_send_bytes, by_shell=not self._tool):
             return None
         with delta.literals(file, made) as literal:
-            changes = Received(resumed_from=0)
+            changes, sent = Received(resumed_from=0), []
+            # What is there already was sent by a push that was cut, or is a file of its own: that one has to stay.
             if literal is not None and self.missing((literal.entry,)):
-                changes = self._receive_whole(literal, progress)
+                changes, sent = self._receive_whole(literal, progress), [f"blobs/{literal.entry.sha256}"]
             lines = delta.recipe(made, literal)
             whole = delta.assemble(self._shell, self.root, self._tool, file, lines)
             progress(len(lines))
-            self.remove([f"blobs/{literal.entry.sha256}"] if literal is not None else [])
+            self.remove(sent)
         if whole:
             return msgspec.structs.replace(changes, chunks_reused=made.chunks_reused)
         # A blob that is not what its name says would spoil the next one as well.
@@ -238,7 +238,7 @@ class Store:
 
     def _use_helper(self, sha: str) -> None:
         tool = f"{self.root}/tools/{sha}"
-        if self._shell.run('"$1" version', tool, expected=_ANY_FAILURE).exit_code == 0:
+        if self._shell.run('"$1" version', tool, expected=ANY_FAILURE).exit_code == 0:
             self._tool = tool
 
     def activate(self, manifest: Manifest) -> int:
@@ -325,7 +325,7 @@ class Store:
         found = {}
         for number, content in zip(lines[::2], lines[1::2], strict=False):
             manifest = manifest_of(content, project)
-            if manifest is not None:
+            if manifest is not None and number.isdigit():  # a person may have copied one aside
                 found[int(number)] = manifest
         return found
 

@@ -36,7 +36,7 @@ from edgedeploy.stages.judge import judge
 from edgedeploy.stages.measure import facts_of, measure
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.push import Payload, Tally, Terms, push
-from edgedeploy.stages.reach import Attempts, Open, workdir_of
+from edgedeploy.stages.reach import Attempts, Open, trusted_keys_of, workdir_of
 from edgedeploy.stages.run_result import Ready, blank_run, failed_run, measured_run, with_artifact
 from edgedeploy.stages.runner_choice import choose, python_facts_of
 
@@ -177,7 +177,7 @@ class _Session:
             device=self._device.name,
             keep_releases=self._delivery.keep_releases,
             signer=self._delivery.signer,
-            trusted_keys=self._device.trusted_keys or self._delivery.target.trusted_keys,
+            trusted_keys=trusted_keys_of(self._device, self._delivery.target),
         )
 
     def _device_helper(self) -> LocalFile | None:

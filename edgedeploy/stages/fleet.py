@@ -21,7 +21,7 @@ from edgedeploy.domain.upkeep import Finding, Outcome, UpkeepReport
 from edgedeploy.errors import EdgedeployError
 from edgedeploy.fanout import at_once
 from edgedeploy.ports import Connection
-from edgedeploy.stages.reach import Attempts, Open, workdir_of
+from edgedeploy.stages.reach import Attempts, Open, trusted_keys_of, workdir_of
 
 F = TypeVar("F", bound=Finding)
 _AT_ONCE = 8
@@ -53,6 +53,11 @@ class Visit:
     def leases(self) -> Leases:
         """Its leases."""
         return Leases(DeviceShell(self.connection, self.device.name), self._workdir)
+
+    @property
+    def trusted_keys(self) -> tuple[str, ...]:
+        """Whose signatures the device demands; empty where it demands none."""
+        return trusted_keys_of(self.device, self.fleet.target)
 
     @property
     def _workdir(self) -> str:

@@ -128,6 +128,8 @@ def push(
     if store.damage_found:
         text = f"{device}: damaged files were found on the device and removed; what needs them is sent again when it is pushed"
         sink(Note(text=text, level="warning"))
+    if text := release.not_carried_over():
+        sink(Note(text=text, level="warning"))
     number = release.activate()
     store.clear_away(terms.keep_releases)
     total = sum(file.entry.size_bytes for file in by_sha.values())
@@ -243,10 +245,9 @@ class _Release:
             SignatureError: somebody trusted has to vouch for it, and nobody does.
         """
         before = self._store.seen.manifest
-        kept = {entry.path: entry for entry in (before.files if before else ()) if not entry.path.startswith(self._replaced)}
         # Only what is still there may be linked to: a blob that somebody removed by hand is not carried over.
-        gone = self._store.missing(kept.values())
-        entries = {path: entry for path, entry in kept.items() if entry.sha256 not in gone} | self._entries
+        kept, _ = self._carried_over()
+        entries = {entry.path: entry for entry in kept} | self._entries
         attestations = {
             made.folder: made
             for made in (before.attestations if before else ())
@@ -263,6 +264,20 @@ class _Release:
         if self._terms.trusted_keys:
             require_trust(manifest, self._terms.trusted_keys, where=f"device {self._terms.device}")
         return manifest
+
+    def not_carried_over(self) -> str:
+        """What to tell of files of other models that are gone from the device; empty where none is."""
+        _, gone = self._carried_over()
+        more = f" and {len(gone) - 1} more" if len(gone) > 1 else ""
+        found = f"{gone[0].path}{more} was deployed before and is gone from the device" if gone else ""
+        return found and f"{self._terms.device}: {found}; what it belongs to is not whole any more: push it again"
+
+    def _carried_over(self) -> tuple[list[FileEntry], list[FileEntry]]:
+        """Of what was deployed before and is not replaced: what is there, and what is gone."""
+        before = self._store.seen.manifest
+        others = [entry for entry in (before.files if before else ()) if not entry.path.startswith(self._replaced)]
+        gone = self._store.missing(others)
+        return [entry for entry in others if entry.sha256 not in gone], [entry for entry in others if entry.sha256 in gone]
 
     def activate(self) -> int:
         """Switch to it; when another push was quicker, to one with its payloads too."""

@@ -95,6 +95,11 @@ def workdir_of(device: Device, target: Target) -> str:
     return device.workdir or target.workdir
 
 
+def trusted_keys_of(device: Device, target: Target) -> tuple[str, ...]:
+    """Whose signatures the device demands; empty where it demands none."""
+    return device.trusted_keys or target.trusted_keys
+
+
 class Attempts:
     """Whether a failure of one device is worth another attempt."""
 

@@ -54,14 +54,20 @@ def list_releases(fleet: Fleet, *, every_project: bool = False) -> UpkeepReport[
 
 
 def roll_back(fleet: Fleet, *, to: int | None = None, dry_run: bool = False) -> UpkeepReport[RolledBack]:
-    """Switch each device to release ``to``, or to the one that was current before."""
+    """Switch each device to release ``to``, or to the one that was current before.
+
+    Where the device demands signatures, that one's have to hold.
+    """
     aimed: dict[str, tuple[int, int]] = {}  # by device: a second attempt must not go back from where the first one went
 
     def switch(at: Visit) -> RolledBack:
         store = at.store()
         name = at.device.name
         if name not in aimed:
-            aimed[name] = (store.project.current, store.way_back(to))
+            goal = store.way_back(to)
+            if at.trusted_keys:
+                require_trust(store.manifests()[goal], at.trusted_keys, where=f"device {name}")
+            aimed[name] = (store.project.current, goal)
         before, after = aimed[name]
         began = time.monotonic()
         if not dry_run:
@@ -85,9 +91,8 @@ def verify_files(fleet: Fleet, *, everything: bool = False, dry_run: bool = Fals
         name, sink = at.device.name, fleet.sink
         if not everything and not store.project.current:
             raise UsageError(f"nothing of {fleet.project} is deployed", where=f"device {name}", next_step="push it first")
-        trusted_keys = at.device.trusted_keys or fleet.target.trusted_keys
-        if trusted_keys and not everything and store.seen.manifest:
-            require_trust(store.seen.manifest, trusted_keys, where=f"device {name}")
+        if at.trusted_keys and store.seen.manifest:
+            require_trust(store.seen.manifest, at.trusted_keys, where=f"device {name}")
         store.use_installed_helper()
         began = time.monotonic()
         sink(Started(stage="verify", subject=name))

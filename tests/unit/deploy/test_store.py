@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from edgedeploy.deploy.chunk_maps import ChunkMaps
+from edgedeploy.deploy.chunks import chunks_of
+from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.digest import content_sha256, entries_of
 from edgedeploy.deploy.feed import FileFeed
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
@@ -401,3 +405,76 @@ def test_a_delta_that_was_cut_is_gone_on_with(tmp_path: Path) -> None:
     assert device.receive(second, progress=sent.append).chunks_reused > 100
     assert sum(sent) < 3000  # the recipe: what changed was there
     assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
+
+
+def test_what_changed_may_be_another_file_that_is_there(tmp_path: Path) -> None:
+    """An adapter that was deployed by itself, and now also stands at the end of a larger file."""
+    old = random.Random(1).randbytes(12 * MIB)
+    base = local(tmp_path / "1", "base", old)
+    at = chunks_of(Path(base.local))[-2].offset
+    tail = old[at : at + 16] + random.Random(2).randbytes(600_000)  # sixteen bytes say that it is cut there
+    adapter, merged = local(tmp_path / "1", "adapter", tail), local(tmp_path / "2", "merged", old[:at] + tail)
+    maps = ChunkMaps(tmp_path / "maps")
+    device = store(tmp_path / "d", chunks=maps)
+    for file in (base, adapter):
+        device.receive(file, progress=lambda _: None)
+    device.activate(manifest(base, adapter))
+    device = store(tmp_path / "d", chunks=maps)
+    assert device.receive(merged, progress=lambda _: None).chunks_reused > 100
+    assert device.broken_links(manifest(base, adapter)) == frozenset()
+
+
+def test_a_device_that_cannot_say_what_a_blob_consists_of_gets_the_file_whole(tmp_path: Path) -> None:
+    helper = local(tmp_path / "src", "edgedeploy-device", HELPER.replace("case", "[ $1 != chunks ] || exit 1; case").encode())
+    old = random.Random(1).randbytes(5 * MIB)
+    first, second = local(tmp_path / "1", "model.pte", old), local(tmp_path / "2", "model.pte", old + b"more")
+    device = store(tmp_path / "d")
+    device.install_helper(helper)
+    device.receive(first, progress=lambda _: None)
+    device.reopen()
+    device.receive(second, progress=lambda _: None)
+    assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == old + b"more"
+
+
+def test_a_release_that_somebody_copied_aside_is_none(tmp_path: Path) -> None:
+    device, _, _ = deployed(tmp_path, b"weights")
+    shutil.copytree(tmp_path / "d/projects/demo/releases/1", tmp_path / "d/projects/demo/releases/1.bak", symlinks=True)
+    device.reopen()
+    assert device.manifests().keys() == {1}
+
+
+def test_a_path_that_reads_like_another_projects_release_keeps_its_file(tmp_path: Path) -> None:
+    file = local(tmp_path, "model.pte", b"weights")
+    entry = msgspec.structs.replace(file.entry, path="a projects/other/releases/7/b -> c")
+    device = store(tmp_path / "d")
+    device.receive(file, progress=lambda _: None)
+    device.activate(msgspec.structs.replace(manifest(file), files=(entry,)))
+    device.reopen()
+    assert device.seen.projects.keys() == {"demo"}
+    device.clear_away(3)
+    assert (tmp_path / "d/projects/demo/current" / entry.path).read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "/dev/disk3s5 971350180 615037180 1234 66% 4066321 3304128120 0% /System/Volumes/Data",  # macOS: and inodes
+        "                         971350180 615037180 1234  66% /data",  # busybox, when the name had a line for itself
+        "/dev/block/dm-9 971350180 615037180 1234 66% /data/user/0",
+        "a 1 2 disk 971350180 615037180 1234 66% /mnt/50% full",
+    ],
+)
+def test_free_space_is_read_from_every_df(tmp_path: Path, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "df").write_text(f"#!/bin/sh\necho Filesystem\necho '{line}'\n")
+    (tools / "df").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    assert store(tmp_path / "d").seen.free_bytes == 1234 * 1024
+
+
+def test_a_devices_language_is_not_asked_for_its_complaints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """We read them, and they are words."""
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    shell = DeviceShell(LocalConnection("here"), "here")
+    assert shell.run('sh -c "echo $LC_ALL"').stdout == b"C\n"

@@ -14,7 +14,7 @@ from unit.stages.planned import Heard, planned, prepared, runner
 from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.events import Finished, Progress, Started
+from edgedeploy.domain.events import Finished, Note, Progress, Started
 from edgedeploy.domain.result import PushStats
 from edgedeploy.errors import DeviceLostError, DeviceStorageError, SignatureError
 from edgedeploy.ports import ByteProgress, Completed, Feed
@@ -132,6 +132,9 @@ def test_a_blob_that_somebody_removed_is_sent_again_and_one_of_another_model_is_
     assert figures.bytes_sent == len(b"second")
     left = {name: content for name, content in files_of("a", b"first").items() if content != b"first"}
     assert desk.deployed() == left | files_of("b", b"second") | {"runners/native/run": RUNNER}
+    (warning,) = [event.text for event in desk.heard if isinstance(event, Note)]
+    assert "models/a/fp32/executorch-xnnpack-fp32/model.pte" in warning
+    assert "push it again" in warning
 
 
 def test_progress_ends_at_the_total(desk: Desk) -> None:

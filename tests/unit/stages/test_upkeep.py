@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -25,6 +26,8 @@ from edgedeploy.stages import upkeep
 from edgedeploy.stages.fleet import Fleet
 from edgedeploy.stages.leasing import list_leases, release_leases, take_leases
 from edgedeploy.transports.local import LocalConnection
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAABAgMEBQYHCAkKCwwNDg8QERITFBUWFxgZGhscHR4f release"
 
 
 class Desk:
@@ -160,6 +163,17 @@ def test_a_rollback_to_a_number_and_one_that_only_says_so(desk: Desk) -> None:
     assert desk.current("a") == "1"
     assert not found(upkeep.roll_back(desk.fleet(), to=1))["a"].done
     assert found(upkeep.roll_back(desk.fleet()))["a"].to_release == 3
+
+
+def test_a_device_that_demands_signatures_does_not_go_back_to_what_nobody_signed(desk: Desk) -> None:
+    desk.unit("a", "one", "two")
+    fleet = desk.fleet()
+    trusting = dataclasses.replace(fleet, target=msgspec.structs.replace(fleet.target, trusted_keys=(KEY,)))
+    for dry_run in (True, False):
+        error = upkeep.roll_back(trusting, dry_run=dry_run).devices[0].error
+        assert error is not None
+        assert (error.kind, error.exit_code) == ("SignatureError", 2)
+    assert desk.current("a") == "2"
 
 
 def test_a_device_that_somebody_has_is_not_changed(desk: Desk) -> None:
