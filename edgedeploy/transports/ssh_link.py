@@ -7,6 +7,7 @@ import logging
 import shlex
 import socket
 import sys
+import time
 from pathlib import Path
 
 import paramiko
@@ -132,18 +133,20 @@ def _algorithms(kind: str) -> tuple[str, ...]:
 
 
 def _greet(transport: paramiko.Transport, endpoint: Endpoint, proxy: Proxy | None) -> HostKey:
+    began_at = time.monotonic()
     try:
         transport.start_client(timeout=CONNECT_S)
         # start_client returns when its time is up as if all were well; this one then finds no session.
         key = transport.get_remote_server_key()
     except (paramiko.SSHException, EOFError, OSError) as exc:
         through = f" through {shlex.join(endpoint.proxy)}" if endpoint.proxy else ""
+        silent = time.monotonic() - began_at >= CONNECT_S
         complaints = proxy.complaints() if proxy is not None else ""
         final = any(complaint in complaints for complaint in _FINAL)
         raise (DeviceUnavailableError if final else DeviceAbsentError)(
             f"{endpoint.host}:{endpoint.port} does not complete an SSH handshake{through}",
             where=f"device {endpoint.device}",
-            seen=complaints or str(exc),
+            seen=complaints or (f"no answer for {CONNECT_S:g} s" if silent else str(exc)),
             next_step=f"see what ssh says: ssh -v {endpoint.ssh_words}",
         ) from exc
     return HostKey(kind=key.get_name(), blob=key.asbytes())
