@@ -19,10 +19,16 @@ mkdir -p "$root" && cd "$root" || exit 1
 """
 """A beginning for scripts: makes the workdir ``$1`` and enters it, with ``~`` for the user's home there."""
 
-REPLACE = """
-replace() { case $(uname) in Darwin) mv -fh "$1" "$2" ;; *) mv -fT "$1" "$2" ;; esac; }
+POINT = """
+point() {
+  [ -h "$1" ] || rm -rf "$1"
+  rm -rf ".new.$$" && mkdir ".new.$$" && ln -s "$2" ".new.$$/$1" && mv -f ".new.$$/$1" . && rmdir ".new.$$" || exit 1
+}
 """
-"""A function for scripts: puts a link in another's place, by one rename."""
+"""A function for scripts: a link of name ``$1`` and text ``$2`` in the working folder, in place of one that is there, by one rename.
+
+It is moved into the folder under its own name: ``mv -T`` onto a link to a folder is refused by toybox.
+"""
 
 DIGEST = """
 digest() {

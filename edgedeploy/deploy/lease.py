@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edgedeploy.deploy.device_shell import ENTER_ROOT, REPLACE, DeviceShell
+from edgedeploy.deploy.device_shell import ENTER_ROOT, POINT, DeviceShell
 from edgedeploy.errors import DeviceBusyError, LeaseLostError
 
 TTL_S = 60
@@ -25,7 +25,7 @@ _LOOK_AGAIN_S = 1.0
 
 _FUNCTIONS = (
     ENTER_ROOT
-    + REPLACE
+    + POINT
     + """
 mkdir -p leases && cd leases || exit 1
 now() { if [ -r /proc/uptime ]; then read -r up _ < /proc/uptime; echo "${up%%.*}"; else date +%s; fi; }
@@ -41,7 +41,6 @@ left() {
   if [ "$1" = "$boot" ]; then l=$(($2 - $(now))); else l=$(($3 - $(now))); fi
   if [ "$l" -gt 0 ] && [ "$l" -le "$3" ]; then echo "$l"; else echo 0; fi
 }
-write() { rm -f ".new.$1"; ln -s "$2" ".new.$1" && replace ".new.$1" "$3" || exit 1; }
 """
 )
 _TAKE = (
@@ -56,7 +55,9 @@ m=$((n + 1))
 said=$(ln -s "$boot $(($(now) + $3)) $3 $2 $4" "$m" 2>&1) ||
   case $said in *exists*) echo raced; exit 0 ;; *) echo "$said" >&2; exit 1 ;; esac
 [ "$(top)" = "$m" ] || { rm -f "$m"; echo raced; exit 0; }
-for old in *; do case $old in *[!0-9]*) ;; *) [ "$old" -ge "$m" ] || rm -rf "$old" ;; esac; done
+for old in * .new.*; do
+  case $old in .new.*[0-9]) rm -rf "$old" ;; *[!0-9]*) ;; *) [ "$old" -ge "$m" ] || rm -rf "$old" ;; esac
+done
 echo "granted $m"
 """
 )
@@ -64,7 +65,7 @@ _RENEW = (
     _FUNCTIONS
     + """
 mine() { [ "$(top)" = "$5" ] && [ "$(token_of "$5")" = "$2" ]; }
-if mine "$@"; then write "$2" "$boot $(($(now) + $3)) $3 $2 $4" "$5"; mine "$@" && echo renewed; fi
+if mine "$@"; then point "$5" "$boot $(($(now) + $3)) $3 $2 $4"; mine "$@" && echo renewed; fi
 exit 0
 """
 )
@@ -72,7 +73,7 @@ _RELEASE = (
     _FUNCTIONS
     + """
 n=$(top); [ -n "$n" ] || exit 0
-if [ -z "$2" ] || [ "$(token_of "$n")" = "$2" ]; then write free "$boot 0 0 - {}" "$n"; echo released; fi
+if [ -z "$2" ] || [ "$(token_of "$n")" = "$2" ]; then point "$n" "$boot 0 0 - {}"; echo released; fi
 exit 0
 """
 )

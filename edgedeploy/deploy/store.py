@@ -22,7 +22,7 @@ import msgspec
 
 from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
-from edgedeploy.deploy.device_shell import DIGEST, REPLACE, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.device_shell import DIGEST, POINT, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.retention import Waste, waste
@@ -45,16 +45,10 @@ while read -r sha; do
 done
 """
 )
-_SWITCH = (
-    REPLACE
-    + """
-switch() { ln -s "releases/$2" "$1.$$" && replace "$1.$$" "$1" || exit 1; }
-"""
-)
 _LINKED = 'cd "$1" || exit 1; while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done'
 # A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
 _ACTIVATE = (
-    _SWITCH
+    POINT
     + """
 cd "$1/projects/$2" || exit 1
 now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$4" ] || exit 8
@@ -72,18 +66,18 @@ while [ "$i" -lt "$3" ]; do
   i=$((i + 1))
 done
 cat > "$new/manifest.json" || exit 1
-[ -z "$4" ] || switch previous "$4"
-switch current "$n"
+[ -z "$4" ] || point previous "releases/$4"
+point current "releases/$n"
 echo "$n"
 """
 )
 _ROLL_BACK = (
-    _SWITCH
+    POINT
     + """
 cd "$1/projects/$2" || exit 1
 now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$3" ] || exit 8
-switch previous "$3"
-switch current "$4"
+point previous "releases/$3"
+point current "releases/$4"
 """
 )
 _MANIFESTS = """
