@@ -25,7 +25,7 @@ point() {
   rm -rf ".new.$$" && mkdir ".new.$$" && ln -s "$2" ".new.$$/$1" && mv -f ".new.$$/$1" . && rmdir ".new.$$" || exit 1
 }
 """
-"""A function for scripts: a link of name ``$1`` and text ``$2`` in the working folder, in place of one that is there, by one rename.
+"""A function for scripts: makes a link here of name ``$1`` and text ``$2``, in place of one that is there, by one rename.
 
 It is moved into the folder under its own name: ``mv -T`` onto a link to a folder is refused by toybox.
 """

@@ -238,9 +238,7 @@ class Phone:
             folder(data / "misc", mode=0o551),
             folder(data / "property", owner=SHELL_UID),
             folder(workdir, mode=0o771, owner=SHELL_UID),
-            tmpfs(
-                workdir, size_bytes=self._data_size_bytes, most_files=self._data_most_files, noexec=self._data_noexec
-            ),
+            tmpfs(workdir, size_bytes=self._data_size_bytes, most_files=self._data_most_files, noexec=self._data_noexec),
             folder(workdir, mode=0o771, owner=SHELL_UID),
             # Owned by the shell when there is only one user, so the missing w is what denies.
             folder(data / "local", mode=0o551),
