@@ -17,6 +17,7 @@ from edgedeploy.errors import EdgedeployError, LeaseLostError
 
 TOKEN_VARIABLE = "EDGEDEPLOY_LEASE"  # noqa: S105 - a name, and no secret: whoever may log in may read leases
 _RENEWALS_PER_TTL = 3
+_LAST_RENEWAL_S = 10.0
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -109,7 +110,9 @@ class _Keeper:
         self._thread.start()
 
     def end(self) -> None:
+        """No renewal begins any more; one that is under way is waited for, or it would undo the giving back."""
         self._over.set()
+        self._thread.join(timeout=_LAST_RENEWAL_S)
 
     def _keep(self) -> None:
         wanted = self._wanted
