@@ -12,10 +12,13 @@ from cryptography.exceptions import UnsupportedAlgorithm
 
 from edgedeploy.errors import DeviceUnavailableError
 from edgedeploy.transports.ssh_endpoint import Endpoint
+from edgedeploy.transports.ssh_exec import last_words
 
 
 class LoginRefusedError(DeviceUnavailableError):
     """The board is there, and does not let us in."""
+
+_FEW_KEYS = 2  # a server that hangs up after more of them does so because of them
 
 
 class _Attempts:
@@ -65,6 +68,8 @@ def log_in(transport: paramiko.Transport, endpoint: Endpoint) -> None:
         else:
             if transport.is_authenticated():
                 return
+    if not transport.is_active() and len(attempts.tried) <= _FEW_KEYS:
+        raise paramiko.SSHException(last_words(transport))
     raise LoginRefusedError(
         f"{endpoint.spoken} does not let us in",
         where=f"device {endpoint.device}",
