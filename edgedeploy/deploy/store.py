@@ -41,7 +41,7 @@ _DAMAGED = (
 tool=$2; cd "$1/blobs" || exit 1
 while read -r sha; do
   if [ -f "$sha" ] && [ "$(digest "$sha")" = "$sha" ]; then continue; fi
-  rm -rf "$sha"; echo "$sha"
+  echo "$sha"
 done
 """
 )
@@ -157,7 +157,7 @@ class Store:
             )
 
     def damaged(self, entries: Iterable[FileEntry]) -> frozenset[str]:
-        """Hash these blobs on the device, and remove those that are not what their name says; their SHA-256."""
+        """Hash these blobs on the device; the SHA-256 of those that are not what their name says."""
         sizes = {entry.sha256: entry.size_bytes for entry in entries}
         names = "".join(f"{sha}\n" for sha in sorted(sizes))
         limit_s = hashing_limit_s(sum(sizes.values()))
@@ -206,6 +206,7 @@ class Store:
             return msgspec.structs.replace(changes, chunks_reused=made.chunks_reused)
         # A blob that is not what its name says would spoil the next one as well.
         damaged = self.damaged(FileEntry(path="", sha256=sha, size_bytes=self.seen.blobs[sha]) for sha in made.sources)
+        self.remove(f"blobs/{sha}" for sha in sorted(damaged))
         self.damage_found |= damaged
         return None
 
