@@ -41,7 +41,7 @@ else
 fi
 if [ "$sum" != "$2" ]; then rm -f "$whole"; echo "$sum"; exit 9; fi
 [ -f "blobs/$2" ] || rm -rf "blobs/$2"
-chmod 555 "$whole" && mv -f "$whole" "blobs/$2"
+chmod 555 "$whole" && mv -f "$whole" "blobs/$2" && rm -f "incoming/$2.part"
 """
 )
 _CHUNKS = 'cd "$1" && "$2" chunks "blobs/$3"'

@@ -269,7 +269,9 @@ class Store:
             DeviceRunError: files of it are gone, or somebody else switched.
         """
         project = self.project
-        number = to or project.previous
+        # Equal while a way back that died has switched only one of the two.
+        before = project.previous if project.previous != project.current else max(project.whole - {project.current}, default=0)
+        number = to or before
         kept = ", ".join(map(str, sorted(project.whole))) or "none"
         if not number:
             raise UsageError("there is no release to go back to", where=f"device {self._device}", seen=f"on the device: {kept}")

@@ -362,6 +362,43 @@ def test_a_new_version_sends_what_changed(tmp_path: Path) -> None:
     assert list((tmp_path / "d/incoming").iterdir()) == []
 
 
+def test_what_was_begun_whole_goes_when_it_was_put_together_from_changes(tmp_path: Path) -> None:
+    _, _, second, new = versions(tmp_path)
+    (tmp_path / "d/incoming" / f"{second.entry.sha256}.part").write_bytes(new[: 3 * MIB])
+    device = store(tmp_path / "d", chunks=ChunkMaps(tmp_path / "maps"))
+    assert device.receive(second, progress=lambda _count: None).chunks_reused > 100
+    assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_what_pushes_left_that_died_in_the_switch_is_cleared_away(tmp_path: Path) -> None:
+    device, file, _ = deployed(tmp_path, b"weights")
+    home = tmp_path / "d/projects/demo"
+    (home / ".new.123").mkdir()
+    (home / ".new.123/current").symlink_to("releases/7")
+    (home / "current.77").symlink_to("releases/1")  # by an older version of ours
+    (home / "notes").write_text("of somebody else")
+    again = store(tmp_path / "d")
+    again.activate(manifest(file))
+    again.clear_away(3)
+    assert {path.name for path in home.iterdir()} == {"current", "releases", "notes"}
+    assert {path.name for path in (home / "releases").iterdir()} == {"1"}
+
+
+def test_a_way_back_that_died_half_way_is_gone_all_the_same(tmp_path: Path) -> None:
+    files = [local(tmp_path, name, name.encode()) for name in ("one", "two")]
+    for file in files:
+        device = store(tmp_path / "d")
+        device.receive(file, progress=lambda _count: None)
+        device.activate(manifest(file))
+    previous = tmp_path / "d/projects/demo/previous"
+    previous.unlink()
+    previous.symlink_to("releases/2")  # and current has not been switched
+    device = store(tmp_path / "d")
+    assert (device.project.current, device.project.previous) == (2, 2)
+    assert device.roll_back() == 1
+    assert store(tmp_path / "d").project.current == 1
+
+
 def test_a_delta_from_a_damaged_file_is_given_up_and_the_damage_removed(tmp_path: Path) -> None:
     device, first, second, new = versions(tmp_path)
     blob = tmp_path / "d/blobs" / first.entry.sha256
