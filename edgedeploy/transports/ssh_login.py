@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import paramiko
@@ -17,6 +18,7 @@ from edgedeploy.transports.ssh_exec import last_words
 
 class LoginRefusedError(DeviceUnavailableError):
     """The board is there, and does not let us in."""
+
 
 _FEW_KEYS = 2  # a server that hangs up after more of them does so because of them
 
@@ -61,13 +63,10 @@ def log_in(transport: paramiko.Transport, endpoint: Endpoint) -> None:
     if endpoint.password_env and {"password", "keyboard-interactive"} & set(methods):
         password = _password(endpoint)
         attempts.tried.append(f"the password in ${endpoint.password_env}")
-        try:
+        with suppress(paramiko.AuthenticationException):
             transport.auth_password(endpoint.user, password)
-        except paramiko.AuthenticationException:
-            pass
-        else:
-            if transport.is_authenticated():
-                return
+        if transport.is_authenticated():
+            return
     if not transport.is_active() and len(attempts.tried) <= _FEW_KEYS:
         raise paramiko.SSHException(last_words(transport))
     raise LoginRefusedError(
