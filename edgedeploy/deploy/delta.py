@@ -27,7 +27,7 @@ _ASSEMBLE = (
     DIGEST
     + """
 tool=$3; cd "$1" || exit 1
-whole=incoming/$2.whole
+whole=incoming/$2.whole; rm -rf "$whole"
 if [ -n "$tool" ]; then
   sum=$("$tool" assemble "$whole")
   case $? in 0) sum=${sum%% *} ;; 2) sum=gone ;; *) exit 1 ;; esac

@@ -16,8 +16,12 @@ _SEEN_CHARACTERS = 300
 ENTER_ROOT = """
 case $1 in '~') root=$HOME ;; '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
 mkdir -p "$root" && cd "$root" || exit 1
+folders() { for name in "$@"; do [ -d "$name" ] || [ ! -e "$name" ] || rm -f "$name"; done; mkdir -p "$@" || exit 1; }
 """
-"""A beginning for scripts: makes the workdir ``$1`` and enters it, with ``~`` for the user's home there."""
+"""A beginning for scripts: makes the workdir ``$1`` and enters it, with ``~`` for the user's home there.
+
+``folders`` makes folders in it; what is none and has such a name was put there by mistake, and goes.
+"""
 
 POINT = """
 point() {

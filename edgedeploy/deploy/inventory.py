@@ -18,7 +18,7 @@ _SECTION = "=="
 _LOOK = (
     ENTER_ROOT
     + """
-mkdir -p blobs incoming runs tools "projects/$2/releases" || exit 1
+folders blobs incoming runs tools "projects/$2/releases"
 # What was killed a week ago will not be taken up again.
 find incoming runs -mindepth 1 -maxdepth 1 -mtime +6 -exec rm -rf {} + 2>/dev/null
 echo "== root"; pwd -P

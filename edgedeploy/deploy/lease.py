@@ -27,7 +27,7 @@ _FUNCTIONS = (
     ENTER_ROOT
     + POINT
     + """
-mkdir -p leases && cd leases || exit 1
+folders leases; cd leases || exit 1
 now() { if [ -r /proc/uptime ]; then read -r up _ < /proc/uptime; echo "${up%%.*}"; else date +%s; fi; }
 boot=$(cat /proc/sys/kernel/random/boot_id 2>/dev/null || sysctl -n kern.boottime 2>/dev/null | tr -d ' ')
 boot=${boot:-unknown}

@@ -46,12 +46,16 @@ done
 """
 )
 _LINKED = 'cd "$1" || exit 1; while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done'
+_NOW = """
+now() { current=$(readlink current 2>/dev/null); case ${current##*/} in *[!0-9]*) ;; *) echo "${current##*/}" ;; esac; }
+"""
 # A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
 _ACTIVATE = (
-    POINT
+    _NOW
+    + POINT
     + """
 cd "$1/projects/$2" || exit 1
-now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$4" ] || exit 8
+[ "$(now)" = "$4" ] || exit 8
 n=$(ls releases | grep -E '^[0-9]+$' | sort -n | tail -n 1); n=$((${n:-0} + 1)); tries=0
 until mkdir "releases/$n" 2>/dev/null; do
   n=$((n + 1)); tries=$((tries + 1)); [ "$tries" -lt 100 ] || { mkdir "releases/$n"; exit 1; }
@@ -65,17 +69,18 @@ while [ "$i" -lt "$3" ]; do
   ln -s "$1/blobs/$sha" "$new/$path" || exit 1
   i=$((i + 1))
 done
-cat > "$new/manifest.json" || exit 1
-[ -z "$4" ] || point previous "releases/$4"
+cat > "$new/.manifest" && mv -f "$new/.manifest" "$new/manifest.json" || exit 1
+[ -z "$4" ] || [ ! -d "releases/$4" ] || point previous "releases/$4"
 point current "releases/$n"
 echo "$n"
 """
 )
 _ROLL_BACK = (
-    POINT
+    _NOW
+    + POINT
     + """
 cd "$1/projects/$2" || exit 1
-now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$3" ] || exit 8
+[ "$(now)" = "$3" ] || exit 8
 point previous "releases/$3"
 point current "releases/$4"
 """
