@@ -27,7 +27,7 @@ _ASSEMBLE = (
     DIGEST
     + """
 tool=$3; cd "$1" || exit 1
-whole=incoming/$2.whole
+whole=incoming/$2.whole; rm -rf "$whole"
 if [ -n "$tool" ]; then
   sum=$("$tool" assemble "$whole")
   case $? in 0) sum=${sum%% *} ;; 2) sum=gone ;; *) exit 1 ;; esac
@@ -36,12 +36,12 @@ else
   # macOS and old busybox have no such flags.
   [ "$(echo abcd | dd bs=2 iflag=skip_bytes,count_bytes skip=1 count=2 2>/dev/null)" = bc ] ||
     take() { tail -c "+$(($1 + 1))" "$3" | head -c "$2"; }
-  while read -r offset length path; do take "$offset" "$length" "$path"; done > "$whole" || exit 1
+  while read -r offset length path; do take "$offset" "$length" "$path" || break; done > "$whole"
   sum=$(digest "$whole")
 fi
 if [ "$sum" != "$2" ]; then rm -f "$whole"; echo "$sum"; exit 9; fi
-rm -rf "blobs/$2"
-chmod 555 "$whole" && mv -f "$whole" "blobs/$2"
+[ -f "blobs/$2" ] || rm -rf "blobs/$2"
+chmod 555 "$whole" && mv -f "$whole" "blobs/$2" && rm -f "incoming/$2.part"
 """
 )
 _CHUNKS = 'cd "$1" && "$2" chunks "blobs/$3"'

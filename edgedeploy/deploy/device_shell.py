@@ -20,18 +20,22 @@ _IN_ENGLISH = "export LC_ALL=C"  # complaints are read: a board may speak its ow
 ENTER_ROOT = """
 case $1 in '~') root=$HOME ;; '~/'*) root=$HOME/${1#'~/'} ;; *) root=$1 ;; esac
 mkdir -p "$root" && cd "$root" || exit 1
+folders() { for name in "$@"; do [ -d "$name" ] || [ ! -e "$name" ] || rm -f "$name"; done; mkdir -p "$@" || exit 1; }
 """
-"""A beginning for scripts: makes the workdir ``$1`` and enters it, with ``~`` for the user's home there."""
+"""A beginning for scripts: makes the workdir ``$1`` and enters it, with ``~`` for the user's home there.
 
-RELINK = """
-relink() {
-  rm -rf ".new.$$"
-  mkdir ".new.$$" && ln -s "$1" ".new.$$/$2" && mv -f ".new.$$/$2" . && rmdir ".new.$$"
+``folders`` makes folders in it; what is none and has such a name was put there by mistake, and goes.
+"""
+
+POINT = """
+point() {
+  [ -h "$1" ] || rm -rf "$1"
+  rm -rf ".new.$$" && mkdir ".new.$$" && ln -s "$2" ".new.$$/$1" && mv -f ".new.$$/$1" . && rmdir ".new.$$" || exit 1
 }
 """
-"""A function for scripts: makes ``$2``, in the working folder, a link whose text is ``$1``, in another's place by one rename.
+"""A function for scripts: makes a link here of name ``$1`` and text ``$2``, in place of one that is there, by one rename.
 
-Into a folder, as `mv -T` is not the same everywhere: toybox's refuses to replace a link that leads to a folder.
+It is moved into the folder under its own name: ``mv -T`` onto a link to a folder is refused by toybox.
 """
 
 DIGEST = """

@@ -46,7 +46,7 @@ else
   sum=$(digest "$part")
 fi
 if [ "$sum" != "$2" ]; then rm -f "$part"; echo "$sum"; exit 9; fi
-rm -rf "$5/$2"  # a damaged one, or something that is none
+[ -f "$5/$2" ] || rm -rf "$5/$2"  # a file that is damaged is replaced, so that no release lacks it meanwhile
 chmod 555 "$part" && mv -f "$part" "$5/$2"
 """
 )

@@ -18,7 +18,7 @@ _SECTION = "=="
 _LOOK = (
     ENTER_ROOT
     + """
-mkdir -p blobs incoming runs tools "projects/$2/releases" || exit 1
+folders blobs incoming runs tools "projects/$2/releases"
 # What was killed a week ago will not be taken up again.
 find incoming runs -mindepth 1 -maxdepth 1 -mtime +6 -exec rm -rf {} + 2>/dev/null
 echo "== root"; pwd -P
@@ -34,6 +34,9 @@ echo "== tools"; ls tools
 echo "== links"; find projects -type l -exec ls -ldn {} +
 echo "== manifests"; find projects -mindepth 4 -maxdepth 4 -name manifest.json
 echo "== releases"; find projects -mindepth 3 -maxdepth 3 -type d
+echo "== strays"; for name in projects/*/.new.* projects/*/current.* projects/*/previous.*; do
+  if [ -e "$name" ] || [ -h "$name" ]; then echo "$name"; fi
+done
 echo "== manifest"; cat "projects/$2/current/manifest.json" 2>/dev/null
 exit 0
 """
@@ -64,6 +67,8 @@ class Project:
 class Inventory:
     """``root`` is absolute on the device; ``blobs`` and ``parts`` are sizes in bytes by SHA-256.
 
+    ``strays`` are links to releases that never took the place they were made for.
+
     ``manifest`` is that of the project's current release; None if there is none that can be read.
     """
 
@@ -76,6 +81,7 @@ class Inventory:
     runs: tuple[str, ...]
     tools: frozenset[str]
     projects: Mapping[str, Project]
+    strays: tuple[str, ...]
     manifest: Manifest | None
 
     def without(self, shas: frozenset[str]) -> Inventory:
@@ -118,6 +124,7 @@ def read(said: bytes, project: str) -> Inventory:
         runs=tuple(sections["runs"]),
         tools=frozenset(sections["tools"]),
         projects=_projects(sections),
+        strays=tuple(sections["strays"]),
         manifest=manifest_of(manifest, project),
     )
 

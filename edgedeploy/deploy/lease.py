@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edgedeploy.deploy.device_shell import ENTER_ROOT, RELINK, DeviceShell
+from edgedeploy.deploy.device_shell import ENTER_ROOT, POINT, DeviceShell
 from edgedeploy.errors import DeviceBusyError, LeaseLostError
 
 TTL_S = 60
@@ -25,9 +25,9 @@ _LOOK_AGAIN_S = 1.0
 
 _FUNCTIONS = (
     ENTER_ROOT
-    + RELINK
+    + POINT
     + """
-mkdir -p leases && cd leases || exit 1
+folders leases; cd leases || exit 1
 case $(uname) in
   Darwin)
     boot=$(sysctl -n kern.bootsessionuuid)
@@ -63,7 +63,9 @@ m=$((n + 1))
 said=$(ln -s "$boot $(($(now) + $3)) $3 $2 $4" "$m" 2>&1) ||
   case $said in *exists*) echo raced; exit 0 ;; *) echo "$said" >&2; exit 1 ;; esac
 [ "$(top)" = "$m" ] || { rm -f "$m"; echo raced; exit 0; }
-for old in *; do case $old in *[!0-9]*) ;; *) [ "$old" -ge "$m" ] || rm -rf "$old" ;; esac; done
+for old in * .new.*; do
+  case $old in .new.*[0-9]) rm -rf "$old" ;; *[!0-9]*) ;; *) [ "$old" -ge "$m" ] || rm -rf "$old" ;; esac
+done
 echo "granted $m"
 """
 )
@@ -71,7 +73,7 @@ _RENEW = (
     _FUNCTIONS
     + """
 mine() { [ "$(top)" = "$5" ] && [ "$(token_of "$5")" = "$2" ]; }
-if mine "$@"; then relink "$boot $(($(now) + $3)) $3 $2 $4" "$5" || exit 1; mine "$@" && echo renewed; fi
+if mine "$@"; then point "$5" "$boot $(($(now) + $3)) $3 $2 $4"; mine "$@" && echo renewed; fi
 exit 0
 """
 )
@@ -79,7 +81,7 @@ _RELEASE = (
     _FUNCTIONS
     + """
 n=$(top); [ -n "$n" ] || exit 0
-if [ -z "$2" ] || [ "$(token_of "$n")" = "$2" ]; then relink "$boot 0 0 - {}" "$n" || exit 1; echo released; fi
+if [ -z "$2" ] || [ "$(token_of "$n")" = "$2" ]; then point "$n" "$boot 0 0 - {}"; echo released; fi
 exit 0
 """
 )

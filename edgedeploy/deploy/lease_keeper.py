@@ -19,15 +19,20 @@ from edgedeploy.errors import EdgedeployError, LeaseLostError, UsageError
 TOKEN_VARIABLE = "EDGEDEPLOY_LEASE"  # noqa: S105 - a name, and no secret: whoever may log in may read leases
 _RENEWALS_PER_TTL = 3
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_LAST_RENEWAL_S = 10.0
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wants a device, what for, and for how long to wait. ``lasting``: it was taken before, and is not given back."""
+    """Who wants a device, what for, and for how long to wait.
+
+    ``ttl_s`` is how long it stays theirs when they are not heard of. ``lasting``: it was taken before, and is not given back.
+    """
 
     token: str
     owner: str
     purpose: str
     wait_s: float = 0
+    ttl_s: int = TTL_S
     lasting: bool = False
 
 
@@ -81,7 +86,14 @@ def held(
         DeviceBusyError: it did not become free in time.
         LeaseLostError: somebody else took it meanwhile.
     """
-    number = leases.take(token=wanted.token, owner=wanted.owner, purpose=wanted.purpose, wait_s=wanted.wait_s, waiting=waiting)
+    number = leases.take(
+        token=wanted.token,
+        owner=wanted.owner,
+        purpose=wanted.purpose,
+        ttl_s=wanted.ttl_s,
+        wait_s=wanted.wait_s,
+        waiting=waiting,
+    )
     if wanted.lasting:
         yield
         return
@@ -117,20 +129,27 @@ class _Keeper:
         self._thread.start()
 
     def end(self) -> None:
+        """No renewal begins any more; one that is under way is waited for, or it would undo the giving back."""
         self._over.set()
+        self._thread.join(timeout=_LAST_RENEWAL_S)
 
     def _keep(self) -> None:
-        good_until = time.monotonic() + TTL_S
-        pause_s = TTL_S / _RENEWALS_PER_TTL
+        wanted = self._wanted
+        good_until = time.monotonic() + wanted.ttl_s
+        pause_s = wanted.ttl_s / _RENEWALS_PER_TTL
         while not self._over.wait(pause_s):
             try:
                 with self._again() as leases:
                     while True:
                         leases.renew(
-                            self._number, token=self._wanted.token, owner=self._wanted.owner, purpose=self._wanted.purpose
+                            self._number,
+                            token=wanted.token,
+                            owner=wanted.owner,
+                            purpose=wanted.purpose,
+                            ttl_s=wanted.ttl_s,
                         )
-                        good_until = time.monotonic() + TTL_S
-                        pause_s = TTL_S / _RENEWALS_PER_TTL
+                        good_until = time.monotonic() + wanted.ttl_s
+                        pause_s = wanted.ttl_s / _RENEWALS_PER_TTL
                         if self._over.wait(pause_s):
                             return
             except LeaseLostError as error:

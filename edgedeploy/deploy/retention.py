@@ -51,6 +51,7 @@ def waste(seen: Inventory, *, keep: dict[str, int], parts: bool, whole_project: 
             *(f"blobs/{sha}" for sha in blobs),
             *(f"incoming/{name}" for name in cut),
             *(f"runs/{name}" for name in sorted(seen.runs)),
+            *sorted(seen.strays),
         ),
         releases=tuple(dropped),
         freed_bytes=sum(seen.blobs[sha] for sha in blobs) + (sum(seen.parts.values()) if parts else 0),

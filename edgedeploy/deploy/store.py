@@ -22,7 +22,7 @@ import msgspec
 
 from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
-from edgedeploy.deploy.device_shell import ANY_FAILURE, DIGEST, RELINK, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.device_shell import ANY_FAILURE, DIGEST, POINT, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
@@ -46,12 +46,16 @@ done
 """
 )
 _LINKED = 'cd "$1" || exit 1; while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done'
+_NOW = """
+now() { current=$(readlink current 2>/dev/null); case ${current##*/} in *[!0-9]*) ;; *) echo "${current##*/}" ;; esac; }
+"""
 # A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
 _ACTIVATE = (
-    RELINK
+    _NOW
+    + POINT
     + """
 cd "$1/projects/$2" || exit 1
-now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$4" ] || exit 8
+[ "$(now)" = "$4" ] || exit 8
 n=$(ls releases | grep -E '^[0-9]+$' | sort -n | tail -n 1); n=$((${n:-0} + 1)); tries=0
 until mkdir "releases/$n" 2>/dev/null; do
   n=$((n + 1)); tries=$((tries + 1)); [ "$tries" -lt 100 ] || { mkdir "releases/$n"; exit 1; }
@@ -65,19 +69,20 @@ while [ "$i" -lt "$3" ]; do
   ln -s "$1/blobs/$sha" "$new/$path" || exit 1
   i=$((i + 1))
 done
-cat > "$new/manifest.json" || exit 1
-[ -z "$4" ] || relink "releases/$4" previous || exit 1
-relink "releases/$n" current || exit 1
+cat > "$new/.manifest" && mv -f "$new/.manifest" "$new/manifest.json" || exit 1
+[ -z "$4" ] || [ ! -d "releases/$4" ] || point previous "releases/$4"
+point current "releases/$n"
 echo "$n"
 """
 )
 _ROLL_BACK = (
-    RELINK
+    _NOW
+    + POINT
     + """
 cd "$1/projects/$2" || exit 1
-now=$(readlink current 2>/dev/null); [ "${now##*/}" = "$3" ] || exit 8
-[ -z "$3" ] || relink "releases/$3" previous || exit 1
-relink "releases/$4" current || exit 1
+[ "$(now)" = "$3" ] || exit 8
+point previous "releases/$3"
+point current "releases/$4"
 """
 )
 _MANIFESTS = """
@@ -164,8 +169,11 @@ class Store:
             next_step=next_step,
         )
 
-    def damaged(self, entries: Iterable[FileEntry], *, remove: bool = True) -> frozenset[str]:
-        """Hash these blobs on the device; the SHA-256 of those that are not what their name says. They are removed there."""
+    def damaged(self, entries: Iterable[FileEntry], *, remove: bool = False) -> frozenset[str]:
+        """Hash these blobs on the device; the SHA-256 of those that are not what their name says.
+
+        They stay until a good one takes their place, unless they are to be removed.
+        """
         sizes = {entry.sha256: entry.size_bytes for entry in entries}
         names = "".join(f"{sha}\n" for sha in sorted(sizes))
         limit_s = hashing_limit_s(sum(sizes.values()))
@@ -214,8 +222,8 @@ class Store:
         if whole:
             return msgspec.structs.replace(changes, chunks_reused=made.chunks_reused)
         # A blob that is not what its name says would spoil the next one as well.
-        damaged = self.damaged(FileEntry(path="", sha256=sha, size_bytes=self.seen.blobs[sha]) for sha in made.sources)
-        self.damage_found |= damaged
+        sources = [FileEntry(path="", sha256=sha, size_bytes=self.seen.blobs[sha]) for sha in made.sources]
+        self.damage_found |= self.damaged(sources, remove=True)
         return None
 
     def _ask_for_chunks(self, sha: str) -> bytes:
@@ -296,7 +304,9 @@ class Store:
     def way_back(self, to: int | None = None) -> int:
         """The release that :meth:`roll_back` would switch to; it raises what that would raise before it does."""
         project = self.project
-        number = to or project.previous
+        # Equal while a way back that died has switched only one of the two.
+        before = project.previous if project.previous != project.current else max(project.whole - {project.current}, default=0)
+        number = to or before
         kept = ", ".join(map(str, sorted(project.whole))) or "none"
         if not number:
             raise UsageError("there is no release to go back to", where=f"device {self._device}", seen=f"on the device: {kept}")

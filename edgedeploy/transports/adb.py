@@ -87,6 +87,11 @@ class AdbTransport:
             said = _connect_over_tcp(adb, device.address, forget_first=listed is not None)
             listing = _listing(adb)
             listed = _find(listing, device.address)
+            if said.startswith("already connected") and (listed is None or listed.state == "offline"):
+                # A connection that had just died, and that the server had not yet given up.
+                said = _connect_over_tcp(adb, device.address, forget_first=True)
+                listing = _listing(adb)
+                listed = _find(listing, device.address)
         listed = _settled(adb, listed)
         if listed is None:
             raise DeviceAbsentError(

@@ -15,12 +15,16 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from edgedeploy.errors import DeviceUnavailableError
 from edgedeploy.transports import ssh_secrets as secrets
 from edgedeploy.transports.ssh_endpoint import Endpoint
+from edgedeploy.transports.ssh_exec import last_words
 
 _NO_KEY = (paramiko.SSHException, paramiko.pkey.UnknownKeyType, UnsupportedAlgorithm, ValueError, OSError)
 
 
 class LoginRefusedError(DeviceUnavailableError):
     """The board is there, and does not let us in."""
+
+
+_FEW_KEYS = 2  # a server that hangs up after more of them does so because of them
 
 
 class _Attempts:
@@ -52,6 +56,8 @@ def log_in(transport: paramiko.Transport, endpoint: Endpoint) -> None:
     if {"password", "keyboard-interactive"} & set(methods) and not transport.is_authenticated():
         _by_password(transport, endpoint, attempts)
     if not transport.is_authenticated():
+        if not transport.is_active() and len(attempts.tried) <= _FEW_KEYS:
+            raise paramiko.SSHException(last_words(transport))
         raise LoginRefusedError(
             f"{endpoint.spoken} does not let us in",
             where=f"device {endpoint.device}",

@@ -422,6 +422,7 @@ def test_a_board_with_new_host_keys_is_refused(ssh_board: SshBoard) -> None:
 def test_a_stopped_board_refuses_and_comes_back_the_same(ssh_board: SshBoard) -> None:
     _output_of(ssh_board, "sh", "-c", "echo kept > file")
     port, keys = ssh_board.port, ssh_board.known_hosts
+    ssh_board.pull_cable()
     ssh_board.stop()
     assert _refuses(port)
     assert not ssh_board.cable.running

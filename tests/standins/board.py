@@ -59,6 +59,7 @@ class SshBoard:
     Args:
         kind: see :class:`BoardKind`.
         home_size_bytes: the size of the user's home folder; None: half of this machine's memory.
+        home_most_files: how many files and folders it takes; None: about as many as one likes.
         home_noexec: programs in the home folder cannot be started.
         home_read_only: nothing can be written to the home folder.
         password: the user's password, which the board then takes (LOCAL, as root only); empty: it takes none.
@@ -69,6 +70,7 @@ class SshBoard:
         kind: BoardKind = BoardKind.LOCAL,
         *,
         home_size_bytes: int | None = None,
+        home_most_files: int | None = None,
         home_noexec: bool = False,
         home_read_only: bool = False,
         password: str = "",
@@ -78,6 +80,7 @@ class SshBoard:
         self.kind = kind
         self._password = password
         self._home_size_bytes = home_size_bytes
+        self._home_most_files = home_most_files
         self._home_noexec = home_noexec
         self._home_read_only = home_read_only
         self._shape: _Shape | None = None
@@ -139,6 +142,11 @@ class SshBoard:
     def home(self) -> str:
         """The user's home folder on the board."""
         return f"/home/{self.user}"
+
+    @property
+    def home_outside(self) -> Path:
+        """The host's view of :attr:`home`."""
+        return self.cable.seen_from_outside(self._shape_now.root / self.home.lstrip("/"))
 
     @property
     def identity_file(self) -> Path:
@@ -288,7 +296,7 @@ class SshBoard:
         steps += [
             tmpfs(root / "home"),
             folder(home, owner=shape.uid),
-            tmpfs(home, size_bytes=self._home_size_bytes, noexec=self._home_noexec),
+            tmpfs(home, size_bytes=self._home_size_bytes, most_files=self._home_most_files, noexec=self._home_noexec),
             folder(home, mode=0o755, owner=shape.uid),
             tmpfs(root / "tmp", mode=0o1777),
             read_only(root),

@@ -40,9 +40,12 @@ def read_only(target: Path) -> Step:
     return ("read-only", str(target))
 
 
-def tmpfs(target: Path, *, mode: int = 0o755, size_bytes: int | None = None, noexec: bool = False) -> Step:
+def tmpfs(
+    target: Path, *, mode: int = 0o755, size_bytes: int | None = None, most_files: int | None = None, noexec: bool = False
+) -> Step:
     """An empty file system in memory at ``target``; without ``size_bytes`` it may take half of the memory."""
     options = f"mode={mode:o}" + (f",size={size_bytes}" if size_bytes is not None else "")
+    options += f",nr_inodes={most_files}" if most_files is not None else ""
     return ("tmpfs", str(target), options, "noexec" if noexec else "exec")
 
 
@@ -143,6 +146,18 @@ class Enclosure:
     def flow(self) -> None:
         """End :meth:`stall`."""
         self._command("flow")
+
+    @property
+    def first_pid(self) -> int:
+        """The number that this machine has for the first process inside."""
+        if self._process is None:
+            raise RuntimeError("the stand-in is not running")
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text(encoding="ascii")
+        return int(children.split()[0])
+
+    def seen_from_outside(self, path: Path) -> Path:
+        """What is at ``path`` inside, as this machine can read and write it. Links there lead astray: only read their text."""
+        return Path(f"/proc/{self.first_pid}/root{path}")
 
     @property
     def plugged(self) -> bool:

@@ -78,6 +78,7 @@ class Phone:
         identity: what ``getprop`` answers.
         hardware: what ``/sys`` and ``/proc/cpuinfo`` say.
         data_size_bytes: the size of ``/data/local/tmp``; None: half of this machine's memory.
+        data_most_files: how many files and folders it takes; None: about as many as one likes.
         data_noexec: programs in ``/data/local/tmp`` cannot be started.
         data_read_only: nothing can be written to ``/data/local/tmp``.
 
@@ -91,6 +92,7 @@ class Phone:
         identity: PhoneIdentity | None = None,
         hardware: Hardware = PHONE_HARDWARE,
         data_size_bytes: int | None = None,
+        data_most_files: int | None = None,
         data_noexec: bool = False,
         data_read_only: bool = False,
     ) -> None:
@@ -98,6 +100,7 @@ class Phone:
         self.identity = identity or PhoneIdentity()
         self._hardware = hardware
         self._data_size_bytes = data_size_bytes
+        self._data_most_files = data_most_files
         self._data_noexec = data_noexec
         self._data_read_only = data_read_only
         self._enclosure: Enclosure | None = None
@@ -153,6 +156,11 @@ class Phone:
     def address(self) -> str:
         """``127.0.0.1:PORT``: what ``adb connect`` takes, and then adb's serial number of this phone."""
         return f"127.0.0.1:{self.cable.port}"
+
+    @property
+    def workdir(self) -> Path:
+        """The host's view of the phone's ``/data/local/tmp``."""
+        return self.cable.seen_from_outside(phone_root(self.arch) / WORKDIR.lstrip("/"))
 
     @property
     def sys(self) -> Path:
@@ -230,7 +238,7 @@ class Phone:
             folder(data / "misc", mode=0o551),
             folder(data / "property", owner=SHELL_UID),
             folder(workdir, mode=0o771, owner=SHELL_UID),
-            tmpfs(workdir, size_bytes=self._data_size_bytes, noexec=self._data_noexec),
+            tmpfs(workdir, size_bytes=self._data_size_bytes, most_files=self._data_most_files, noexec=self._data_noexec),
             folder(workdir, mode=0o771, owner=SHELL_UID),
             # Owned by the shell when there is only one user, so the missing w is what denies.
             folder(data / "local", mode=0o551),

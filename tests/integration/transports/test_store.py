@@ -116,3 +116,20 @@ def test_a_phone_that_starts_no_programs_says_so(phone_factory: Callable[..., Ph
     connection = AdbTransport().connect(phone_device(phone_factory(data_noexec=True)))
     device = Store(connection, device="phone", workdir=f"{WORKDIR}/edgedeploy", project="demo")
     assert not device.seen.runs_programs
+
+
+def test_one_release_after_the_other_and_back(rig: Rig, tmp_path: Path) -> None:
+    for number, name in enumerate(("one", "two", "three"), start=1):
+        device, file = store(rig, tmp_path), local(tmp_path / name, name.encode())
+        device.receive(file, progress=lambda _count: None)
+        assert device.activate(release(file)) == number
+        there = rig.connection.run(["ls", f"{device.root}/projects/demo/current/"], timeout_s=30)
+        assert there.stdout.split() == sorted([name.encode(), b"manifest.json"])
+    device = store(rig, tmp_path)
+    assert (device.project.current, device.project.previous) == (3, 2)
+    assert device.roll_back() == 2
+    device.reopen()
+    assert (device.project.current, device.project.previous) == (2, 3)
+    assert device.roll_back(1) == 1
+    names = rig.connection.run(["ls", "-A", f"{device.root}/projects/demo"], timeout_s=30).stdout.split()
+    assert names == [b"current", b"previous", b"releases"]

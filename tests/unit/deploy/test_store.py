@@ -18,6 +18,7 @@ from edgedeploy.deploy.chunks import chunks_of
 from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.digest import content_sha256, entries_of
 from edgedeploy.deploy.feed import FileFeed
+from edgedeploy.deploy.lease import Leases
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
@@ -212,8 +213,10 @@ def test_a_flipped_bit_is_found_by_hashing_and_removed(tmp_path: Path) -> None:
     assert device.damaged((file.entry,)) == frozenset()
     blob.write_bytes(b"weighty")
     assert device.damaged((file.entry,)) == {file.entry.sha256}
-    device.reopen()
-    assert device.missing((file.entry,)) == {file.entry.sha256}
+    assert blob.read_bytes() == b"weighty"  # until a good one takes its place: links to it stay good
+    device.receive(file, progress=lambda _: None)
+    assert blob.read_bytes() == b"weights"
+    assert device.damaged((file.entry,)) == frozenset()
 
 
 def test_a_link_that_was_removed_is_mended_by_a_new_release(tmp_path: Path) -> None:
@@ -362,6 +365,93 @@ def test_a_new_version_sends_what_changed(tmp_path: Path) -> None:
     assert sum(sent) < 1.2 * MIB
     assert len(list((tmp_path / "d/blobs").iterdir())) == 2
     assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_what_was_begun_whole_goes_when_it_was_put_together_from_changes(tmp_path: Path) -> None:
+    _, _, second, new = versions(tmp_path)
+    (tmp_path / "d/incoming" / f"{second.entry.sha256}.part").write_bytes(new[: 3 * MIB])
+    device = store(tmp_path / "d", chunks=ChunkMaps(tmp_path / "maps"))
+    assert device.receive(second, progress=lambda _count: None).chunks_reused > 100
+    assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_what_pushes_left_that_died_in_the_switch_is_cleared_away(tmp_path: Path) -> None:
+    _, file, _ = deployed(tmp_path, b"weights")
+    home = tmp_path / "d/projects/demo"
+    (home / ".new.123").mkdir()
+    (home / ".new.123/current").symlink_to("releases/7")
+    (home / "current.77").symlink_to("releases/1")  # by an older version of ours
+    (home / "notes").write_text("of somebody else")
+    again = store(tmp_path / "d")
+    again.activate(manifest(file))
+    again.clear_away(3)
+    assert {path.name for path in home.iterdir()} == {"current", "releases", "notes"}
+    assert {path.name for path in (home / "releases").iterdir()} == {"1"}
+
+
+@pytest.mark.parametrize("text", ["releases/99", "/etc", "garbage", "releases/", "../../escaped"])
+def test_a_current_that_leads_nowhere_is_set_right(tmp_path: Path, text: str) -> None:
+    _, file, _ = deployed(tmp_path, b"weights")
+    home = tmp_path / "d/projects/demo"
+    (home / "current").unlink()
+    (home / "current").symlink_to(text)
+    assert store(tmp_path / "d").activate(manifest(file)) == 2
+    assert str((home / "current").readlink()) == "releases/2"
+    assert not (home / "previous").is_symlink()
+
+
+def test_a_release_whose_manifest_was_never_written_is_none(tmp_path: Path) -> None:
+    class Dying(LocalConnection):
+        """The device loses power while the manifest is written."""
+
+        def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
+            words = [word.replace("cat > ", "kill -s KILL $$ > ") for word in argv]
+            return super().run(words, timeout_s=timeout_s, stdin=stdin)
+
+    deployed(tmp_path, b"weights")
+    file = local(tmp_path, "other", b"other")
+    device = Store(Dying("here"), device="here", workdir=str(tmp_path / "d"), project="demo")
+    device.receive(file, progress=lambda _count: None)
+    with pytest.raises(DeviceRunError):
+        device.activate(manifest(file))
+    again = store(tmp_path / "d")
+    assert (again.project.current, again.project.whole) == (1, {1})
+    again.clear_away(3)
+    assert [path.name for path in (tmp_path / "d/projects/demo/releases").iterdir()] == ["1"]
+
+
+def test_files_where_folders_belong_make_way(tmp_path: Path) -> None:
+    (tmp_path / "d").mkdir()
+    for name in ("blobs", "incoming", "runs", "tools", "leases"):
+        (tmp_path / "d" / name).write_text("in the way")
+    file = local(tmp_path, "x", b"x")
+    leases = Leases(DeviceShell(LocalConnection("here"), "here"), str(tmp_path / "d"))
+    assert leases.take(token="a", owner="me", purpose="test", waiting=lambda _holder: None) == 1
+    device = store(tmp_path / "d")
+    device.receive(file, progress=lambda _count: None)
+    assert device.activate(manifest(file)) == 1
+
+
+def test_a_folder_where_changes_are_put_together_makes_way(tmp_path: Path) -> None:
+    device, _, second, _ = versions(tmp_path)
+    (tmp_path / "d/incoming" / f"{second.entry.sha256}.whole/inside").mkdir(parents=True)
+    assert device.receive(second, progress=lambda _count: None).chunks_reused > 100
+    assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_a_way_back_that_died_half_way_is_gone_all_the_same(tmp_path: Path) -> None:
+    files = [local(tmp_path, name, name.encode()) for name in ("one", "two")]
+    for file in files:
+        device = store(tmp_path / "d")
+        device.receive(file, progress=lambda _count: None)
+        device.activate(manifest(file))
+    previous = tmp_path / "d/projects/demo/previous"
+    previous.unlink()
+    previous.symlink_to("releases/2")  # and current has not been switched
+    device = store(tmp_path / "d")
+    assert (device.project.current, device.project.previous) == (2, 2)
+    assert device.roll_back() == 1
+    assert store(tmp_path / "d").project.current == 1
 
 
 def test_a_delta_from_a_damaged_file_is_given_up_and_the_damage_removed(tmp_path: Path) -> None:
