@@ -64,9 +64,16 @@ class Rig:
         command, said = self._command(way, file)
         subprocess.run(command, check=True, input=said, capture_output=True, timeout=LIMIT_S)
 
+    def copy_and_hash(self, way: str, file: Path) -> None:
+        """Send a file by one of the other programs, and hash what arrived, as whoever wants to be sure does."""
+        self.copy(way, file)
+        self._run(f"sha256sum {self.base}/{PLACE}")
+
     def empty(self) -> None:
         """Remove everything that was pushed, however it came."""
-        script = f"cd {self.base} && rm -rf {PLACE} edgedeploy"
+        self._run(f"cd {self.base} && rm -rf {PLACE} edgedeploy")
+
+    def _run(self, script: str) -> None:
         subprocess.run([*self.login, script], check=True, stdin=subprocess.DEVNULL, capture_output=True, timeout=LIMIT_S)
 
     def _command(self, way: str, file: Path) -> tuple[list[str], bytes]:

@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -44,6 +46,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=_LEAST_ROUNDS)
     parser.add_argument("--only", choices=("loopback", "changes", "memory", "fleet", "link"))
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # cleans up, as Ctrl-C does
     found = Found()
     with _own_folders() as work:
         size_mb = _with_room(chosen.size_mb, work)

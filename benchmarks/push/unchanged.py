@@ -26,9 +26,8 @@ def unchanged(rigs: Sequence[Rig], bundle: Path, rounds: int) -> Found:
             sent += done.sent_bytes
             return done.seconds
 
-        ways: dict[str, Way] = {ours: again}
+        ways: dict[str, Way] = {ours: again, **{f"unchanged, {way}": _theirs(rig, way, file) for way in rig.syncs}}
         for way in rig.syncs:
-            ways[f"unchanged, {way}"] = lambda rig=rig, way=way: timed(lambda: rig.copy(way, file))  # type: ignore[misc]
             rig.copy(way, file)
         push(bundle, [rig])
         sent = 0
@@ -40,3 +39,7 @@ def unchanged(rigs: Sequence[Rig], bundle: Path, rounds: int) -> Found:
         found.words.append(", ".join([words, *ratios]))
         rig.empty()
     return found
+
+
+def _theirs(rig: Rig, way: str, file: Path) -> Way:
+    return lambda: timed(lambda: rig.copy(way, file))
