@@ -30,7 +30,8 @@ folders() { for name in "$@"; do [ -d "$name" ] || [ ! -e "$name" ] || rm -f "$n
 POINT = """
 point() {
   [ -h "$1" ] || rm -rf "$1"
-  rm -rf ".new.$$" && mkdir ".new.$$" && ln -s "$2" ".new.$$/$1" && mv -f ".new.$$/$1" . && rmdir ".new.$$" || exit 1
+  rm -rf ".new.$$" && mkdir ".new.$$" && ln -s "$2" ".new.$$/$1" && mv -f ".new.$$/$1" . || exit 1
+  rmdir ".new.$$" 2>/dev/null || :  # whoever comes next clears away, too
 }
 """
 """A function for scripts: makes a link here of name ``$1`` and text ``$2``, in place of one that is there, by one rename.

@@ -17,11 +17,13 @@ from dataclasses import dataclass
 import msgspec
 
 from edgedeploy.deploy.device_shell import ENTER_ROOT, POINT, DeviceShell
+from edgedeploy.deploy.holder_process import has_ended
 from edgedeploy.errors import DeviceBusyError, LeaseLostError
 
 TTL_S = 60
 _RACE_PAUSE_S = 0.2
 _LOOK_AGAIN_S = 1.0
+_WORDS = 4  # boot, expiry, duration, token; then the note
 
 _FUNCTIONS = (
     ENTER_ROOT
@@ -102,6 +104,7 @@ class Holder:
     owner: str
     purpose: str
     left_s: int
+    token: str = ""
 
 
 class _Note(msgspec.Struct, frozen=True, kw_only=True):
@@ -132,7 +135,7 @@ class Leases:
     ) -> int:
         """Wait up to ``wait_s`` until the device is free, and take it; the number of the lease. ``waiting`` is told of holders.
 
-        Who has the lease of ``token`` already gets it again.
+        Who has the lease of ``token`` already gets it again. A lease of a process of this machine that has ended counts as free.
 
         Raises:
             DeviceBusyError: it did not become free.
@@ -145,6 +148,9 @@ class Leases:
                 return int(said.split()[1])
             held = _read(said)
             left_s = until - time.monotonic()
+            if held is not None and has_ended(held.token):
+                self.release(held.token)
+                continue
             if held is not None and left_s <= 0:
                 raise DeviceBusyError(
                     f"{self._shell.device} is in use by {held.owner or 'somebody'}",
@@ -191,4 +197,6 @@ def _read(said: bytes) -> Holder | None:
         note = msgspec.json.decode(b"{" + text.strip().partition(b"{")[2], type=_Note)
     except msgspec.DecodeError:
         note = _Note()
-    return Holder(owner=note.owner, purpose=note.purpose, left_s=int(first.split()[1]))
+    words = text.decode(errors="replace").split(" ", _WORDS)
+    token = words[_WORDS - 1] if len(words) > _WORDS else ""
+    return Holder(owner=note.owner, purpose=note.purpose, left_s=int(first.split()[1]), token=token)

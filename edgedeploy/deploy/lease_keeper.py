@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 
 import msgspec
 
-from edgedeploy.deploy.lease import TTL_S, Holder, Leases, new_token
+from edgedeploy.deploy.holder_process import process_token
+from edgedeploy.deploy.lease import TTL_S, Holder, Leases
 from edgedeploy.errors import EdgedeployError, LeaseLostError, UsageError
 
 TOKEN_VARIABLE = "EDGEDEPLOY_LEASE"  # noqa: S105 - a name, and no secret: whoever may log in may read leases
@@ -39,7 +40,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 def claim(purpose: str, *, wait_s: float = 0) -> Claim:
     """One by the user of this machine; by the lease that ``$EDGEDEPLOY_LEASE`` names where it does."""
     token = own_token()
-    return Claim(token=token or new_token(), owner=this_user(), purpose=purpose, wait_s=wait_s, lasting=bool(token))
+    return Claim(token=token or process_token(), owner=this_user(), purpose=purpose, wait_s=wait_s, lasting=bool(token))
 
 
 def own_token() -> str:

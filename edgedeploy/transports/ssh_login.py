@@ -53,7 +53,7 @@ def log_in(transport: paramiko.Transport, endpoint: Endpoint) -> None:
     methods = _offered_methods(transport, endpoint)
     if "publickey" in methods and not transport.is_authenticated():
         methods = _by_key(transport, endpoint, methods, attempts)
-    if {"password", "keyboard-interactive"} & set(methods) and not transport.is_authenticated():
+    if {"password", "keyboard-interactive"} & set(methods) and transport.is_active() and not transport.is_authenticated():
         _by_password(transport, endpoint, attempts)
     if not transport.is_authenticated():
         if not transport.is_active() and len(attempts.tried) <= _FEW_KEYS:
@@ -81,13 +81,15 @@ def _offered_methods(transport: paramiko.Transport, endpoint: Endpoint) -> list[
 def _by_key(transport: paramiko.Transport, endpoint: Endpoint, methods: list[str], attempts: _Attempts) -> list[str]:
     """Try all keys; the methods that are wanted after them."""
     for name, key in _keys(endpoint, attempts):
-        if not transport.is_active():
+        if not transport.is_active() and len(attempts.tried) > _FEW_KEYS:
             raise LoginRefusedError(
                 f"{endpoint.spoken} hung up after {len(attempts.tried)} keys",
                 where=f"device {endpoint.device}",
                 seen=attempts.told(),
                 next_step="name the right one: `key` in lab.toml, or IdentityFile and IdentitiesOnly in ~/.ssh/config",
             )
+        if not transport.is_active():
+            break
         attempts.tried.append(name)
         with contextlib.suppress(paramiko.AuthenticationException), _answered(transport):
             return transport.auth_publickey(endpoint.user, key)

@@ -109,9 +109,9 @@ def test_damage_may_be_looked_for_without_removing_it(tmp_path: Path) -> None:
     blob = tmp_path / "d/blobs" / file.entry.sha256
     blob.chmod(0o755)
     blob.write_bytes(b"wEights")
-    assert device.damaged((file.entry,), remove=False) == {file.entry.sha256}
-    assert blob.read_bytes() == b"wEights"
     assert device.damaged((file.entry,)) == {file.entry.sha256}
+    assert blob.read_bytes() == b"wEights"
+    assert device.damaged((file.entry,), remove=True) == {file.entry.sha256}
     assert not blob.exists()
     assert device.broken_links(manifest(file)) == {"demo-1.pte"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +13,7 @@ import pytest
 
 from edgedeploy.deploy import lease
 from edgedeploy.deploy.device_shell import DeviceShell
+from edgedeploy.deploy.holder_process import has_ended, process_token
 from edgedeploy.deploy.lease import Holder, Leases, new_token
 from edgedeploy.errors import DeviceBusyError, LeaseLostError
 from edgedeploy.transports.local import LocalConnection
@@ -59,6 +62,27 @@ def test_its_holder_takes_it_again_and_gives_it_back(tmp_path: Path) -> None:
     assert here.holder() is None
     assert take(here, "b") == 2
     assert [path.name for path in (tmp_path / "leases").iterdir()] == ["2"]
+
+
+def test_a_push_of_this_machine_that_was_killed_holds_nothing(tmp_path: Path) -> None:
+    here = leases(tmp_path)
+    program = "from edgedeploy.deploy.holder_process import process_token; print(process_token())"
+    dead = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True).stdout.strip()
+    take(here, dead)
+    assert take(here, "b") == 2
+    here.release("b")
+    take(here, process_token())  # this process lives
+    with pytest.raises(DeviceBusyError):
+        take(here, "c")
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", "a", "a-b-c-d", f"{'0' * 16}-{'0' * 12}-1-1", "x-y-99999999-1"],
+    ids=["none", "plain", "words", "elsewhere", "other"],
+)
+def test_of_a_process_elsewhere_nothing_is_known(token: str) -> None:
+    assert not has_ended(token)
 
 
 def test_it_can_be_taken_away_by_whoever_insists(tmp_path: Path) -> None:

@@ -104,7 +104,7 @@ def test_damage_is_found_and_what_is_not_needed_goes(connection: UserlandConnect
     blob = tmp_path / f"dev ice/of mine/blobs/{files[3].entry.sha256}"
     blob.chmod(0o700)
     blob.write_bytes(bytes(99))
-    assert store.damaged((files[3].entry,)) == {files[3].entry.sha256}
+    assert store.damaged((files[3].entry,), remove=True) == {files[3].entry.sha256}
     store = opened(connection)
     assert [number for _, number in store.clear_away(1).releases] == [1, 2]
     assert set(opened(connection).seen.blobs) == {files[2].entry.sha256}

@@ -142,7 +142,7 @@ def test_a_rollback_that_is_tried_again_does_not_go_forth_again(desk: Desk) -> N
     answered = iter([True])
 
     def lost_after_the_switch(argv: Sequence[str]) -> Completed | None:
-        if argv[2].endswith("current || exit 1") and next(answered, False):
+        if argv[2].endswith('point current "releases/$4"') and next(answered, False):
             LocalConnection("a").run(argv, timeout_s=60)
             raise DeviceLostError("the cable was pulled")
         return None

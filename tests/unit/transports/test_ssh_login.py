@@ -17,6 +17,7 @@ class _Server:
     """Takes no key; hangs up after so many."""
 
     saved_exception = None
+    auth_timeout = 10.0
 
     def __init__(self, *, patience: int) -> None:
         self._patience = patience
