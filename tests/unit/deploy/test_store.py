@@ -190,6 +190,20 @@ def test_a_file_that_changed_here_is_not_blamed_on_the_cable(tmp_path: Path) -> 
     assert list((tmp_path / "d/incoming").iterdir()) == []
 
 
+def test_a_file_that_is_gone_here_is_no_bug_of_ours(tmp_path: Path) -> None:
+    file = local(tmp_path, "x", b"good")
+    Path(file.local).write_bytes(b"evil")
+
+    class Remover(LocalConnection):
+        def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+            Path(file.local).unlink()
+            return super().pour(argv, source, quiet_s=quiet_s, progress=progress)
+
+    device = Store(Remover("here"), device="here", workdir=str(tmp_path / "d"), project="demo")
+    with pytest.raises(UsageError, match="cannot be read"):
+        device.receive(file, progress=lambda _: None)
+
+
 def deployed(tmp_path: Path, content: bytes) -> tuple[Store, LocalFile, Path]:
     file = local(tmp_path, "model.pte", content)
     device = store(tmp_path / "d")
