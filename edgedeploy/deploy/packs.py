@@ -36,10 +36,8 @@ if tar -xf - -C "$pack"; then
     else shasum -a 256 ./*; fi |
       while read -r sum rest; do [ "$sum" != "${rest##*[ /]}" ] || echo "$sum"; done
   )
-  set -- "$1" $good; cd "$1/blobs" || exit 1
-  shift; [ "$#" -eq 0 ] || rm -rf "$@"
-  cd "../$pack" || exit 1
-  [ "$#" -eq 0 ] || { chmod 555 "$@" && mv -f "$@" ../../blobs && echo "$good"; }
+  for name in $good; do [ -f "../../blobs/$name" ] || rm -rf "../../blobs/$name"; done
+  [ -z "$good" ] || { chmod 555 $good && mv -f $good ../../blobs && echo "$good"; }
   cd ../..
 fi
 rm -rf "$pack"
