@@ -16,7 +16,7 @@ from edgedeploy.deploy.signing import Signer
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.release import Attestation, RunnerBundle
 from edgedeploy.domain.result import Verification
-from edgedeploy.domain.target import Abi, Target
+from edgedeploy.domain.target import Abi, Name, Target
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.stages.export import Prepared, read_artifact
 from edgedeploy.stages.plan import PlannedRun
@@ -46,7 +46,7 @@ class Bundle(msgspec.Struct, frozen=True, kw_only=True):
 
     schema: str
     edgedeploy: str
-    project: str
+    project: Name  # it becomes a folder on devices
     target: Target
     runs: tuple[BundledRun, ...]
 

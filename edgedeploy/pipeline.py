@@ -329,10 +329,11 @@ def push_bundle(
             sink = _one_at_a_time(sink)
             _tell_broken(lab, sink)
             units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
+            own_target = _trusting_whom_we_trust(bundle.target, lab)
             results = bundle_results(bundle)
         finally:
             _, ready = reading.result()  # whatever else is wrong, a bundle that was altered is told first
-    delivery = Delivery(project=bundle.project, target=bundle.target, ready=ready, measured=measure, patience=patience)
+    delivery = Delivery(project=bundle.project, target=own_target, ready=ready, measured=measure, patience=patience)
     runs = deliver(delivery, units, cache, sink, keep=results.add)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
 
@@ -348,7 +349,14 @@ def bundle_fleet(
     """As :meth:`Pipeline.fleet`, of what was pushed from a bundle."""
     bundle = describe_bundle(folder)
     _require_target(bundle, target, folder)
-    return _fleet(Lab(Path.cwd()), bundle.target, bundle.project, devices, patience, sink)
+    lab = Lab(Path.cwd())
+    return _fleet(lab, _trusting_whom_we_trust(bundle.target, lab), bundle.project, devices, patience, sink)
+
+
+def _trusting_whom_we_trust(brought: Target, lab: Lab) -> Target:
+    """A bundle's target, with the signatures that this machine's own file of it demands: a bundle cannot waive those."""
+    own = lab.targets.get(brought.name)
+    return msgspec.structs.replace(brought, trusted_keys=own.trusted_keys) if own and own.trusted_keys else brought
 
 
 def lab_fleet(

@@ -88,7 +88,8 @@ class PipeFeed:
         self._thread.join()
 
     def _fill(self) -> None:
-        with suppress(BrokenPipeError):  # the reader has ended: it says why
+        # The reader has ended, and says why; or the file cannot be read, and what arrived has another digest.
+        with suppress(OSError):
             while self._left_bytes and (piece := os.read(self._file, min(_READ_BYTES, self._left_bytes))):
                 self._write(self._packer.compress(piece) if self._packer else piece)
                 self._taken_bytes += len(piece)

@@ -13,6 +13,9 @@ LIMIT_S = 60.0
 ANY_FAILURE = tuple(range(1, 256))
 """Exit codes that a script may end with, for whoever can do without it."""
 
+FILE_S = 0.05
+"""How long a script may take per file: a few programs that are started, on a slow board."""
+
 _HASH_BYTES_PER_S = 4e6  # slower than any board's sha256sum: bounds how long we wait for one
 _SEEN_CHARACTERS = 300
 _IN_ENGLISH = "export LC_ALL=C"  # complaints are read: a board may speak its owner's language
@@ -50,9 +53,9 @@ digest() {
 """A function for scripts: the SHA-256 of a file, in lower-case hex; by the device helper where ``$tool`` names it."""
 
 
-def hashing_limit_s(size_bytes: int) -> float:
-    """How long a script may take that hashes so many bytes."""
-    return LIMIT_S + size_bytes / _HASH_BYTES_PER_S
+def hashing_limit_s(size_bytes: int, *, files: int = 1) -> float:
+    """How long a script may take that hashes so many bytes, of so many files."""
+    return LIMIT_S + size_bytes / _HASH_BYTES_PER_S + files * FILE_S
 
 
 class DeviceShell:

@@ -90,13 +90,7 @@ class Receiver:
             digest, saved = self._send(file, resumed_from, progress)
             if digest == file.entry.sha256:
                 return Arrived(resumed_from=resumed_from, saved_bytes=saved)
-            if file_sha256(Path(file.local)) != file.entry.sha256:
-                raise UsageError(
-                    "a file on this machine is not what it was",
-                    where=file.local,
-                    seen=f"its sha256 is no longer {file.entry.sha256}",
-                    next_step="remove it and push again: it is exported or built anew",
-                )
+            _require_unchanged(file)
         raise DeviceRunError(
             f"{file.entry.path} arrived damaged, twice",
             where=f"device {self.shell.device}: {self.root}/incoming",
@@ -162,6 +156,17 @@ class Receiver:
             blocks -= left_out
             left_out *= 4
         return 0
+
+
+def _require_unchanged(file: LocalFile) -> None:
+    what, seen = "is not what it was", f"its sha256 is no longer {file.entry.sha256}"
+    try:
+        if file_sha256(Path(file.local)) == file.entry.sha256:
+            return
+    except OSError as exc:
+        what, seen = "cannot be read any more", exc.strerror or str(exc)
+    next_step = "remove it and push again: it is exported or built anew"
+    raise UsageError(f"a file on this machine {what}", where=file.local, seen=seen, next_step=next_step)
 
 
 def _prefix_sha256(path: Path, size_bytes: int) -> str:

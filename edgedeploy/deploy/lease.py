@@ -18,12 +18,13 @@ import msgspec
 
 from edgedeploy.deploy.device_shell import ENTER_ROOT, POINT, DeviceShell
 from edgedeploy.deploy.holder_process import has_ended
-from edgedeploy.errors import DeviceBusyError, LeaseLostError
+from edgedeploy.errors import DeviceBusyError, DeviceRunError, LeaseLostError
 
 TTL_S = 60
 _RACE_PAUSE_S = 0.2
 _LOOK_AGAIN_S = 1.0
 _WORDS = 4  # boot, expiry, duration, token; then the note
+_RACES_S = 30.0  # of 200 who come at once, the last one knows much sooner
 
 _FUNCTIONS = (
     ENTER_ROOT
@@ -139,6 +140,7 @@ class Leases:
 
         Raises:
             DeviceBusyError: it did not become free.
+            DeviceRunError: what lies there can be no lease, and stands in the way.
         """
         until = time.monotonic() + wait_s
         text = _text(owner, purpose)
@@ -151,6 +153,13 @@ class Leases:
             if held is not None and has_ended(held.token):
                 self.release(held.token)
                 continue
+            if held is None and left_s < -_RACES_S:
+                raise DeviceRunError(
+                    "the device's lease cannot be taken, though nobody has it",
+                    where=f"device {self._shell.device}: {self._workdir}/leases",
+                    seen=said.decode(errors="replace").strip(),
+                    next_step=f"remove what is damaged there: rm -r {self._workdir}/leases",
+                )
             if held is not None and left_s <= 0:
                 raise DeviceBusyError(
                     f"{self._shell.device} is in use by {held.owner or 'somebody'}",

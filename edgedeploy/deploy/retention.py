@@ -41,7 +41,7 @@ def waste(seen: Inventory, *, keep: dict[str, int], parts: bool, whole_project: 
         for sha in blobs
     }
     blobs = sorted(seen.blobs.keys() - used)
-    cut = sorted(seen.incoming) if parts else []
+    cut = sorted(name for name in seen.incoming if parts or not name.endswith(".part"))
     return Waste(
         # Releases first: at no time does one link to a blob that is gone.
         paths=(

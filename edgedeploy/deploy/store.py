@@ -15,16 +15,17 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 
 import msgspec
 
 from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
-from edgedeploy.deploy.device_shell import ANY_FAILURE, DIGEST, POINT, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.device_shell import ANY_FAILURE, DIGEST, FILE_S, LIMIT_S, POINT, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
+from edgedeploy.deploy.packs import packs, send_pack
 from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
 from edgedeploy.errors import DeviceError, DeviceRunError, DeviceStorageError, UsageError
@@ -65,7 +66,7 @@ while [ "$i" -lt "$3" ]; do
   IFS= read -r line || exit 1
   sha=${line%% *}; path=${line#* }
   [ -f "$1/blobs/$sha" ] || { rm -rf "$new"; echo "$sha"; exit 7; }
-  case $path in */*) mkdir -p "$new/${path%/*}" || exit 1 ;; esac
+  case $path in */*) [ -d "$new/${path%/*}" ] || mkdir -p "$new/${path%/*}" || exit 1 ;; esac
   ln -s "$1/blobs/$sha" "$new/$path" || exit 1
   i=$((i + 1))
 done
@@ -176,7 +177,7 @@ class Store:
         """
         sizes = {entry.sha256: entry.size_bytes for entry in entries}
         names = "".join(f"{sha}\n" for sha in sorted(sizes))
-        limit_s = hashing_limit_s(sum(sizes.values()))
+        limit_s = hashing_limit_s(sum(sizes.values()), files=len(sizes))
         done = self._shell.run(_DAMAGED, self.root, self._tool, "" if remove else "keep", stdin=names.encode(), timeout_s=limit_s)
         return frozenset(done.stdout.decode().split())
 
@@ -194,6 +195,21 @@ class Store:
             if large and not self._tool:
                 self._chunks.of_file(file)  # the device could not tell the next version what is in this one
         return received
+
+    def receive_small(self, files: Sequence[LocalFile], *, progress: ByteProgress) -> frozenset[str]:
+        """Send the small ones of several files, many in one go, where the device can unpack that.
+
+        Returns the SHA-256 of those that have arrived; the others are for :meth:`receive`. ``progress`` counts what goes over
+        the link: the archives' bytes.
+        """
+        arrived: set[str] = set()
+        for group in packs(files):
+            self._changed = True
+            there = send_pack(self._shell, self.root, self._tool, group, progress=progress)
+            if not there:
+                break
+            arrived |= there
+        return frozenset(arrived)
 
     def _receive_whole(self, file: LocalFile, progress: ByteProgress) -> Received:
         receiver = Receiver(shell=self._shell, root=self.root, tool=self._tool)
@@ -273,6 +289,7 @@ class Store:
             str(len(manifest.files)),
             str(current or ""),
             stdin=links.encode() + msgspec.json.encode(manifest),
+            timeout_s=LIMIT_S + len(manifest.files) * FILE_S,
             expected=(_MOVED, _BLOB_GONE),
         )
         where = f"device {self._device}"

@@ -83,11 +83,14 @@ class Open:
             yield
 
     def close_all(self) -> None:
-        """End everything, from whichever thread."""
+        """End everything, from whichever thread; all at once, as a board that hangs takes seconds."""
         with self._lock:
             self._stop.set()
-            for connection in self._connections:
-                connection.close()
+            closing = [threading.Thread(target=connection.close) for connection in self._connections]
+        for thread in closing:
+            thread.start()
+        for thread in closing:
+            thread.join()
 
 
 def workdir_of(device: Device, target: Target) -> str:

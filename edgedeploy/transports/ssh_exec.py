@@ -19,6 +19,7 @@ CHANNEL_S = 10.0
 _QUIET_S = 10.0
 _READ_BYTES = 1 << 18
 _STEP_S = 0.5
+_FEEDER_S = 5.0
 _PACKET_OVERHEAD_BYTES = 64  # what paramiko's Channel takes off the peer's packet size
 
 
@@ -136,6 +137,8 @@ def run_line(
     finally:
         with contextlib.suppress(paramiko.SSHException, OSError, EOFError):
             channel.close()
+        if feeder.ident is not None:  # what it reads from is closed next, and its number may become another device's file
+            feeder.join(_FEEDER_S)
 
 
 def _end(transport: paramiko.Transport, channel: paramiko.Channel, stdout: _Collected, stderr: _Collected) -> RawEnd:
@@ -203,6 +206,7 @@ def _feed(channel: paramiko.Channel, stdin: bytes | Feed) -> None:
             piece_bytes = channel.out_max_packet_size - _PACKET_OVERHEAD_BYTES
             while piece := os.read(stdin.fileno(), piece_bytes):
                 channel.sendall(piece)
+    with contextlib.suppress(OSError, EOFError, paramiko.SSHException):  # also when it could not be read: nobody waits for more
         channel.shutdown_write()
 
 

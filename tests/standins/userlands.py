@@ -32,6 +32,7 @@ _PLAIN = [
     "sleep",
     "sort",
     "tail",
+    "tar",
     "tr",
     "true",
 ]

@@ -7,18 +7,22 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from unit.stages.bench import Bench, Unit
 from unit.stages.planned import FP32, INT8, planned, prepared, runner, target
 
 from edgedeploy import bundle
 from edgedeploy.bundle import check_output, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.signing import Signer, require_trust
+from edgedeploy.domain.device import Device
 from edgedeploy.domain.release import Manifest
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
-from edgedeploy.errors import UsageError
-from edgedeploy.pipeline import Pipeline
+from edgedeploy.errors import ConfigError, UsageError
+from edgedeploy.lab import Lab
+from edgedeploy.pipeline import Pipeline, bundle_fleet, push_bundle
 from edgedeploy.stages.push import Payload
+from edgedeploy.stages.reach import trusted_keys_of
 from edgedeploy.stages.run_result import Ready
 
 
@@ -153,3 +157,21 @@ def test_a_signed_bundle_can_be_deployed_by_a_machine_without_the_key(tmp_path: 
     files = tuple(file.entry for file in payload.files())
     release = Manifest(schema="edgedeploy.release/1", project="shop", files=files, attestations=payload.attested("shop", None))
     require_trust(release, [signer.public_key], where="here")
+
+
+@pytest.mark.parametrize("project", ["../blobs", "..", "a/b", ""])
+def test_a_bundle_cannot_name_a_project_that_is_another_folder_on_the_device(dist: Path, project: str) -> None:
+    file = dist / "bundle.json"
+    file.write_text(file.read_text().replace('"shop"', f'"{project}"'))
+    with pytest.raises(ConfigError, match="not a bundle"):
+        read_bundle(dist, Cache())
+
+
+def test_a_bundle_cannot_waive_the_signatures_that_this_machine_demands(dist: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    unit = Device(name="a", transport="fake", target="bench", address="a", state="ready")
+    Bench(monkeypatch).transport("fake").found.append(Unit(unit))
+    monkeypatch.setattr(Lab, "targets", {"bench": target(trusted_keys=("ssh-ed25519 AAAA ours",))})
+    fleet = bundle_fleet(dist, devices=["a"])
+    assert trusted_keys_of(fleet.devices[0], fleet.target) == ("ssh-ed25519 AAAA ours",)
+    report = push_bundle(dist, devices=["a"], measure=False)
+    assert [run.error.kind for run in report.runs if run.error] == ["ConfigError"]  # that is no key: it was asked for

@@ -99,6 +99,22 @@ def test_a_cut_is_gone_on_with_by_a_new_process(rig: Rig, tmp_path: Path) -> Non
     again.close()
 
 
+def test_small_files_come_many_in_one_go(rig: Rig, tmp_path: Path) -> None:
+    files = [local(tmp_path / f"{number}/f", random.Random(number).randbytes(number * 37)) for number in range(50)]
+    device = store(rig, tmp_path)
+    shas = {file.entry.sha256 for file in files}
+    for helped in (False, True):
+        if helped:
+            helper = device_helper("host", cache_dir=cache_dir() / "runners", emit=print)
+            device.install_helper(local_file(helper))
+        assert device.receive_small(files, progress=lambda _count: None) == shas
+        device.reopen()
+        assert device.seen.blobs.keys() == shas
+        assert device.seen.incoming == ()
+        assert device.damaged([file.entry for file in files]) == frozenset()
+        device.remove([f"blobs/{sha}" for sha in shas])
+
+
 def test_leases_on_a_devices_own_shell(rig: Rig) -> None:
     leases = Leases(DeviceShell(rig.connection, rig.kind), f"{rig.folder}/ed ge")
     number = leases.take(token="a", owner="it's me", purpose="*", waiting=lambda _holder: None)

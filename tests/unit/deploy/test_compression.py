@@ -77,3 +77,9 @@ def test_a_sparse_file_goes_compressed_over_a_slow_link(tmp_path: Path, monkeypa
     assert received.resumed_from == kept_bytes // MIB * MIB
     assert sum(told) == len(content) - received.resumed_from
     assert received.saved_bytes > 8 * MIB
+
+
+def test_a_file_that_cannot_be_read_on_ends_the_pipe(tmp_path: Path) -> None:
+    """A folder stands for a broken disk: it opens, and no byte of it is read."""
+    with pipe_feed(tmp_path, offset=0, size_bytes=MIB, compressed=False) as feed:
+        assert os.read(feed.fileno(), 1) == b""

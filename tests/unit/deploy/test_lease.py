@@ -15,7 +15,7 @@ from edgedeploy.deploy import lease
 from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.holder_process import has_ended, process_token
 from edgedeploy.deploy.lease import Holder, Leases, new_token
-from edgedeploy.errors import DeviceBusyError, LeaseLostError
+from edgedeploy.errors import DeviceBusyError, DeviceRunError, LeaseLostError
 from edgedeploy.transports.local import LocalConnection
 
 
@@ -176,3 +176,13 @@ def test_many_clients_on_some_devices_never_get_one_twice(tmp_path: Path, monkey
     with ThreadPoolExecutor(24) as pool:
         list(pool.map(client, range(60)))
     assert crowds == [1] * 60
+
+
+def test_a_number_that_nothing_follows_is_damage_and_no_race(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "_RACES_S", 0.1)
+    here = leases(tmp_path)
+    (tmp_path / "leases").mkdir()
+    (tmp_path / "leases/999999999999999").write_text("damage")
+    with pytest.raises(DeviceRunError, match="cannot be taken") as caught:
+        take(here, "a")
+    assert f"rm -r {tmp_path}/leases" in caught.value.next_step

@@ -19,6 +19,7 @@ from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.digest import content_sha256, entries_of
 from edgedeploy.deploy.feed import FileFeed
 from edgedeploy.deploy.lease import Leases
+from edgedeploy.deploy.packs import packs
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
@@ -32,7 +33,7 @@ echo "$*" >> "$(dirname "$0")/../asked"
 case $1 in
   receive) dd of="$2" bs=1048576 seek="$(($3 / 1048576))" conv=notrunc 2>/dev/null; sha256sum < "$2" ;;
   ranges) read -r offset length; head -c "$length" < "$2" | sha256sum ;;
-  hash) read -r path; sha256sum < "$path" ;;
+  hash) while read -r path; do echo "$(sha256sum < "$path" | head -c 64) 1 $path"; done ;;
 esac
 """
 
@@ -187,6 +188,20 @@ def test_a_file_that_changed_here_is_not_blamed_on_the_cable(tmp_path: Path) -> 
         device.receive(file, progress=lambda _: None)
     assert device.missing((file.entry,)) == {file.entry.sha256}
     assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_a_file_that_is_gone_here_is_no_bug_of_ours(tmp_path: Path) -> None:
+    file = local(tmp_path, "x", b"good")
+    Path(file.local).write_bytes(b"evil")
+
+    class Remover(LocalConnection):
+        def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+            Path(file.local).unlink()
+            return super().pour(argv, source, quiet_s=quiet_s, progress=progress)
+
+    device = Store(Remover("here"), device="here", workdir=str(tmp_path / "d"), project="demo")
+    with pytest.raises(UsageError, match="cannot be read"):
+        device.receive(file, progress=lambda _: None)
 
 
 def deployed(tmp_path: Path, content: bytes) -> tuple[Store, LocalFile, Path]:
@@ -568,3 +583,73 @@ def test_a_devices_language_is_not_asked_for_its_complaints(tmp_path: Path, monk
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     shell = DeviceShell(LocalConnection("here"), "here")
     assert shell.run('sh -c "echo $LC_ALL"').stdout == b"C\n"
+
+
+def small_files(folder: Path, count: int) -> list[LocalFile]:
+    return [local(folder, f"a {number}/it's", f"content {number}".encode() * (number % 50)) for number in range(1, count + 1)]
+
+
+class Counting(LocalConnection):
+    poured = 0
+
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        self.poured += 1
+        return super().pour(argv, source, quiet_s=quiet_s, progress=progress)
+
+
+@pytest.mark.parametrize("helped", [False, True])
+def test_many_small_files_come_in_one_go(tmp_path: Path, *, helped: bool) -> None:
+    files = small_files(tmp_path / "src", 100)
+    large = local(tmp_path / "src", "large", bytes(300 << 10))
+    cable = Counting("here")
+    device = Store(cable, device="here", workdir=str(tmp_path / "de v"), project="demo")
+    if helped:
+        device.install_helper(local(tmp_path / "src", "helper", HELPER.encode()))
+    (tmp_path / "de v/blobs" / files[0].entry.sha256).mkdir()
+    cable.poured = 0
+    sent: list[int] = []
+    arrived = device.receive_small([*files, large], progress=sent.append)
+    assert cable.poured == 1
+    assert sum(sent) > sum(file.entry.size_bytes for file in files)
+    assert arrived == {file.entry.sha256 for file in files}
+    device.reopen()
+    assert device.missing(file.entry for file in files) == frozenset()
+    assert device.damaged([files[3].entry]) == frozenset()
+    assert list((tmp_path / "de v/incoming").iterdir()) == []
+    device.activate(manifest(*files))
+
+
+def test_of_small_files_only_those_count_that_came_whole(tmp_path: Path) -> None:
+    files = small_files(tmp_path / "src", 20)
+    Path(files[7].local).write_bytes(b"changed")
+    device = store(tmp_path / "d")
+    arrived = device.receive_small(files, progress=lambda _: None)
+    assert arrived == {file.entry.sha256 for file in files} - {files[7].entry.sha256}
+    assert len(list((tmp_path / "d/blobs").iterdir())) == 19
+    assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_a_device_without_tar_gets_small_files_one_by_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "tools").mkdir()
+    (tmp_path / "tools/tar").write_text("#!/bin/sh\nexit 127\n")
+    (tmp_path / "tools/tar").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}/tools:{os.environ['PATH']}")
+    device = store(tmp_path / "d")
+    assert device.receive_small(small_files(tmp_path / "src", 20), progress=lambda _: None) == frozenset()
+    assert list((tmp_path / "d/incoming").iterdir()) == []
+
+
+def test_an_archive_of_small_files_has_at_most_a_mebibyte(tmp_path: Path) -> None:
+    entry = FileEntry(path="x", sha256="0" * 64, size_bytes=30_000)
+    groups = list(packs([LocalFile(local="x", entry=entry)] * 100))
+    assert [len(group) for group in groups] == [33, 33, 33]  # and one that is not worth an archive
+
+
+def test_a_push_clears_away_what_cannot_be_gone_on_with(tmp_path: Path) -> None:
+    file = local(tmp_path / "src", "model.pte", b"weights")
+    device = part(tmp_path, file, b"wei")
+    (tmp_path / "d/incoming/a.pack").mkdir()
+    (tmp_path / "d/incoming/a.whole").write_bytes(b"half of two gigabytes")
+    device.reopen()
+    device.clear_away(3)
+    assert [item.name for item in (tmp_path / "d/incoming").iterdir()] == [f"{file.entry.sha256}.part"]

@@ -95,6 +95,14 @@ def test_releases_come_and_go(connection: UserlandConnection, tmp_path: Path) ->
     assert store.damaged((one.entry, two.entry)) == frozenset()
 
 
+def test_small_files_come_in_one_go(connection: UserlandConnection, tmp_path: Path) -> None:
+    files = [local(tmp_path, f"f{number}", bytes([number]) * 99 * number) for number in range(1, 9)]
+    store = opened(connection)
+    assert store.receive_small(files, progress=lambda _count: None) == {file.entry.sha256 for file in files}
+    assert store.damaged(file.entry for file in files) == frozenset()
+    assert store.activate(manifest(*files)) == 1
+
+
 def test_damage_is_found_and_what_is_not_needed_goes(connection: UserlandConnection, tmp_path: Path) -> None:
     files = [local(tmp_path, f"f{number}", bytes([number]) * 99) for number in range(4)]
     for file in files:
