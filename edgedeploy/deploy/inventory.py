@@ -67,7 +67,7 @@ class Project:
 class Inventory:
     """``root`` is absolute on the device; ``blobs`` and ``parts`` are sizes in bytes by SHA-256.
 
-    ``strays`` are links to releases that never took the place they were made for.
+    ``strays`` are links to releases that never took the place they were made for, and what is no tool of ours.
 
     ``manifest`` is that of the project's current release; None if there is none that can be read.
     """
@@ -122,9 +122,9 @@ def read(said: bytes, project: str) -> Inventory:
         parts={sha: size for sha, size in parts.items() if _SHA256.fullmatch(sha)},
         incoming=tuple(line.rsplit("incoming/", 1)[-1] for line in sections["incoming"]),
         runs=tuple(sections["runs"]),
-        tools=frozenset(sections["tools"]),
+        tools=frozenset(name for name in sections["tools"] if _SHA256.fullmatch(name)),
         projects=_projects(sections),
-        strays=tuple(sections["strays"]),
+        strays=(*sections["strays"], *(f"tools/{name}" for name in sections["tools"] if not _SHA256.fullmatch(name))),
         manifest=manifest_of(manifest, project),
     )
 

@@ -17,12 +17,13 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 import msgspec
 
 from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
-from edgedeploy.deploy.device_shell import ANY_FAILURE, DIGEST, FILE_S, LIMIT_S, POINT, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.device_shell import DIGEST, FILE_S, LIMIT_S, POINT, DeviceShell, hashing_limit_s
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.packs import packs, send_pack
@@ -34,6 +35,7 @@ from edgedeploy.ports import ByteProgress, Connection
 MANIFEST_SCHEMA = "edgedeploy.release/1"
 _RESERVE_BYTES = 4 << 20  # manifest, links, outputs of a run
 _MOVED, _BLOB_GONE = 8, 7  # exit codes of our own scripts
+_HELPER_DAMAGED, _HELPER_IDLE = 9, 8
 
 _DAMAGED = (
     DIGEST
@@ -46,7 +48,18 @@ while read -r sha; do
 done
 """
 )
-_LINKED = 'cd "$1" || exit 1; while IFS= read -r path; do [ -e "$path" ] || echo "$path"; done'
+_LINKED = """
+cd "$1" || exit 1
+while IFS= read -r line; do [ "${line#* }" -ef "$2/blobs/${line%% *}" ] || echo "${line#* }"; done
+"""
+_HELPER = (
+    DIGEST
+    + """
+tool=; cd "$1/tools" || exit 1
+[ "$(digest "$2")" = "$2" ] || { rm -rf "$2"; exit 9; }
+"./$2" version >/dev/null || exit 8
+"""
+)
 _NOW = """
 now() { current=$(readlink current 2>/dev/null); case ${current##*/} in *[!0-9]*) ;; *) echo "${current##*/}" ;; esac; }
 """
@@ -123,7 +136,7 @@ class Store:
         self._changed = False
         self._tool = ""
         self._chunks = chunks or ChunkMaps(None)
-        self.damage_found: frozenset[str] = frozenset()
+        self.complaints: list[str] = []
         self.seen: Inventory = look(self._shell, workdir=workdir, project=project)
 
     @property
@@ -239,7 +252,10 @@ class Store:
             return msgspec.structs.replace(changes, chunks_reused=made.chunks_reused)
         # A blob that is not what its name says would spoil the next one as well.
         sources = [FileEntry(path="", sha256=sha, size_bytes=self.seen.blobs[sha]) for sha in made.sources]
-        self.damage_found |= self.damaged(sources, remove=True)
+        if damaged := self.damaged(sources, remove=True):
+            self.complaints.append(
+                f"damaged files were removed ({len(damaged)}); what needs them is sent again when it is pushed"
+            )
         return None
 
     def _ask_for_chunks(self, sha: str) -> bytes:
@@ -255,15 +271,17 @@ class Store:
 
     def use_installed_helper(self) -> bool:
         """Use the device helper from now on if it is there; whether it is."""
-        for sha in self.seen.tools:
-            self._use_helper(sha)
-            return True
-        return False
+        return any(self.use_helper(sha) for sha in sorted(self.seen.tools))
 
-    def _use_helper(self, sha: str) -> None:
-        tool = f"{self.root}/tools/{sha}"
-        if self._shell.run('"$1" version', tool, expected=ANY_FAILURE).exit_code == 0:
-            self._tool = tool
+    def use_helper(self, sha: str) -> bool:
+        """Use a helper that is there, if it is what it should be and runs; whether it is used."""
+        done = self._shell.run(_HELPER, self.root, sha, expected=(_HELPER_DAMAGED, _HELPER_IDLE))
+        if done.exit_code == _HELPER_DAMAGED:
+            self.seen = replace(self.seen, tools=self.seen.tools - {sha})
+            self.complaints.append("the device helper was damaged there, and is removed")
+        elif done.exit_code == 0:
+            self._tool = f"{self.root}/tools/{sha}"
+        return done.exit_code == 0
 
     def activate(self, manifest: Manifest) -> int:
         """Make a release of blobs that are all there, and switch to it with one rename; returns its number.
@@ -278,8 +296,10 @@ class Store:
             if not SAFE_PATH.fullmatch(entry.path):
                 raise DeviceRunError("a path that could leave the release", where=f"device {self._device}", seen=repr(entry.path))
         current = self.project.current
-        if _same(manifest, self.seen.manifest) and not self.broken_links(manifest):
-            return current
+        if _same(manifest, self.seen.manifest):
+            if not self.broken_links(manifest):
+                return current
+            self.complaints.append(f"links of release {current} were damaged: it is made anew")
         self._changed = True
         links = "".join(f"{entry.sha256} {entry.path}\n" for entry in manifest.files)
         done = self._shell.run(
@@ -371,9 +391,9 @@ class Store:
             self._shell.run(_REMOVE, self.root, stdin=listed.encode("utf-8", "surrogateescape"))
 
     def broken_links(self, manifest: Manifest) -> frozenset[str]:
-        """Paths of ``manifest``, that of the current release, behind which there is no file."""
-        paths = "".join(f"{entry.path}\n" for entry in manifest.files)
-        done = self._shell.run(_LINKED, self.release_dir(self.project.current), stdin=paths.encode())
+        """Paths of ``manifest``, that of the current release, that do not lead to the files they should."""
+        links = "".join(f"{entry.sha256} {entry.path}\n" for entry in manifest.files)
+        done = self._shell.run(_LINKED, self.release_dir(self.project.current), self.root, stdin=links.encode())
         return frozenset(done.stdout.decode().split("\n")) - {""}
 
     @contextmanager

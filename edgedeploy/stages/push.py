@@ -120,17 +120,17 @@ def push(
     files = [{file.entry.sha256: file for file in payload.files()} for payload in payloads]
     by_sha = {sha: file for mine in files for sha, file in mine.items()}
     missing = store.missing(file.entry for file in by_sha.values())
+    found = _damage(store, [by_sha[sha].entry for sha in missing])
     release = _Release(store, payloads, terms)
     release.manifest()
     _require(store, payloads, [by_sha[sha].entry for sha in missing], device)
     _equip(store, sum(by_sha[sha].entry.size_bytes for sha in missing), helper)
     seconds = _Transfer(store, sink, device, tally, [by_sha[sha] for sha in missing]).send_all(files)
-    if store.damage_found:
-        text = f"{device}: damaged files were found on the device and removed; what needs them is sent again when it is pushed"
-        sink(Note(text=text, level="warning"))
     if text := release.not_carried_over():
         sink(Note(text=text, level="warning"))
     number = release.activate()
+    for complaint in (*found, *store.complaints):
+        sink(Note(text=f"{device}: {complaint}", level="warning"))
     store.clear_away(terms.keep_releases)
     total = sum(file.entry.size_bytes for file in by_sha.values())
     sink(
@@ -231,6 +231,18 @@ def _equip(store: Store, missing_bytes: int, helper: Callable[[], LocalFile | No
     file = helper() if missing_bytes >= _HELPER_PAYS_BYTES and store.seen.runs_programs else None
     if file is not None:
         store.install_helper(file)
+
+
+def _damage(store: Store, missing: Sequence[FileEntry]) -> list[str]:
+    """What was seen to be damaged, in words."""
+    found = [f"{entry.path} was damaged there, and is sent again" for entry in missing if entry.sha256 in store.seen.blobs]
+    current = store.project.current
+    if current and store.seen.manifest is None:
+        what = "cannot be read" if current in store.project.releases else "is gone"
+        found.append(f"release {current} {what}; the new one has what is pushed now, and nothing else")
+    elif not current and store.project.whole:
+        found.append("no release was current, and there are some; the new one has what is pushed now, and nothing else")
+    return found
 
 
 def _require(store: Store, payloads: Sequence[Payload], missing: Sequence[FileEntry], device: str) -> None:

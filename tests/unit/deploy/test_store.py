@@ -415,6 +415,38 @@ def test_a_current_that_leads_nowhere_is_set_right(tmp_path: Path, text: str) ->
     assert not (home / "previous").is_symlink()
 
 
+def test_a_link_to_another_file_is_mended_by_a_new_release(tmp_path: Path) -> None:
+    device, file, _ = deployed(tmp_path, b"weights")
+    other = local(tmp_path, "other", b"other")
+    device.receive(other, progress=lambda _count: None)
+    link = tmp_path / "d/projects/demo/current/model.pte"
+    link.unlink()
+    link.symlink_to(tmp_path / "d/blobs" / other.entry.sha256)
+    again = store(tmp_path / "d")
+    assert again.activate(manifest(file)) == 2
+    assert again.complaints == ["links of release 1 were damaged: it is made anew"]
+    assert (tmp_path / "d/projects/demo/current/model.pte").read_bytes() == b"weights"
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage", b"#!/bin/sh\necho edgedeploy-device 1\n", HELPER[:-9].encode()])
+def test_a_damaged_helper_is_sent_again(tmp_path: Path, content: bytes) -> None:
+    helper = local(tmp_path / "src", "edgedeploy-device", HELPER.encode())
+    store(tmp_path / "d").install_helper(helper)
+    tool = tmp_path / "d/tools" / helper.entry.sha256
+    tool.unlink()
+    tool.write_bytes(content)
+    tool.chmod(0o555)
+    (tmp_path / "d/tools/garbage").mkdir()
+    device = store(tmp_path / "d")
+    assert not device.use_helper(helper.entry.sha256)
+    assert device.complaints == ["the device helper was damaged there, and is removed"]
+    assert not tool.exists()
+    device.install_helper(helper)
+    assert tool.read_bytes() == HELPER.encode()
+    device.clear_away(1)
+    assert [path.name for path in (tmp_path / "d/tools").iterdir()] == [helper.entry.sha256]
+
+
 def test_a_release_whose_manifest_was_never_written_is_none(tmp_path: Path) -> None:
     class Dying(LocalConnection):
         """The device loses power while the manifest is written."""
@@ -477,7 +509,7 @@ def test_a_delta_from_a_damaged_file_is_given_up_and_the_damage_removed(tmp_path
     sent: list[int] = []
     assert device.receive(second, progress=sent.append).chunks_reused == 0
     assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
-    assert device.damage_found == {first.entry.sha256}
+    assert device.complaints == ["damaged files were removed (1); what needs them is sent again when it is pushed"]
     assert not blob.exists()
 
 
