@@ -30,8 +30,9 @@ def record(
     figures: Mapping[str, float],
     samples: Mapping[str, Sequence[float]],
     distributions: Sequence[str],
+    rows: Sequence[Mapping[str, str | int]] = (),
 ) -> None:
-    """Store figures, raw samples (seconds), versions and the machine; and say it in one line on the page."""
+    """Store figures, raw samples (seconds), counts (``rows``), versions and the machine; and say it in one line on the page."""
     results = ROOT / "benchmarks" / "results"
     results.mkdir(exist_ok=True)
     document = {
@@ -41,6 +42,7 @@ def record(
         "question": question,
         "answer": answer,
         "figures": dict(figures),
+        **({"rows": [dict(row) for row in rows]} if rows else {}),
         "samples_s": {key: list(values) for key, values in samples.items()},
         "versions": {
             "python": platform.python_version(),

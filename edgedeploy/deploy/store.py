@@ -267,7 +267,7 @@ class Store:
         if sha not in self.seen.tools:
             receiver = Receiver(shell=self._shell, root=self.root, tool="", place="tools")
             receiver.receive(file, part_bytes=0, progress=lambda _count: None)
-        self._use_helper(sha)
+        self.use_helper(sha)
 
     def use_installed_helper(self) -> bool:
         """Use the device helper from now on if it is there; whether it is."""

@@ -14,8 +14,6 @@ from pathlib import Path, PurePosixPath
 Files = Mapping[str, str]
 """A release: the SHA-256 of every file by its path."""
 
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-
 
 @dataclass(kw_only=True)
 class Autopsy:
@@ -37,14 +35,14 @@ class Autopsy:
         current = self._home / "current"
         if not os.path.lexists(current):
             return "none"
-        if not current.is_symlink() or not re.fullmatch(r"releases/\d+", os.readlink(current)):
+        if not current.is_symlink() or not re.fullmatch(r"releases/\d+", _text(current)):
             self.problems.append("current is no link to a release")
             return "broken"
-        files = self._whole(self._home / os.readlink(current))
+        files = self._whole(self._home / _text(current))
         for name, wanted in self.releases.items():
             if files == wanted:
                 return name
-        self.problems.append(f"current is {os.readlink(current)}, and neither the old release nor the new one")
+        self.problems.append(f"current is {_text(current)}, and neither the old release nor the new one")
         return "broken"
 
     def _whole(self, release: Path) -> Files | None:
@@ -61,7 +59,7 @@ class Autopsy:
         files = {}
         for path, entry in listed.items():
             link = release / path
-            sha = os.readlink(link).rpartition("/blobs/")[2] if link.is_symlink() else ""
+            sha = _text(link).rpartition("/blobs/")[2] if link.is_symlink() else ""
             blob = self.store / "blobs" / sha
             if sha != entry["sha256"] or not blob.is_file() or blob.is_symlink():
                 self.problems.append(f"{release.name}: {path} leads nowhere, or elsewhere")
@@ -83,31 +81,32 @@ class Autopsy:
                 found.append(f"releases/{number}")
             else:
                 used.update(files.values())
-        for pointer in ("current", "previous"):
-            if (home / pointer).is_symlink() and not (home / os.readlink(home / pointer)).is_dir():
-                found.append(pointer)
+        pointers = [home / name for name in ("current", "previous") if (home / name).is_symlink()]
+        found += [link.name for link in pointers if not (home / _text(link)).is_dir()]
         blobs = _names(store / "blobs")
         found += [f"blobs/{name}" for name in blobs if name not in used]
         found += [f"incoming/{name}" for name in _names(store / "incoming") if name.split(".")[0] in blobs]
         found += [f"runs/{name}" for name in _names(store / "runs")]
-        for name in _names(store / "tools"):
-            tool = store / "tools" / name
-            if not _SHA256.fullmatch(name) or not tool.is_file() or _sha256(tool) != name:
-                found.append(f"tools/{name}")
+        tools = [store / "tools" / name for name in _names(store / "tools")]
+        found += [f"tools/{tool.name}" for tool in tools if not tool.is_file() or _sha256(tool) != tool.name]
         return found + self._leases_left()
 
     def _leases_left(self) -> list[str]:
         folder = self.store / "leases"
         names = _names(folder)
-        free = [
-            name for name in names if (folder / name).is_symlink() and os.readlink(folder / name).split()[1:4] == ["0", "0", "-"]
-        ]
+        links = {name: _text(folder / name) for name in names if (folder / name).is_symlink()}
+        free = [name for name, text in links.items() if text.split()[1:4] == ["0", "0", "-"]]
         return [f"leases/{name}" for name in names if name not in free] + ([] if len(names) <= 1 else ["more than one lease"])
+
+
+def _text(link: Path) -> str:
+    """What a link says. It is never followed from here: absolute ones lead into this machine."""
+    return str(link.readlink())
 
 
 def _names(folder: Path) -> list[str]:
     try:
-        return sorted(os.listdir(folder))
+        return sorted(path.name for path in folder.iterdir())
     except OSError:
         return []
 

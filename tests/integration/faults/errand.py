@@ -26,6 +26,7 @@ from integration.faults.steps import Step, Strike, Watch
 
 from edgedeploy import registry
 from edgedeploy.cache import Cache
+from edgedeploy.deploy import compression
 from edgedeploy.deploy.lease_keeper import claim
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
@@ -43,7 +44,10 @@ _LIMIT_S = 120.0
 
 @dataclass(frozen=True, kw_only=True)
 class Errand:
-    """Push ``ready``, or with ``back`` switch to the release before. ``helper`` is the device helper's file on this machine."""
+    """Push ``ready``, or with ``back`` switch to the release before.
+
+    ``helper`` is the device helper's file on this machine. ``packed``: as over a link that is so slow that compression pays.
+    """
 
     device: Device
     target: Target
@@ -52,6 +56,7 @@ class Errand:
     back: bool = False
     cache: Path
     helper: Path | None = None
+    packed: bool = False
     wait_s: float = 0
     retry_for_s: float = 0
     strike: Strike | None = None
@@ -107,7 +112,7 @@ class Hand:
         self._pipe = Pipe(ours.detach())
         self._process = subprocess.Popen(
             [sys.executable, "-m", "integration.faults.errand", str(theirs.fileno())],
-            env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join([str(_TESTS), os.environ.get("PYTHONPATH", "")])},
+            env={**os.environ, **environment, "PYTHONPATH": f"{_TESTS}{os.pathsep}{_TESTS.parent}"},
             pass_fds=[theirs.fileno()],
             stdin=subprocess.DEVNULL,
         )
@@ -184,6 +189,9 @@ def _push(errand: Errand, told: _Told) -> Came:
     deliver.claim = lambda purpose, *, wait_s: msgspec.structs.replace(claim(purpose, wait_s=wait_s), ttl_s=TTL_S)
     deliver.device_helper = lambda *_about, **_how: errand.helper
     push._HELPER_PAYS_BYTES = 1 if errand.helper else sys.maxsize
+    if errand.packed:
+        compression.LEAST_FILE_BYTES, compression.PROBE_BYTES = 1, 1 << 20
+        compression.pays = lambda *_about: True
     delivery = deliver.Delivery(
         project=errand.project,
         target=errand.target,
@@ -217,6 +225,8 @@ def _serve(pipe: Pipe) -> None:
             errand = pipe.recv()
         except EOFError:
             return
+        if errand is None:  # an answer to somebody who was killed
+            continue
         pid = os.fork()
         if pid == 0:
             try:

@@ -83,11 +83,11 @@ class Site:
 
     def kill_server(self) -> None:
         """Kill adbd, or sshd with its sessions; what they had started may go on for a while."""
-        ours = os.readlink(f"/proc/{self.cable.first_pid}/ns/pid")
+        ours = Path(f"/proc/{self.cable.first_pid}/ns/pid").readlink()
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
                 name = (entry / "comm").read_text().strip() if entry.name.isdigit() else ""
-                if name.startswith(self.programs) and os.readlink(entry / "ns/pid") == ours:
+                if name.startswith(self.programs) and (entry / "ns/pid").readlink() == ours:
                     os.kill(int(entry.name), signal.SIGKILL)
 
     def restart_adb_server(self) -> None:
@@ -99,7 +99,7 @@ class Site:
         _remove(self._ballast)
         if not self.cable.running:
             self.cable.start()
-        elif not self.cable.plugged:
+        else:
             self.cable.plug_cable()
 
 

@@ -74,15 +74,19 @@ class Bench:
         self.first = self._version("first", noise)
         self.changed = self._version("changed", noise[:at] + b"something else" * 9000 + noise[at:])
         self.other = self._version("other", random.Random(2).randbytes(LARGE_BYTES))
+        self.sparse = self._version(
+            "sparse", b"".join(noise[i : i + 4096] + bytes(4096) for i in range(0, LARGE_BYTES // 2, 4096))
+        )
 
-    def situations(self) -> tuple[Situation, ...]:
-        """All of them; some pushes have to be made for that."""
+    def situations(self, *only: str) -> tuple[Situation, ...]:
+        """All of them, or those of some names; some pushes have to be made for that."""
         first, changed, other = self.first, self.changed, self.other
         none = self._folder / "knows-nothing"
         none.mkdir()
         knows = self._folder / "knows-first"
         with_first = self._made("with-first", None, self._errand(first, knows))
-        with_both = self._made("with-both", with_first, self._errand(changed, none))
+        wanted = {"back"} <= {*only} or not only
+        with_both = self._made("with-both", with_first, self._errand(changed, none)) if wanted else with_first
         part = self._made("with-part", with_first)
         shutil.copyfile(self._large(other), part / "incoming" / f"{self.sha(other)}.part")
         with (part / "incoming" / f"{self.sha(other)}.part").open("r+b") as file:
@@ -90,13 +94,14 @@ class Bench:
         flipped = self._made("flipped", with_first)
         flip(flipped / "blobs" / self.sha(first))
         for made in (part, flipped):
-            self._give_away(made)
+            self.give_away(made)
         found = [
             self._situation("first push", None, None, first, none),
             self._situation("a new version, by its changes", with_first, first, changed, knows),
             self._situation("nothing changed", with_first, first, first, none),
             self._situation("another model, cut before", part, first, other, none),
             self._situation("a blob's bit turned", flipped, first, first, none, damaged=frozenset({self.sha(first)})),
+            _packed(self._situation("a sparse model, packed", with_first, first, self.sparse, none)),
             self._situation("back", with_both, changed, first, none, back=True),
         ]
         if self._helper is not None:
@@ -105,7 +110,7 @@ class Bench:
                 self._situation("first push, with helper", None, None, first, none, helper=self._helper),
                 self._situation("a new version, with helper", helped, first, changed, none, helper=self._helper),
             ]
-        return tuple(found)
+        return tuple(situation for situation in found if situation.name in only or not only)
 
     def do(self, errand: Errand) -> Came:
         """Have an errand done that nothing disturbs."""
@@ -170,10 +175,12 @@ class Bench:
         self.site.save(self._folder / name)
         return self._folder / name
 
-    def _give_away(self, saved: Path) -> None:
-        """Files that we wrote belong to the device's user, as those beside them do."""
-        owner = saved.stat()
-        for path in saved.rglob("*"):
+    def give_away(self, store: Path) -> None:
+        """Files that we wrote belong to the device's user, as the folder does."""
+        owner = store.stat()
+        for path in store.rglob("*"):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
             os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
     def _version(self, name: str, content: bytes) -> tuple[Ready, ...]:
@@ -188,6 +195,10 @@ class Bench:
 
     def _large(self, version: Sequence[Ready]) -> Path:
         return Path(version[0].prepared.folder) / "model.pte"
+
+
+def _packed(of: Situation) -> Situation:
+    return replace(of, errand=replace(of.errand, packed=True), after=replace(of.after, packed=True))
 
 
 def flip(blob: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import re
 import threading
@@ -36,12 +37,12 @@ def _dying_at(command: int) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """A call that was made. ``commands`` of its script change something on the device."""
+    """A call that was made. ``commands`` of its script change something on the device; ``poured_bytes`` are of its stdin."""
 
     index: int
     name: str
     seconds: float
-    poured: bool = False
+    poured_bytes: int = 0
     commands: int = 0
 
 
@@ -84,8 +85,8 @@ class Watch:
             return [*argv[:2], _dying_at(self.strike.command) + argv[2], *argv[3:]]
         return [*argv[:2], _COUNTING + argv[2], *argv[3:]] if self.counting else argv
 
-    def call(self, name: str, made: Callable[[], T], *, poured: bool = False) -> T:
-        step = Step(index=len(self.steps), name=name, seconds=0, poured=poured)
+    def call(self, name: str, made: Callable[[], T], *, poured_bytes: int = 0) -> T:
+        step = Step(index=len(self.steps), name=name, seconds=0, poured_bytes=poured_bytes)
         here = self.strike is not None and self.strike.index == step.index and not self.strike.command
         moment = self.strike.moment if self.strike is not None and here else None
         began = time.monotonic()
@@ -133,8 +134,11 @@ class _WatchedConnection:
 
     def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
         words = self._watch.script(list(argv))
+        size_bytes = os.fstat(source.fileno()).st_size  # 0 for a pipe
         return self._watch.call(
-            step_name(argv), lambda: self._real.pour(words, source, quiet_s=quiet_s, progress=progress), poured=True
+            step_name(argv),
+            lambda: self._real.pour(words, source, quiet_s=quiet_s, progress=progress),
+            poured_bytes=size_bytes,
         )
 
     def fetch(self, remote: str, local: Path) -> None:
