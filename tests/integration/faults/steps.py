@@ -19,6 +19,7 @@ from edgedeploy.domain.device import Device
 from edgedeploy.ports import ByteProgress, Completed, Connection, Feed, Transport
 
 T = TypeVar("T")
+_SHORT = 80  # a probe's script is longer, and has no name in deploy/
 Moment = Literal["before", "in", "after"]
 
 # What changes something on a device. A function of the same name counts the call, and ends the script at a given one, as a
@@ -151,7 +152,7 @@ class _WatchedConnection:
 def step_name(argv: Sequence[str]) -> str:
     """``store.activate`` for the script of that name in ``deploy/``; other scripts by their first words, programs by theirs."""
     if list(argv[:2]) == ["sh", "-c"]:
-        return _scripts().get(argv[2]) or ("probe" if len(argv[2]) > 60 else argv[2])
+        return _scripts().get(argv[2]) or ("probe" if len(argv[2]) > _SHORT else " ".join(argv[2].split()))
     return Path(argv[0]).name
 
 
