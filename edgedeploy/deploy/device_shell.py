@@ -106,4 +106,9 @@ class DeviceShell:
 
 
 def _argv(script: str, arguments: tuple[str, ...]) -> list[str]:
-    return ["sh", "-c", f"{_IN_ENGLISH}\n{script.strip()}", "edgedeploy", *arguments]
+    return ["sh", "-c", as_sent(script), "edgedeploy", *arguments]
+
+
+def as_sent(script: str) -> str:
+    """The whole text that a device's sh gets for a script."""
+    return f"{_IN_ENGLISH}\n{script.strip()}"

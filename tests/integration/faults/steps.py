@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal, Protocol, TypeVar
 
 import edgedeploy.deploy
+from edgedeploy.deploy.device_shell import as_sent
 from edgedeploy.domain.device import Device
 from edgedeploy.ports import ByteProgress, Completed, Connection, Feed, Transport
 
@@ -163,7 +164,7 @@ def _scripts() -> dict[str, str]:
     for module in pkgutil.iter_modules(edgedeploy.deploy.__path__):
         names = vars(importlib.import_module(f"edgedeploy.deploy.{module.name}"))
         found |= {
-            text.strip(): f"{module.name}.{name.strip('_').lower()}"
+            as_sent(text): f"{module.name}.{name.strip('_').lower()}"
             for name, text in names.items()
             if isinstance(text, str) and name.isupper()
         }
