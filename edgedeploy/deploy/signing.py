@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -37,9 +38,9 @@ class Signer:
         """As ``trusted_keys`` takes it."""
         return _spoken(self._key.public_key().public_bytes_raw())
 
-    def attest(self, project: str, folder: str, entries: Iterable[FileEntry]) -> Attestation:
-        """Vouch for a folder of a release with these files in it."""
-        signature = self._key.sign(_statement(project, folder, entries))
+    def attest(self, project: str, folder: str, entries: Iterable[FileEntry], *, start: Sequence[str] = ()) -> Attestation:
+        """Vouch for a folder of a release with these files in it, and for how its program is started."""
+        signature = self._key.sign(_statement(project, folder, entries, start))
         return Attestation(folder=folder, key=self.public_key, signature=base64.b64encode(signature).decode())
 
 
@@ -110,16 +111,17 @@ def _holds(attestation: Attestation, manifest: Manifest, keys: set[bytes]) -> bo
         return False
     inside = [entry for entry in manifest.files if entry.path.startswith(f"{attestation.folder}/")]
     try:
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, _statement(manifest.project, attestation.folder, inside))
+        start = manifest.starts.get(attestation.folder, ())
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, _statement(manifest.project, attestation.folder, inside, start))
     except InvalidSignature:
         return False
     return True
 
 
-def _statement(project: str, folder: str, entries: Iterable[FileEntry]) -> bytes:
+def _statement(project: str, folder: str, entries: Iterable[FileEntry], start: Sequence[str]) -> bytes:
     """What is signed. No path and no name has a line's end in it: nothing can be read in two ways."""
     lines = sorted(f"{entry.sha256} {entry.size_bytes} {entry.path}" for entry in entries)
-    return "\n".join([_PURPOSE, project, folder, *lines, ""]).encode()
+    return "\n".join([_PURPOSE, project, folder, json.dumps(list(start)), *lines, ""]).encode()
 
 
 def _secret(reference: str, root: Path, where: str) -> bytes:

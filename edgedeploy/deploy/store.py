@@ -410,4 +410,8 @@ class Store:
 
 def _same(one: Manifest, other: Manifest | None) -> bool:
     """Whether they say the same of a release; when and by whom it was pushed does not count."""
-    return other is not None and (one.files, one.attestations) == (other.files, other.attestations)
+    return other is not None and (one.files, one.starts, one.attestations) == (
+        other.files,
+        other.starts,
+        other.attestations,
+    )

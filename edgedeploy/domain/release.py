@@ -51,6 +51,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """What a release on a device consists of; stored there as ``manifest.json``.
 
     ``created_at`` is in ISO 8601, UTC, by the clock of the machine that pushed; ``pushed_by`` is its user and name.
+    ``starts`` says of the runners' folders how they are started, as :class:`RunnerBundle` does.
     """
 
     schema: str
@@ -58,4 +59,5 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     files: tuple[FileEntry, ...]
     created_at: str = ""
     pushed_by: str = ""
+    starts: dict[str, tuple[str, ...]] = {}
     attestations: tuple[Attestation, ...] = ()

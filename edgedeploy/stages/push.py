@@ -60,9 +60,10 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
         if signer is None:
             return self.attestations
         entries = [file.entry for file in self.files()]
+        starts: dict[str, tuple[str, ...]] = {self.artifact_dir: (), self.runner_dir: self.bundle.start}
         return tuple(
-            signer.attest(project, folder, [entry for entry in entries if entry.path.startswith(f"{folder}/")])
-            for folder in (self.artifact_dir, self.runner_dir)
+            signer.attest(project, folder, [entry for entry in entries if entry.path.startswith(f"{folder}/")], start=start)
+            for folder, start in starts.items()
         )
 
 
@@ -269,6 +270,7 @@ class _Release:
         self._terms = terms
         self._replaced = tuple(f"{folder}/" for payload in payloads for folder in (payload.artifact_dir, payload.runner_dir))
         self._entries = {file.entry.path: file.entry for payload in payloads for file in payload.files()}
+        self._starts = {payload.runner_dir: payload.bundle.start for payload in payloads}
         self._attestations = {made.folder: made for payload in payloads for made in payload.attested(terms.project, terms.signer)}
 
     def manifest(self) -> Manifest:
@@ -281,17 +283,20 @@ class _Release:
         # Only what is still there may be linked to: a blob that somebody removed by hand is not carried over.
         kept, _ = self._carried_over()
         entries = {entry.path: entry for entry in kept} | self._entries
-        attestations = {
-            made.folder: made
-            for made in (before.attestations if before else ())
-            if any(path.startswith(f"{made.folder}/") for path in entries)
-        } | self._attestations
+
+        def is_there(folder: str) -> bool:
+            return any(path.startswith(f"{folder}/") for path in entries)
+
+        attestations = {made.folder: made for made in (before.attestations if before else ()) if is_there(made.folder)}
+        attestations |= self._attestations
+        starts = {folder: start for folder, start in (before.starts if before else {}).items() if is_there(folder)} | self._starts
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
             project=self._terms.project,
             files=tuple(entries[path] for path in sorted(entries)),
             created_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             pushed_by=this_user(),
+            starts=dict(sorted(starts.items())),
             attestations=tuple(attestations[folder] for folder in sorted(attestations)),
         )
         if self._terms.trusted_keys:

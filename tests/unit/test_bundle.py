@@ -155,7 +155,9 @@ def test_a_signed_bundle_can_be_deployed_by_a_machine_without_the_key(tmp_path: 
     assert item.runner is not None
     payload = Payload(prepared=item.prepared, bundle=item.runner, attestations=item.attestations)
     files = tuple(file.entry for file in payload.files())
-    release = Manifest(schema="edgedeploy.release/1", project="shop", files=files, attestations=payload.attested("shop", None))
+    starts = {payload.runner_dir: payload.bundle.start}
+    vouched = payload.attested("shop", None)
+    release = Manifest(schema="edgedeploy.release/1", project="shop", files=files, starts=starts, attestations=vouched)
     require_trust(release, [signer.public_key], where="here")
 
 

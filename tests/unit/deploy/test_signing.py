@@ -74,6 +74,14 @@ def test_whatever_is_altered_breaks_it(which: int, change: dict[str, object] | N
         trust(msgspec.structs.replace(signed(), files=tuple(files)), KEY)
 
 
+def test_how_a_program_is_started_is_signed_too() -> None:
+    made = manifest(Signer(KEY).attest("demo", "models/net", ENTRIES, start=("{dir}/run",)))
+    trust(msgspec.structs.replace(made, starts={"models/net": ("{dir}/run",)}), KEY)
+    for starts in ({}, {"models/net": ("sh", "-c", "evil")}, {"models/net": ("{dir}/run", "more")}):
+        with pytest.raises(SignatureError):
+            trust(msgspec.structs.replace(made, starts=starts), KEY)
+
+
 def test_a_signature_is_good_for_its_project_only() -> None:
     with pytest.raises(SignatureError):
         trust(msgspec.structs.replace(signed(), project="another"), KEY)
@@ -136,9 +144,7 @@ def test_what_is_no_public_key_is_told(line: str) -> None:
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="the second implementation is not here")
 def test_openssl_agrees(tmp_path: Path) -> None:
     (made,) = signed().attestations
-    statement = (
-        f"edgedeploy-folder/1\ndemo\nmodels/net\n{'a' * 64} 5 models/net/model.pte\n{'b' * 64} 8 models/net/golden/input 0.bin\n"
-    )
+    statement = f"edgedeploy-folder/1\ndemo\nmodels/net\n[]\n{'a' * 64} 5 models/net/model.pte\n{'b' * 64} 8 models/net/golden/input 0.bin\n"
     (tmp_path / "statement").write_text(statement)
     (tmp_path / "signature").write_bytes(base64.b64decode(made.signature))
     public = KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
