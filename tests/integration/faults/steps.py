@@ -153,7 +153,8 @@ class _WatchedConnection:
 def step_name(argv: Sequence[str]) -> str:
     """``store.activate`` for the script of that name in ``deploy/``; other scripts by their first words, programs by theirs."""
     if list(argv[:2]) == ["sh", "-c"]:
-        return _scripts().get(argv[2]) or ("probe" if len(argv[2]) > _SHORT else " ".join(argv[2].split()))
+        words = " ".join(argv[2].removeprefix(as_sent("")).split())
+        return _scripts().get(argv[2]) or ("probe" if len(words) > _SHORT else words)
     return Path(argv[0]).name
 
 
