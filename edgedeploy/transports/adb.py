@@ -92,7 +92,7 @@ class AdbTransport:
                 said = _connect_over_tcp(adb, device.address, forget_first=True)
                 listing = _listing(adb)
                 listed = _find(listing, device.address)
-        listed = _settled(adb, listed)
+        listed = _settled(adb, listed, just_connected=said.startswith("connected"))
         if listed is None:
             raise DeviceAbsentError(
                 "adb does not see the device",
@@ -256,10 +256,11 @@ def _find(listing: Sequence[Listed], serial: str) -> Listed | None:
     return next((listed for listed in listing if listed.serial == serial), None)
 
 
-def _settled(adb: Path, listed: Listed | None) -> Listed | None:
-    """Wait a moment for a device that is about to be ready."""
+def _settled(adb: Path, listed: Listed | None, *, just_connected: bool) -> Listed | None:
+    """Wait a moment for a device that is about to be ready; one that has just been connected may still be called offline."""
     until = time.monotonic() + _SETTLE_S
-    while listed and listed.adb_state in ("authorizing", "connecting") and time.monotonic() < until:
+    passing = {"authorizing", "connecting"} | ({"offline"} if just_connected else set())
+    while listed and listed.adb_state in passing and time.monotonic() < until:
         time.sleep(_SETTLE_STEP_S)
         listed = _find(_listing(adb), listed.serial)
     return listed
