@@ -42,6 +42,7 @@ def test_push_measures_every_lane_and_the_second_push_sends_and_exports_nothing(
     first = run("push", "--target", "this-machine", "--json", cwd=project)
     assert first.exit_code == 0, first.stderr
     second = run("push", "--target", "this-machine", "--json", cwd=project)
+    assert second.exit_code == 0, second.stderr
     document = second.document
     jsonschema.validate(document, json.loads(schema_of("push")))
     assert document["schema"] == "edgedeploy.push/2"
