@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from edgedeploy.domain.footprint import Effort, Footprint, Packing
 from edgedeploy.domain.profile import ModelProfile, WeightKind
 from edgedeploy.domain.target import Lane
@@ -14,33 +16,26 @@ _FOUR: dict[WeightKind, float] = dict.fromkeys(_WEIGHTS, 4)
 _TABLE_BYTES = 2 * 2**4  # what the 4 bits of an index can point at, in 16 bits each
 
 
-def _packing(
-    bits: dict[WeightKind, float], *, otherwise: float = 16, group: int = 0, least_elements: int = 256, rows_per_table: int = 0
-) -> Packing:
-    return Packing(
-        bits=bits,
-        otherwise=otherwise,
-        scale_bytes=_TABLE_BYTES if rows_per_table else 2,
-        scales_apart=True,
-        group=group,
-        rows_per_table=rows_per_table,
-        least_elements=least_elements,
-        lookups_done=True,
-        shared_once=True,
-        alignment=64,
-        header_bytes=64,
-    )
-
-
-_INT8 = _packing(_EIGHT)
+_packing = partial(
+    Packing,
+    otherwise=16,
+    scale_bytes=2,
+    scales_apart=True,
+    least_elements=256,
+    lookups_done=True,
+    shared_once=True,
+    alignment=64,
+    header_bytes=64,
+)
+_INT8 = _packing(bits=_EIGHT)
 _PACKINGS = {
-    "fp32": _packing({}, otherwise=32),
-    "fp16": _packing({}),
+    "fp32": _packing(otherwise=32),
+    "fp16": _packing(),
     "int8": _INT8,
     "int8-static": _INT8,
     "int8-weights": _INT8,
-    "int4-weights": _packing(_FOUR, group=32),
-    "palette4": _packing(_FOUR, least_elements=1024, rows_per_table=16),
+    "int4-weights": _packing(bits=_FOUR, group=32),
+    "palette4": _packing(bits=_FOUR, scale_bytes=_TABLE_BYTES, least_elements=1024, rows_per_table=16),
 }
 
 # Found by benchmarks/predictions on the models it calibrates with.

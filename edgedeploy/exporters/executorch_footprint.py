@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import msgspec
 
 from edgedeploy.domain.footprint import Arithmetic, Effort, Footprint, Packing
@@ -20,38 +22,18 @@ _NIBBLES: dict[WeightKind, float] = {"linear": 4, "recurrent": 4, "embedding": 8
 _SEGMENT_ALIGNMENT = 128  # ExecutorchBackendConfig.segment_alignment; every constant of XNNPACK is a segment
 
 
-def _packing(
-    bits: dict[WeightKind, float],
-    *,
-    otherwise: float = 32,
-    scale_bytes: float = 4,
-    scaled: WeightKind | None = None,
-    group: int = 0,
-) -> Packing:
-    return Packing(
-        bits=bits,
-        otherwise=otherwise,
-        scale_bytes=scale_bytes,
-        scaled=frozenset({scaled} if scaled else ()),
-        scales_apart=True,
-        group=group,
-        eight_where_undivided=True,
-        statistics_vanish=True,
-        alignment=_SEGMENT_ALIGNMENT,
-    )
-
-
-_STATIC = _packing(_LAYERS, scaled="bias")
-_DYNAMIC = _packing(_LAYERS)
+_packing = partial(Packing, scales_apart=True, eight_where_undivided=True, statistics_vanish=True, alignment=_SEGMENT_ALIGNMENT)
+_STATIC = _packing(bits=_LAYERS, scaled=frozenset({"bias"}))
+_DYNAMIC = _packing(bits=_LAYERS)
 _PACKINGS = {
-    "fp32": _packing({}),
-    "fp16": _packing({"conv": 32}, otherwise=16),
+    "fp32": _packing(),
+    "fp16": _packing(bits={"conv": 32}, otherwise=16),
     "int8": _STATIC,
     "int8-static": _STATIC,
     "int8-dynamic": _DYNAMIC,
-    "int8-weights": _packing(_MATRICES),
-    "int4-weights": _packing(_NIBBLES),
-    "8da4w": _packing(_NIBBLES, scale_bytes=2, group=32),
+    "int8-weights": _packing(bits=_MATRICES),
+    "int4-weights": _packing(bits=_NIBBLES),
+    "8da4w": _packing(bits=_NIBBLES, scale_bytes=2, group=32),
 }
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp16", "int8-weights": "fp32", "int4-weights": "fp32"}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from edgedeploy.domain.footprint import Arithmetic, Effort, Footprint, Packing
 from edgedeploy.domain.profile import ModelProfile, WeightKind
 from edgedeploy.domain.target import Lane
@@ -15,40 +17,27 @@ _FOUR: dict[WeightKind, float] = {"linear": 4, "conv": 4, "recurrent": 4, "embed
 _ALIGNMENT = 16  # of a buffer
 
 
-def _packing(
-    bits: dict[WeightKind, float],
-    *,
-    otherwise: float = 32,
-    scale_bytes: float = SCALE_BYTES,
-    scaled: WeightKind | None = None,
-    group: int = 0,
-) -> Packing:
-    return Packing(
-        bits=bits,
-        otherwise=otherwise,
-        scale_bytes=scale_bytes,
-        scaled=frozenset({scaled} if scaled else ()),
-        group=group,
-        lookups_done=True,
-        shared_once=True,
-        zero_biases_vanish=True,
-        statistics_vanish=True,
-        alignment=_ALIGNMENT,
-    )
-
-
-_STATIC = _packing(_EIGHT, scaled="bias")
-_WEIGHTS_ALONE = _packing(_EIGHT)
+_packing = partial(
+    Packing,
+    scale_bytes=SCALE_BYTES,
+    lookups_done=True,
+    shared_once=True,
+    zero_biases_vanish=True,
+    statistics_vanish=True,
+    alignment=_ALIGNMENT,
+)
+_STATIC = _packing(bits=_EIGHT, scaled=frozenset({"bias"}))
+_WEIGHTS_ALONE = _packing(bits=_EIGHT)
 _PACKINGS = {
-    "fp32": _packing({}),
-    "fp16": _packing({}, otherwise=16),
+    "fp32": _packing(),
+    "fp16": _packing(otherwise=16),
     "int8": _STATIC,
     "int8-static": _STATIC,
     "16x8": _STATIC,
     "int8-dynamic": _WEIGHTS_ALONE,
     "int8-weights": _WEIGHTS_ALONE,
-    "int4-weights": _packing(_FOUR),
-    "8da4w": _packing({**_EIGHT, "linear": 4}, scale_bytes=2, group=32),
+    "int4-weights": _packing(bits=_FOUR),
+    "8da4w": _packing(bits={**_EIGHT, "linear": 4}, scale_bytes=2, group=32),
 }
 _ARITHMETIC: dict[str, Arithmetic] = {"fp32": "fp32", "fp16": "fp32", "int8-weights": "fp32", "int4-weights": "fp32"}
 _GRAPHS: dict[str, GraphArithmetic] = {

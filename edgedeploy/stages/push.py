@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -142,22 +142,25 @@ def push(
             text=f"release {number}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent",
         )
     )
-    figures = []
+    return number, tuple(_figures(files, seconds, tally, number))
+
+
+def _figures(
+    files: Sequence[Mapping[str, LocalFile]], seconds: Sequence[float], tally: Tally, release: int
+) -> Iterator[PushStats]:
+    """Of each payload; what two of them share counts as sent for the first."""
     counted: set[str] = set()
     for mine, spent_s in zip(files, seconds, strict=True):
         own = mine.keys() - counted
         counted |= mine.keys()
-        figures.append(
-            PushStats(
-                bytes_total=sum(file.entry.size_bytes for file in mine.values()),
-                bytes_sent=sum(tally.sent[sha] for sha in own),
-                resumed_from=sum(tally.resumed_from.get(sha, 0) for sha in own),
-                chunks_reused=sum(tally.chunks_reused[sha] for sha in own),
-                seconds=round(spent_s, 6),
-                release=number,
-            )
+        yield PushStats(
+            bytes_total=sum(file.entry.size_bytes for file in mine.values()),
+            bytes_sent=sum(tally.sent[sha] for sha in own),
+            resumed_from=sum(tally.resumed_from.get(sha, 0) for sha in own),
+            chunks_reused=sum(tally.chunks_reused[sha] for sha in own),
+            seconds=round(spent_s, 6),
+            release=release,
         )
-    return number, tuple(figures)
 
 
 class _Transfer:

@@ -76,14 +76,11 @@ def run_process(
     except (subprocess.TimeoutExpired, ProcessTimeoutError):
         kill_group(process)
         raise ProcessTimeoutError(*_what_was_said(process)) from None
-    except Exception:
-        kill_group(process)
-        _what_was_said(process)
-        raise
-    except BaseException:  # Ctrl-C does not reach another session: nobody else would end the program
+    except BaseException as failure:  # Ctrl-C does not reach another session: nobody else would end the program
         kill_group(process)
         _, stderr = _what_was_said(process)
-        aborted(stderr)
+        if not isinstance(failure, Exception):  # what the watch raises it has told itself
+            aborted(stderr)
         raise
     code = process.returncode
     return Ended(exit_code=code if code >= 0 else 128 - code, stdout=said or b"", stderr=stderr)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,20 @@ def trusted_board(ssh_board: SshBoard) -> Iterator[SshBoard]:
     (folder / "known_hosts").write_text(ssh_board.known_hosts, encoding="ascii")
     yield ssh_board
     ssh_board.plug_cable()
+
+
+@pytest.fixture
+def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    """An agent without keys, which ssh-add and we use."""
+    sock = tmp_path / "agent"
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.DEVNULL)
+    while not sock.exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
+    yield
+    process.terminate()
+    process.wait(timeout=10)
 
 
 @pytest.fixture(params=["local", "ssh", "adb"])

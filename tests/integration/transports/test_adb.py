@@ -106,6 +106,14 @@ def test_storage_that_is_full_or_read_only(phone_factory: Callable[..., Phone], 
         assert reason in caught.value.seen
 
 
+def test_a_place_that_the_shell_user_may_not_write(phone: Phone, tmp_path: Path) -> None:
+    (tmp_path / "source").write_bytes(b"x")
+    shell = DeviceShell(AdbTransport().connect(phone_device(phone)), "phone")
+    with file_feed(tmp_path / "source") as feed, pytest.raises(DeviceStorageError) as caught:
+        shell.pour('dd of="$1"', "/data/x", source=feed, quiet_s=20, progress=lambda _count: None)
+    assert caught.value.next_step
+
+
 def test_the_facts_of_a_phone(phone: Phone) -> None:
     phone.report(thermal_status=2, battery_level=55, usb_powered=False)
     script = AndroidProbe().script(f"{WORKDIR}/not/there/yet")

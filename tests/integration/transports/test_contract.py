@@ -163,6 +163,17 @@ def test_a_command_that_reads_nothing_is_killed(rig: Rig, tmp_path: Path) -> Non
     assert before == after
 
 
+def test_a_long_transfer_is_told_of_while_it_goes_on(rig: Rig, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(bytes(32 * MIB))
+    told: list[int] = []
+    script = "while [ $(dd bs=1048576 count=1 2>/dev/null | wc -c) -gt 0 ]; do sleep 0.02; done"
+    with file_feed(source) as feed:
+        assert rig.connection.pour(["sh", "-c", script], feed, quiet_s=20, progress=told.append).exit_code == 0
+    assert sum(told) == 32 * MIB
+    assert len(told) > 3
+
+
 def test_a_file_goes_on_from_an_offset(rig: Rig, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.write_bytes(os.urandom(3 * MIB + 17))

@@ -8,7 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,19 +28,6 @@ def ssh_folder() -> Path:
     folder = Path.home() / ".ssh"
     folder.mkdir(mode=0o700, exist_ok=True)
     return folder
-
-
-@pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    sock = tmp_path / "agent"
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.DEVNULL)
-    while not sock.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
-    yield
-    process.terminate()
-    process.wait(timeout=10)
 
 
 def _add_to_agent(key: Path, tmp_path: Path, passphrase: str = "") -> None:

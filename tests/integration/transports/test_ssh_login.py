@@ -24,19 +24,6 @@ SECRET = "s3cret of the board"
 ROOT = Path(__file__).parents[3]
 
 
-@pytest.fixture
-def agent(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    sock = tmp_path / "agent"
-    process = subprocess.Popen(["ssh-agent", "-D", "-a", str(sock)], stdout=subprocess.DEVNULL)
-    while not sock.exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    monkeypatch.setenv("SSH_AUTH_SOCK", str(sock))
-    yield
-    process.terminate()
-    process.wait(timeout=10)
-
-
 @pytest.fixture(scope="module")
 def password_board() -> Iterator[SshBoard]:
     try:
