@@ -25,12 +25,12 @@ static bool parse_option_integer(const char *option, const char *text, int64_t m
   return fail(why, "%s wants an integer from 0 to %lld, got '%s'", option, (long long)maximum, text);
 }
 
-static bool parse_seconds(const char *text, double *value, failure *why) {
+static bool parse_seconds(const char *option, const char *text, double *value, failure *why) {
   char *end = NULL;
   errno = 0;
   *value = strtod(text, &end);
   if (!isdigit((unsigned char)text[0]) || *end != '\0' || errno != 0 || !isfinite(*value) || *value <= 0) {
-    return fail(why, "--max-seconds wants a number of seconds above 0, got '%s'", text);
+    return fail(why, "%s wants a number of seconds above 0, got '%s'", option, text);
   }
   return true;
 }
@@ -119,7 +119,18 @@ static bool parse_option(const char *option, const char *value, runner_arguments
   if (strcmp(option, "--profile") == 0) {
     return parse_option_integer(option, value, MAX_PROFILED, &arguments->profile, why);
   }
-  if (strcmp(option, "--max-seconds") == 0) return parse_seconds(value, &arguments->max_seconds, why);
+  if (strcmp(option, "--max-seconds") == 0) return parse_seconds(option, value, &arguments->max_seconds, why);
+  if (strcmp(option, "--turn-seconds") == 0) return parse_seconds(option, value, &arguments->turn_seconds, why);
+  if (strcmp(option, "--turns") == 0) {
+    arguments->turns = value;
+    const size_t count = strlen(value);
+    return (count > 0 && count <= MAX_TURNS && strspn(value, "AB") == count) ||
+           fail(why, "--turns wants up to %d letters A and B, got '%s'", MAX_TURNS, value);
+  }
+  if (strcmp(option, "--side") == 0) {
+    arguments->side = value[0];
+    return strcmp(value, "A") == 0 || strcmp(value, "B") == 0 || fail(why, "--side wants A or B, got '%s'", value);
+  }
   if (strcmp(option, "--cpus") == 0) return parse_cpus(value, arguments, why);
   if (strcmp(option, "--threads") == 0) {
     int64_t threads = 0;
@@ -142,11 +153,24 @@ static bool check_language(const runner_arguments *arguments, failure *why) {
   return true;
 }
 
+static bool check_turns(runner_arguments *arguments, failure *why) {
+  if ((arguments->turns != NULL) != (arguments->side != '\0')) return fail(why, "--turns and --side need each other");
+  if (arguments->turns == NULL) return true;
+  for (const char *turn = arguments->turns; *turn != '\0'; ++turn) arguments->own_turns += *turn == arguments->side;
+  if (arguments->own_turns == 0) return fail(why, "--turns has no turn of side %c", arguments->side);
+  if (arguments->profile > 0) return fail(why, "--profile takes no turns");
+  if (arguments->prompt_count > 1 || arguments->score != NULL) return fail(why, "--turns takes one --prompt, and no --score");
+  if (arguments->iterations == 0) return fail(why, "--turns wants at least one of --iterations");
+  return arguments->iterations <= MAX_ITERATIONS / (int64_t)arguments->own_turns ||
+         fail(why, "--turns times --iterations is more than %d", MAX_ITERATIONS);
+}
+
 bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure *why) {
   memset(arguments, 0, sizeof *arguments);
   arguments->warmup = 5;
   arguments->iterations = 50;
   arguments->max_seconds = 30;
+  arguments->turn_seconds = 0.05;
   arguments->threads = 1;
   arguments->inputs = calloc((size_t)argc + 1, sizeof *arguments->inputs);
   arguments->prompts = calloc((size_t)argc + 1, sizeof *arguments->prompts);
@@ -161,7 +185,7 @@ bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure
   }
   if (arguments->model == NULL) return fail(why, "--model is missing");
   if (arguments->output_dir == NULL) return fail(why, "--output-dir is missing");
-  return check_language(arguments, why);
+  return check_language(arguments, why) && check_turns(arguments, why);
 }
 
 void arguments_release(runner_arguments *arguments) {

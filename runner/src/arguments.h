@@ -24,6 +24,7 @@ typedef struct {
 /* Each operator brings one time per profiled invocation into the document. */
 #define MAX_PROFILED 100
 #define MAX_CPUS 1024
+#define MAX_TURNS 10000
 
 typedef struct {
   bool version;
@@ -36,6 +37,10 @@ typedef struct {
   int64_t iterations;
   int64_t profile; /* profiled invocations; 0: a measurement */
   double max_seconds;
+  const char *turns; /* of two processes, as 'ABBA'; NULL: this one is alone */
+  char side;         /* with turns: which of them are its own */
+  size_t own_turns;
+  double turn_seconds;
   int threads;
   int *cpus;
   size_t cpu_count;

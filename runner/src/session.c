@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "arguments.h"
+#include "baton.h"
 #include "engine.h"
 #include "generation.h"
 #include "json_text.h"
@@ -18,6 +19,7 @@
 #define SCHEMA "edgedeploy.runner/1"
 #define EXIT_FAILED 1
 #define EXIT_WRONG_ARGUMENTS 64
+#define UNTIMED_SHARE 0.1 /* of a turn */
 
 typedef struct {
   uint8_t *bytes; /* all cases, back to back */
@@ -30,6 +32,12 @@ typedef struct {
   uint8_t *bytes;
   size_t tensor_bytes;
 } output_data;
+
+/* One turn's timed iterations stand one after the other in `latency_ns`. */
+typedef struct {
+  int64_t began_ns;
+  size_t iterations;
+} turn_taken;
 
 typedef struct {
   const runner_engine *engine;
@@ -47,12 +55,15 @@ typedef struct {
   int64_t *latency_ns;
   size_t warmup_count;
   size_t latency_count;
+  turn_taken *turns;
+  size_t turn_count;
   operator_profile profile;
   int64_t *profiled_ns;
   int64_t rss_before_load_bytes;
   token_list *prompts;
   token_list text;
   generated *answers;
+  size_t answer_count;
   double nll;
   size_t scored;
 } session;
@@ -210,18 +221,70 @@ static bool measure_once(session *run, int64_t *began_ns, int64_t *ended_ns, fai
   return done;
 }
 
-static bool measure(session *run, failure *why) {
+static bool warm_up(session *run, failure *why) {
   int64_t began_ns, ended_ns;
   for (int64_t i = 0; i < run->arguments.warmup && run->arguments.iterations > 0; ++i) {
     if (!measure_once(run, &began_ns, &ended_ns, why)) return false;
     run->warmup_ns[run->warmup_count++] = ended_ns - began_ns;
   }
+  return true;
+}
+
+static bool measure(session *run, failure *why) {
+  int64_t began_ns, ended_ns;
+  if (!warm_up(run, why)) return false;
   const int64_t loop_began_ns = monotonic_now_ns();
   for (int64_t i = 0; i < run->arguments.iterations; ++i) {
     if (!measure_once(run, &began_ns, &ended_ns, why)) return false;
     run->latency_ns[run->latency_count++] = ended_ns - began_ns;
     if ((double)(ended_ns - loop_began_ns) >= run->arguments.max_seconds * 1e9) break;
   }
+  return true;
+}
+
+/* Iterations until the turn's time is over. Those at its beginning do not count: the other side's data is in the caches, and its
+ * threads may still be looking for work. */
+static bool take_turn(session *run, failure *why) {
+  const double turn_ns = run->arguments.turn_seconds * 1e9;
+  int64_t began_ns, ended_ns;
+  const int64_t turn_began_ns = monotonic_now_ns();
+  do {
+    if (!measure_once(run, &began_ns, &ended_ns, why)) return false;
+  } while ((double)(ended_ns - turn_began_ns) < turn_ns * UNTIMED_SHARE);
+  turn_taken *turn = &run->turns[run->turn_count++];
+  *turn = (turn_taken){.began_ns = ended_ns};
+  do {
+    if (!measure_once(run, &began_ns, &ended_ns, why)) return false;
+    run->latency_ns[run->latency_count++] = ended_ns - began_ns;
+    ++turn->iterations;
+  } while ((int64_t)turn->iterations < run->arguments.iterations && (double)(ended_ns - turn->began_ns) < turn_ns);
+  return true;
+}
+
+static bool answer_once(session *run, failure *why) {
+  run->stage = "execute";
+  run->turns[run->turn_count++] = (turn_taken){.began_ns = monotonic_now_ns(), .iterations = 1};
+  return generate(run->engine, &run->prompts[0], (size_t)run->arguments.prefill, (size_t)run->arguments.generate,
+                  &run->answers[run->answer_count++], why);
+}
+
+/* The side of the first turn gets ready first. Each passes the baton when it is, and the first turn begins when it is back. */
+static bool take_turns(session *run, bool (*take_one)(session *, failure *), failure *why) {
+  const char *turns = run->arguments.turns;
+  const char side = run->arguments.side;
+  const size_t count = strlen(turns);
+  run->stage = "turn";
+  if (!baton_pass(why)) return false;
+  for (size_t i = 0; i < count; ++i) {
+    if (turns[i] != side) continue;
+    if ((i == 0 || turns[i - 1] != side) && !baton_wait(why)) return false;
+    if (!take_one(run, why)) return false;
+    run->stage = "turn";
+    if (i + 1 < count && turns[i + 1] != side && !baton_pass(why)) return false;
+  }
+  /* Not gone before the other one is done: the end of a process costs time on its processor, too. */
+  failure ended;
+  if (turns[count - 1] != side) baton_wait(&ended);
   return true;
 }
 
@@ -266,7 +329,7 @@ static bool is_language(const session *run) {
 static bool read_language(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
   run->prompts = calloc(arguments->prompt_count + 1, sizeof *run->prompts);
-  run->answers = calloc(arguments->prompt_count + 1, sizeof *run->answers);
+  run->answers = calloc(arguments->prompt_count + arguments->own_turns + 1, sizeof *run->answers);
   if (run->prompts == NULL || run->answers == NULL) return fail(why, "out of memory");
   run->stage = "read";
   for (size_t i = 0; i < arguments->prompt_count; ++i) {
@@ -278,11 +341,12 @@ static bool read_language(session *run, failure *why) {
 static bool run_language(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
   run->stage = "execute";
-  for (size_t i = 0; i < arguments->prompt_count; ++i) {
-    const bool done = generate(run->engine, &run->prompts[i], (size_t)arguments->prefill, (size_t)arguments->generate,
-                               &run->answers[i], why);
+  for (; run->answer_count < arguments->prompt_count; ++run->answer_count) {
+    const bool done = generate(run->engine, &run->prompts[run->answer_count], (size_t)arguments->prefill,
+                               (size_t)arguments->generate, &run->answers[run->answer_count], why);
     if (!done) return false;
   }
+  if (arguments->turns != NULL) return take_turns(run, answer_once, why);
   return arguments->score == NULL ||
          score(run->engine, &run->text, (size_t)arguments->window, &run->nll, &run->scored, why);
 }
@@ -291,10 +355,16 @@ static bool run_session(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
   run->stage = "usage";
   if (arguments->cpu_count > 0 && !pin_to_cpus(arguments->cpus, arguments->cpu_count, why)) return false;
+  run->stage = "turn";
+  const bool second = arguments->turns != NULL && arguments->turns[0] != arguments->side;
+  if (second && !baton_wait(why)) return false;
   run->stage = "read";
   if (!hash_model(run, why)) return false;
   if (!allocate_samples(&run->warmup_ns, arguments->warmup, why)) return false;
-  if (!allocate_samples(&run->latency_ns, arguments->iterations, why)) return false;
+  const int64_t turns = (int64_t)arguments->own_turns;
+  if (!allocate_samples(&run->latency_ns, turns > 0 ? turns * arguments->iterations : arguments->iterations, why)) return false;
+  run->turns = calloc(arguments->own_turns + 1, sizeof *run->turns);
+  if (run->turns == NULL) return fail(why, "out of memory");
   if (!allocate_samples(&run->profiled_ns, arguments->profile, why)) return false;
   run->profile.invocations = (size_t)arguments->profile;
   run->stage = "input";
@@ -312,7 +382,9 @@ static bool run_session(session *run, failure *why) {
   for (size_t i = 0; i < arguments->input_count; ++i) specs[i] = arguments->inputs[i].spec;
   const bool bound = run->engine->bind_inputs(specs, arguments->input_count, why);
   free(specs);
-  return bound && run_cases(run, why) && (arguments->profile > 0 ? profile(run, why) : measure(run, why));
+  if (!bound || !run_cases(run, why)) return false;
+  if (arguments->turns != NULL) return warm_up(run, why) && take_turns(run, take_turn, why);
+  return arguments->profile > 0 ? profile(run, why) : measure(run, why);
 }
 
 static void describe_runner(json_text *text, const runner_engine *engine) {
@@ -366,7 +438,7 @@ static void describe_profile(json_text *text, const session *run) {
 
 static void describe_language(json_text *text, const session *run) {
   json_raw(text, ", \"generation\": [");
-  for (size_t i = 0; i < run->arguments.prompt_count; ++i) {
+  for (size_t i = 0; i < run->answer_count; ++i) {
     const generated *answer = &run->answers[i];
     json_raw(text, i > 0 ? ", {\"prompt_tokens\": " : "{\"prompt_tokens\": ");
     json_integer(text, (int64_t)answer->prompt_count);
@@ -387,6 +459,17 @@ static void describe_language(json_text *text, const session *run) {
   json_raw(text, "}");
 }
 
+static void describe_turns(json_text *text, const session *run) {
+  json_raw(text, ", \"turns\": [");
+  for (size_t i = 0; i < run->turn_count; ++i) {
+    json_raw(text, i > 0 ? ", {\"began_ns\": " : "{\"began_ns\": ");
+    json_integer(text, run->turns[i].began_ns);
+    json_member(text, "iterations", (int64_t)run->turns[i].iterations);
+    json_raw(text, "}");
+  }
+  json_raw(text, "]");
+}
+
 static void describe_run(json_text *text, const session *run) {
   int64_t cpus[MAX_CPUS];
   const size_t cpu_count = cpus_in_force(cpus, MAX_CPUS);
@@ -404,6 +487,7 @@ static void describe_run(json_text *text, const session *run) {
   json_member(text, "load_ns", run->load_ns);
   json_member(text, "rss_before_load_bytes", run->rss_before_load_bytes);
   json_member(text, "peak_rss_bytes", peak_resident_bytes());
+  if (run->arguments.turns != NULL) describe_turns(text, run);
   if (is_language(run)) {
     describe_language(text, run);
     json_raw(text, "}\n");

@@ -44,6 +44,17 @@ int main(void) {
   CHECK(!WITH("--score", "t") && !WITH("--window", "64") && !WITH("--score", "t", "--window", "1"));
   CHECK(!WITH("--prompt", "a", "--generate", "8", "--input", "float32:1:f"));
 
+  CHECK(WITH("--turns", "ABBA", "--side", "B", "--turn-seconds", "0.2"));
+  CHECK(strcmp(parsed.turns, "ABBA") == 0 && parsed.side == 'B' && parsed.own_turns == 2 && parsed.turn_seconds == 0.2);
+  CHECK(WITH("--turns", "A", "--side", "A", "--prompt", "a", "--generate", "8"));
+  CHECK(!WITH("--turns", "AB") && !WITH("--side", "A") && !WITH("--turns", "", "--side", "A"));
+  CHECK(!WITH("--turns", "ABC", "--side", "A") && !WITH("--turns", "AB", "--side", "C") && !WITH("--turns", "A", "--side", "B"));
+  CHECK(!WITH("--turns", "AB", "--side", "") && !WITH("--turns", "AB", "--side", "AB"));
+  CHECK(!WITH("--turns", "AB", "--side", "A", "--profile", "5") && !WITH("--turns", "AB", "--side", "A", "--iterations", "0"));
+  CHECK(!WITH("--turns", "AAB", "--side", "A", "--iterations", "6000000"));
+  CHECK(!WITH("--turns", "AB", "--side", "A", "--prompt", "a", "--prompt", "b", "--generate", "8"));
+  CHECK(!WITH("--turn-seconds", "0"));
+
   CHECK(!PARSE("--model", "m"));
   CHECK(!PARSE("--output-dir", "o"));
   CHECK(!WITH("--model"));
