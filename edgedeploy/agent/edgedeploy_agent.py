@@ -63,6 +63,9 @@ MAX_ITERATIONS = 10_000_000
 MAX_THREADS = 1024
 MAX_CPUS = 1024
 MAX_PROFILED = 100
+MAX_TURNS = 10_000
+BATON_OUT = 3
+UNTIMED_SHARE = 0.1  # of a turn
 
 
 class RunnerFailure(Exception):
@@ -133,6 +136,12 @@ def _name(text: str) -> str:
     return text
 
 
+def _turns(text: str) -> str:
+    if not 0 < len(text) <= MAX_TURNS or set(text) - {"A", "B"}:
+        raise argparse.ArgumentTypeError(f"wants up to {MAX_TURNS} letters A and B, got {text!r}")
+    return text
+
+
 def _cpus(text: str) -> list[int]:
     return [_integer(MAX_CPUS - 1)(part) for part in text.split(",")]
 
@@ -165,7 +174,26 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--threads", type=_integer(MAX_THREADS), default=1)
     parser.add_argument("--profile", type=_integer(MAX_PROFILED), default=0)
     parser.add_argument("--cpus", type=_cpus, default=None)
-    return parser.parse_args(argv)
+    parser.add_argument("--turns", type=_turns, default="")
+    parser.add_argument("--side", choices=("A", "B"), default="")
+    parser.add_argument("--turn-seconds", type=_seconds, default=0.05)
+    arguments = parser.parse_args(argv)
+    _check_turns(parser, arguments)
+    return arguments
+
+
+def _check_turns(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    if bool(arguments.turns) != bool(arguments.side):
+        parser.error("--turns and --side need each other")
+    if not arguments.turns:
+        return
+    own = arguments.turns.count(arguments.side)
+    if not own:
+        parser.error(f"--turns has no turn of side {arguments.side}")
+    if arguments.profile:
+        parser.error("--profile takes no turns")
+    if not 0 < arguments.iterations <= MAX_ITERATIONS // own:
+        parser.error(f"--turns times --iterations is not within 1 to {MAX_ITERATIONS}")
 
 
 # ------------------------------------------------------------------------------------- facts about this process
@@ -683,6 +711,9 @@ class Session:
         """Do everything and return the document."""
         if arguments.cpus is not None:
             pin_to_cpus(arguments.cpus)
+        self.stage = "turn"
+        if arguments.turns and arguments.turns[0] != arguments.side:
+            await_baton()
         if arguments.profile:
             # TFLite and Core ML have no such call in Python. ExecuTorch's writes an ETDump, which only its developer tools
             # can read, and they are hundreds of megabytes that a device need not have.
@@ -703,8 +734,9 @@ class Session:
         self.stage = "input"
         engine.bind(arguments.inputs)
         first_inference_ns, outputs = self._run_cases(engine, cases, arguments.output_dir)
-        warmup_ns, latency_ns = self._measure(engine, cases[0], arguments)
+        warmup_ns, latency_ns, turns = self._measure(engine, cases[0], arguments)
         return {
+            **({"turns": turns} if arguments.turns else {}),
             "schema": SCHEMA,
             "runner": {"name": NAME, "version": VERSION, "engine": engine.name, "engine_version": engine.version},
             "model": {"sha256": sha256, "size_bytes": size_bytes},
@@ -760,16 +792,65 @@ class Session:
 
     def _measure(
         self, engine: Any, case: list[bytes], arguments: argparse.Namespace
-    ) -> tuple[array.array[int], array.array[int]]:
+    ) -> tuple[array.array[int], array.array[int], list[dict[str, int]]]:
         self.stage = "input"
         set_inputs = engine.setter(case)
         self.stage = "execute"
         gc.collect()
         gc.disable()
         warmup_ns = timed_loop(set_inputs, engine.invoke, arguments.warmup if arguments.iterations else 0, math.inf)
-        latency_ns = timed_loop(set_inputs, engine.invoke, arguments.iterations, arguments.max_seconds * 1e9)
+        turns: list[dict[str, int]] = []
+        if arguments.turns:
+            latency_ns = self._take_turns(set_inputs, engine.invoke, arguments, turns)
+        else:
+            latency_ns = timed_loop(set_inputs, engine.invoke, arguments.iterations, arguments.max_seconds * 1e9)
         gc.enable()
-        return warmup_ns, latency_ns
+        return warmup_ns, latency_ns, turns
+
+    def _take_turns(
+        self,
+        set_inputs: Callable[[], None],
+        invoke: Callable[[], object],
+        arguments: argparse.Namespace,
+        taken: list[dict[str, int]],
+    ) -> array.array[int]:
+        schedule, side, turn_ns = arguments.turns, arguments.side, arguments.turn_seconds * 1e9
+        latency_ns = array.array("q")
+        self.stage = "turn"
+        pass_baton()
+        for i, turn in enumerate(schedule):
+            if turn != side:
+                continue
+            if i == 0 or schedule[i - 1] != side:
+                await_baton()
+            self.stage = "execute"
+            # Not counted: the other side's data is in the caches, and its threads may still be looking for work.
+            timed_loop(set_inputs, invoke, arguments.iterations, turn_ns * UNTIMED_SHARE)
+            began_ns = time.monotonic_ns()
+            samples_ns = timed_loop(set_inputs, invoke, arguments.iterations, turn_ns)
+            latency_ns.extend(samples_ns)
+            taken.append({"began_ns": began_ns, "iterations": len(samples_ns)})
+            self.stage = "turn"
+            if schedule[i + 1 : i + 2] not in ("", side):
+                pass_baton()
+        if schedule[-1] != side:
+            # Not gone before the other one is done: the end of a process costs time on its processor, too.
+            os.read(0, 1)
+        return latency_ns
+
+
+def await_baton() -> None:
+    """Wait until the other side lets this one run."""
+    if not os.read(0, 1):
+        raise RunnerFailure("turn", "the other side ended before its last turn")
+
+
+def pass_baton() -> None:
+    """Let the other side run."""
+    try:
+        os.write(BATON_OUT, b".")
+    except BrokenPipeError as error:
+        raise RunnerFailure("turn", "the other side ended before its last turn") from error
 
 
 def timed_loop(

@@ -14,7 +14,7 @@ from edgedeploy.errors import RunnerError
 
 SCHEMA = "edgedeploy.runner/1"
 
-Stage = Literal["usage", "read", "load", "input", "execute", "output"]
+Stage = Literal["usage", "read", "load", "input", "execute", "turn", "output"]
 Count = Annotated[int, Meta(ge=0)]
 DurationNs = Annotated[int, Meta(ge=0)]
 SizeBytes = Annotated[int, Meta(ge=0)]
@@ -23,6 +23,7 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 # A large language model has some ten thousand.
 _OPERATORS_MAX = 200_000
 _PROFILED_MAX = 100
+_TURNS_MAX = 10_000
 # Longer ones are quoted in part: a runner gone wild must not fill the terminal or the report.
 _QUOTE_MAX_CHARS = 600
 # Exit codes above this are 128 + the signal's number, by the convention of POSIX shells.
@@ -74,6 +75,14 @@ class ProcessDocument(msgspec.Struct, frozen=True, kw_only=True):
     load_ns: DurationNs
     rss_before_load_bytes: SizeBytes
     peak_rss_bytes: SizeBytes
+    turns: Annotated[tuple[TurnDocument, ...], Meta(max_length=_TURNS_MAX)] = ()
+
+
+class TurnDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A turn of one of two processes. ``began_ns`` is by the document's clock; its iterations follow those of the turn before."""
+
+    began_ns: Count
+    iterations: Annotated[int, Meta(ge=1)]
 
 
 class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
@@ -88,7 +97,10 @@ class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
     operators: Annotated[tuple[ProfiledOperator, ...], Meta(max_length=_OPERATORS_MAX)] = ()
 
     def __post_init__(self) -> None:
-        """Every operator has one time per profiled invocation."""
+        """Every operator has one time per profiled invocation, and every timed iteration is of a turn where there are turns."""
+        taken = sum(turn.iterations for turn in self.turns)
+        if self.turns and taken != len(self.latency_ns):
+            raise ValueError(f"{len(self.latency_ns)} iterations in turns of {taken}")
         for operator in self.operators:
             if len(operator.ns) != len(self.profiled_ns):
                 raise ValueError(
@@ -174,6 +186,7 @@ _ADVICE_BY_STAGE: dict[Stage, str] = {
     "read": "push again: a file of the release is missing on the device, or cannot be read there",
     "load": "export again, or choose another lane: this engine cannot load the model",
     "input": "export again: the artifact's inputs and the model's do not agree",
+    "turn": "the other of the two processes ended too soon: it says why",
     "execute": "choose another lane or precision: the model fails while it runs on this device",
     "output": "free some storage on the device, and check that its working folder can be written",
 }

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from integration.runner_starts import models, run_model, runner_cache, starts  # noqa: F401 - fixtures
 from standins.adb_server import AdbServer
 from standins.board import BoardKind, SshBoard
 from standins.phone import Phone
