@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 import msgspec
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgedeploy.source import LoadedModel
 
 Emit = Callable[[str], None]
+TurnSide = Literal["A", "B"]
 ByteProgress = Callable[[int], None]
 
 
@@ -212,6 +213,14 @@ class Talk(msgspec.Struct, frozen=True, kw_only=True):
     window: int = 0
 
 
+class Turns(msgspec.Struct, frozen=True, kw_only=True):
+    """Two processes take turns (docs/runner-protocol.md). ``schedule`` has a letter per turn, and ``side`` is this one's."""
+
+    schedule: str
+    side: TurnSide
+    turn_s: float
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What one start of a runner is about; paths are the device's.
 
@@ -228,6 +237,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     policy: MeasurePolicy
     profile: bool = False
     talk: Talk | None = None
+    turns: Turns | None = None
 
 
 class Runtime(Protocol):

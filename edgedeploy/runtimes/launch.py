@@ -32,6 +32,9 @@ def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: st
         arguments += ["--cpus", ",".join(map(str, policy.cpus))]
     if launch.profile:
         arguments += ["--profile", str(PROFILED_INVOCATIONS)]
+    if launch.turns is not None:
+        turns = launch.turns
+        arguments += ["--turns", turns.schedule, "--side", turns.side, "--turn-seconds", f"{turns.turn_s:g}"]
     return (*start, *arguments)
 
 

@@ -16,14 +16,14 @@ from edgedeploy.domain.measurement import Agreement
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import CommandTimeoutError, RunnerError
-from edgedeploy.ports import Connection, Launch
+from edgedeploy.ports import Completed, Connection, Launch
 from edgedeploy.runners.document import DocumentT, RunnerDocument, parse_document
 from edgedeploy.runtimes.launch import command
 
 if TYPE_CHECKING:
     from edgedeploy.agreement import Array
 
-_START_LIMIT_S = 300.0
+START_LIMIT_S = 300.0
 
 SHORTEST = MeasurePolicy(warmup_iterations=0, iterations=1, max_seconds=0.001)
 """For outputs only: no time is measured."""
@@ -53,7 +53,12 @@ def execute(
         RunnerError: it failed, crashed, printed nonsense, or ran another file than the one that was sent.
         DeviceLostError: the device went away.
     """
-    launch = Launch(
+    return start(connection, placed, launch_of(placed, method, golden, policy, profile=profile), RunnerDocument)
+
+
+def launch_of(placed: Placed, method: Method, golden: Golden, policy: MeasurePolicy, *, profile: bool = False) -> Launch:
+    """What a runner is told, to run a method on golden inputs."""
+    return Launch(
         model=f"{placed.artifact_dir}/{placed.artifact.entry}",
         method=method.entry,
         inputs=tuple(
@@ -64,7 +69,6 @@ def execute(
         policy=policy,
         profile=profile,
     )
-    return start(connection, placed, launch, RunnerDocument)
 
 
 def start(connection: Connection, placed: Placed, launch: Launch, kind: type[DocumentT]) -> DocumentT:
@@ -74,18 +78,35 @@ def start(connection: Connection, placed: Placed, launch: Launch, kind: type[Doc
         RunnerError: it failed, crashed, printed nonsense, or ran another file than the one that was sent.
         DeviceLostError: the device went away.
     """
-    artifact = placed.artifact
     argv = command(placed.bundle, launch, runner_dir=placed.runner_dir, python=placed.python)
-    where = f"{placed.device}: {placed.bundle.name} on {artifact.model} {artifact.lane.id}"
     try:
-        done = connection.run(argv, timeout_s=_START_LIMIT_S + 4 * launch.policy.max_seconds)
+        done = connection.run(argv, timeout_s=START_LIMIT_S + 4 * launch.policy.max_seconds)
     except CommandTimeoutError as error:
-        raise RunnerError(
-            "the runner did not end in time and was killed",
-            where=where,
-            seen=error.what,
-            next_step="it hangs, or the model is very slow there: give it fewer warm-up iterations (measure = { … })",
-        ) from error
+        raise did_not_end(placed, error) from error
+    return document_of(placed, done, kind)
+
+
+def did_not_end(placed: Placed, error: CommandTimeoutError) -> RunnerError:
+    """What to say of a runner that was killed because its time was over."""
+    return RunnerError(
+        "the runner did not end in time and was killed",
+        where=_place(placed),
+        seen=error.what,
+        next_step="it hangs, or the model is very slow there: give it fewer warm-up iterations (measure = { … })",
+    )
+
+
+def _place(placed: Placed) -> str:
+    return f"{placed.device}: {placed.bundle.name} on {placed.artifact.model} {placed.artifact.lane.id}"
+
+
+def document_of(placed: Placed, done: Completed, kind: type[DocumentT]) -> DocumentT:
+    """The document of a process that has ended.
+
+    Raises:
+        RunnerError: it failed, crashed, printed nonsense, or ran another file than the one that was sent.
+    """
+    artifact, where = placed.artifact, _place(placed)
     document = parse_document(done.stdout, exit_code=done.exit_code, stderr=done.stderr, where=where, kind=kind)
     if document.model.sha256 != artifact.sha256:
         raise RunnerError(

@@ -31,8 +31,25 @@ def answer(
         RunnerError: it failed, or answered another number of prompts.
         DeviceLostError: the device went away.
     """
+    launch = conversation(placed, language, policy, prompts, text)
+    document = start(connection, placed, launch, LanguageDocument)
+    scored = document.score.tokens if document.score else 0
+    if len(document.generation) != len(prompts) or scored != (text.scored if text else 0):
+        raise RunnerError(
+            "the runner did not do all that it was asked for",
+            where=placed.device,
+            seen=f"{len(document.generation)} of {len(prompts)} prompts, {scored} tokens scored",
+            next_step="report it as a bug of the runner",
+        )
+    return document
+
+
+def conversation(
+    placed: Placed, language: Language, policy: MeasurePolicy, prompts: Sequence[Prompt], text: Text | None
+) -> Launch:
+    """What a runner is told, to answer ``prompts`` as long as PyTorch did, and to score ``text``."""
     method: Method = placed.artifact.methods[0]
-    launch = Launch(
+    return Launch(
         model=f"{placed.artifact_dir}/{placed.artifact.entry}",
         method=method.entry,
         inputs=(),
@@ -47,16 +64,6 @@ def answer(
             window=text.window if text else 0,
         ),
     )
-    document = start(connection, placed, launch, LanguageDocument)
-    scored = document.score.tokens if document.score else 0
-    if len(document.generation) != len(prompts) or scored != (text.scored if text else 0):
-        raise RunnerError(
-            "the runner did not do all that it was asked for",
-            where=placed.device,
-            seen=f"{len(document.generation)} of {len(prompts)} prompts, {scored} tokens scored",
-            next_step="report it as a bug of the runner",
-        )
-    return document
 
 
 def agreed(document: LanguageDocument, prompts: Sequence[Prompt], text: Text | None) -> LanguageAgreement:

@@ -1,0 +1,141 @@
+"""Two artifacts on one device at the same time: a fresh process of each, loaded and warm, that take turns.
+
+What slows the device down for a while (heat, a neighbour, the clock's governor) slows both down, so their ratio stays. The device
+itself passes the turn on (docs/runner-protocol.md): no round trip to the host falls between two turns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from edgedeploy.domain.target import MeasurePolicy
+from edgedeploy.errors import CommandTimeoutError, DeviceRunError, RunnerError
+from edgedeploy.ports import Completed, Connection, Launch, Turns, TurnSide
+from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
+from edgedeploy.runtimes.launch import command
+from edgedeploy.shell import quote_command
+from edgedeploy.stages.execute import START_LIMIT_S, Placed, did_not_end, document_of, launch_of
+from edgedeploy.stages.talk import conversation
+
+_NO_PIPES = 9
+_FAILED_FOR_THE_OTHER = "at stage 'turn'"
+# Longer ones are no documents, and quoted in part.
+_STDOUT_BYTES, _STDERR_BYTES = 64 << 20, 64 << 10
+# Each redirection waits until the other side has opened its end, so the two orders have to match.
+_BOTH = f"""
+cd %s && rm -rf turns && mkdir -p turns/A turns/B && cd turns || exit 1
+mkfifo to_A to_B || exit {_NO_PIPES}
+%s <to_A 3>to_B >A.json 2>A.log & a=$!
+%s 3>to_A <to_B >B.json 2>B.log & b=$!
+wait "$a"; a=$?
+wait "$b"; b=$?
+for side in A B; do
+  tail -c {_STDERR_BYTES} $side.log >$side.end
+  head -c {_STDOUT_BYTES} $side.json >$side.begin
+done
+echo "$a" "$b" $(wc -c <A.begin) $(wc -c <B.begin) $(wc -c <A.end) $(wc -c <B.end)
+cat A.begin B.begin A.end B.end
+rm -rf ../turns
+"""
+
+
+class NoTurnsError(DeviceRunError):
+    """The device has no pipes with names where it can be written: two processes cannot be joined there."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Duel:
+    """Two placed artifacts, and how long a turn of each is timed. ``policy`` is that of both: threads, processors, warm-up."""
+
+    base: Placed
+    candidate: Placed
+    policy: MeasurePolicy
+    turn_s: float
+
+    def fight(self, connection: Connection, schedule: str) -> tuple[ProcessDocument, ProcessDocument]:
+        """One process of each, and what they say: of the base, side A of ``schedule``, and of the candidate, side B.
+
+        Raises:
+            RunnerError: one failed, crashed, printed nonsense, or ran another file than the one that was sent.
+            NoTurnsError: the two cannot be joined on this device.
+            DeviceLostError: the device went away.
+        """
+        sides: tuple[tuple[Placed, TurnSide], ...] = ((self.base, "A"), (self.candidate, "B"))
+        commands = [
+            quote_command(
+                command(placed.bundle, self._launch(placed, schedule, side), runner_dir=placed.runner_dir, python=placed.python)
+            )
+            for placed, side in sides
+        ]
+        script = _BOTH.strip() % (quote_command([self.base.scratch]), *commands)
+        limit_s = START_LIMIT_S + 4 * len(schedule) * max(self.turn_s, self.policy.max_seconds)
+        try:
+            done = connection.run(["sh", "-c", script], timeout_s=limit_s)
+        except CommandTimeoutError as error:
+            raise did_not_end(self.candidate, error) from error
+        if done.exit_code == _NO_PIPES:
+            raise NoTurnsError("two processes cannot be joined", where=f"device {self.base.device}", seen=_text(done.stderr))
+        ended = _apart(done, self.base.device)
+        return _both(list(zip((self.base, self.candidate), ended, strict=True)))
+
+    def _launch(self, placed: Placed, schedule: str, side: TurnSide) -> Launch:
+        artifact = placed.artifact
+        if artifact.language is not None:
+            launch = conversation(placed, artifact.language, self.policy, artifact.language.prompts[:1], None)
+        else:
+            method, golden = artifact.calls()[0]
+            launch = launch_of(placed, method, golden, self.policy)
+        return msgspec.structs.replace(
+            launch,
+            output_dir=f"{placed.scratch}/turns/{side}",
+            turns=Turns(schedule=schedule, side=side, turn_s=self.turn_s),
+        )
+
+
+def _apart(done: Completed, device: str) -> tuple[Completed, Completed]:
+    """What both processes left behind."""
+    line, _, rest = done.stdout.partition(b"\n")
+    try:
+        codes_and_sizes = [int(word) for word in line.split()]
+        a, b, *sizes = codes_and_sizes
+        stdout_a, stdout_b, stderr_a, stderr_b = _cut(rest, sizes)
+    except ValueError:
+        raise RunnerError(
+            "what two runners left behind cannot be read", where=f"device {device}", seen=_text(done.stderr or done.stdout[:300])
+        ) from None
+    return (
+        Completed(exit_code=a, stdout=stdout_a, stderr=stderr_a),
+        Completed(exit_code=b, stdout=stdout_b, stderr=stderr_b),
+    )
+
+
+def _cut(content: bytes, sizes: list[int]) -> list[bytes]:
+    if sum(sizes) != len(content):
+        raise ValueError
+    pieces = []
+    for size in sizes:
+        pieces.append(content[:size])
+        content = content[size:]
+    return pieces
+
+
+def _both(ended: list[tuple[Placed, Completed]]) -> tuple[ProcessDocument, ProcessDocument]:
+    """Both documents. Where one process failed, so did the other one for want of its partner: the first is told."""
+    documents: list[ProcessDocument] = []
+    failures: list[RunnerError] = []
+    for placed, done in ended:
+        kind = RunnerDocument if placed.artifact.language is None else LanguageDocument
+        try:
+            documents.append(document_of(placed, done, kind))
+        except RunnerError as error:
+            failures.append(error)
+    if failures:
+        raise next((error for error in failures if _FAILED_FOR_THE_OTHER not in error.what), failures[0])
+    base, candidate = documents
+    return base, candidate
+
+
+def _text(said: bytes) -> str:
+    return said.decode(errors="replace").strip()
