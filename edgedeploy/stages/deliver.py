@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
-from functools import cached_property, partial
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
 import msgspec
 
-from edgedeploy import registry
 from edgedeploy.cache import Cache
-from edgedeploy.deploy.chunk_maps import ChunkMaps
-from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.lease_keeper import claim
 from edgedeploy.deploy.signing import Signer
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.project import DEFAULT_PATIENCE, KEEP_RELEASES, Patience
-from edgedeploy.domain.release import LocalFile, RunnerBundle
 from edgedeploy.domain.result import PushStats, RunResult
-from edgedeploy.domain.target import Abi, Os, Target
+from edgedeploy.domain.target import Target
 from edgedeploy.domain.verdict import Verdict
-from edgedeploy.errors import DeviceError, DeviceUnavailableError, EdgedeployError, MissingToolError, RunnerError, UsageError
+from edgedeploy.errors import DeviceError, EdgedeployError, RunnerError
 from edgedeploy.fanout import at_once
-from edgedeploy.host import host_abi, host_os
-from edgedeploy.ports import Connection, Probe
-from edgedeploy.runners.device_helper import device_helper
-from edgedeploy.stages.execute import Placed
+from edgedeploy.stages.aboard import Aboard
 from edgedeploy.stages.judge import judge
-from edgedeploy.stages.measure import facts_of, measure
-from edgedeploy.stages.progress import emitter
+from edgedeploy.stages.measure import measure
 from edgedeploy.stages.push import Payload, Tally, Terms, push
-from edgedeploy.stages.reach import Attempts, Open, trusted_keys_of, workdir_of
+from edgedeploy.stages.reach import Attempts, Open, trusted_keys_of
 from edgedeploy.stages.run_result import Ready, blank_run, failed_run, measured_run, with_artifact
-from edgedeploy.stages.runner_choice import choose, python_facts_of
 
 _AT_ONCE = 8
 
@@ -97,7 +87,8 @@ def _deliver_to(device: Device, delivery: Delivery, cache: Cache, sink: Sink, op
             with opened.connection(device) as connection:
                 lease = partial(opened.lease, connection, device, target, claimed, sink)
                 rest = msgspec.structs.replace(delivery, ready=left())
-                session = _Session(connection, device, rest, cache, sink, lease, tally)
+                host = Aboard(connection=connection, device=device, target=target, cache=cache, sink=sink)
+                session = _Session(host, device, rest, sink, lease, tally)
                 for item, result in session.results():
                     done.add(item.prepared.run.folder)
                     attempts.got_something_done()
@@ -117,33 +108,26 @@ class _Session:
 
     def __init__(
         self,
-        connection: Connection,
+        host: Aboard,
         device: Device,
         delivery: Delivery,
-        cache: Cache,
         sink: Sink,
         lease: Callable[[], AbstractContextManager[None]],
         tally: Tally,
     ) -> None:
-        self._connection = connection
+        self._host = host
         self._device = device
         self._delivery = delivery
-        self._cache = cache
         self._sink = sink
         self._lease = lease
         self._tally = tally
-        target = delivery.target
-        self._abi: Abi = host_abi() if target.abi == "host" else target.abi
-        self._os: Os = host_os() if target.os == "host" else target.os
-        self._python = sys.executable if device.transport == "local" else device.python
-        self._probe: Probe = registry.probe(self._os)
 
     def results(self) -> Iterator[tuple[Ready, RunResult]]:
-        self._check_abi()
+        self._host.check_abi()
         payloads: list[tuple[Ready, Payload]] = []
         for item in self._delivery.ready:
             try:
-                payload = Payload(prepared=item.prepared, bundle=self._choose(item), attestations=item.attestations)
+                payload = Payload(prepared=item.prepared, bundle=self._host.runner_for(item), attestations=item.attestations)
                 payloads.append((item, payload))
             except EdgedeployError as error:
                 yield item, self._failed(item, error)
@@ -153,20 +137,14 @@ class _Session:
             yield from self._pushed_and_measured(payloads)
 
     def _pushed_and_measured(self, payloads: Sequence[tuple[Ready, Payload]]) -> Iterator[tuple[Ready, RunResult]]:
-        store = Store(
-            self._connection,
-            device=self._device.name,
-            workdir=workdir_of(self._device, self._delivery.target),
-            project=self._delivery.project,
-            chunks=ChunkMaps(self._cache.chunks),
-        )
+        store = self._host.store(self._delivery.project)
         release, figures = push(
             store,
             [payload for _, payload in payloads],
             self._terms(),
             sink=self._sink,
             tally=self._tally,
-            helper=self._device_helper,
+            helper=self._host.device_helper,
         )
         for (item, payload), stats in zip(payloads, figures, strict=True):
             yield item, self._finish(item, payload, stats, store, release)
@@ -180,43 +158,6 @@ class _Session:
             trusted_keys=trusted_keys_of(self._device, self._delivery.target),
         )
 
-    def _device_helper(self) -> LocalFile | None:
-        """None where it cannot be built: the device's own tools do the same, slower."""
-        emit = emitter(self._sink, "setup", self._device.name)
-        try:
-            path = device_helper(self._abi, cache_dir=self._cache.runners, emit=emit)
-        except (MissingToolError, UsageError):
-            return None
-        (entry,) = entries_of(path)
-        return LocalFile(local=str(path), entry=entry)
-
-    def _check_abi(self) -> None:
-        facts = facts_of(self._connection, self._probe, "/")
-        if facts.abi is not None and facts.abi != self._abi:
-            raise DeviceUnavailableError(
-                f"{self._device.name} is not a {self._delivery.target.name}: its programs are of another kind",
-                seen=f"{facts.abi}, the target says {self._abi}",
-                next_step="give the device the right `target` in lab.toml (a 32-bit system on a 64-bit board needs a 64-bit one)",
-            )
-
-    @cached_property
-    def _python_facts(self) -> Mapping[str, str]:
-        return python_facts_of(self._connection, self._python)
-
-    def _choose(self, item: Ready) -> RunnerBundle:
-        if item.runner is not None and item.runner_abi == self._abi:
-            return item.runner
-        return choose(
-            item.prepared.artifact,
-            self._delivery.target.runtimes,
-            abi=self._abi,
-            os=self._os,
-            python_facts=lambda: self._python_facts,
-            cache_dir=self._cache.runners,
-            emit=emitter(self._sink, "setup", self._device.name),
-            sink=self._sink,
-        )
-
     def _finish(self, item: Ready, payload: Payload, stats: PushStats, store: Store, release: int) -> RunResult:
         if not self._delivery.measured:
             return self._with_push(item, stats, Verdict(status="unmeasured", reasons=("deployed, not measured",)))
@@ -224,22 +165,14 @@ class _Session:
         base = store.release_dir(release)
         try:
             with store.scratch() as scratch:
-                placed = Placed(
-                    artifact=artifact,
-                    bundle=payload.bundle,
-                    artifact_dir=f"{base}/{payload.artifact_dir}",
-                    runner_dir=f"{base}/{payload.runner_dir}",
-                    scratch=scratch,
-                    python=self._python,
-                    device=self._device.name,
-                )
+                placed = self._host.placed(payload, base, scratch)
                 folder = Path(item.prepared.folder)
                 try:
-                    found = measure(self._connection, placed, run.policy, folder, self._probe, self._sink)
+                    found = measure(self._host.connection, placed, run.policy, folder, self._host.probe, self._sink)
                 except RunnerError:
                     if not self._healed(payload, store):
                         raise
-                    found = measure(self._connection, placed, run.policy, folder, self._probe, self._sink)
+                    found = measure(self._host.connection, placed, run.policy, folder, self._host.probe, self._sink)
         except DeviceError:
             raise
         except EdgedeployError as error:
