@@ -34,7 +34,7 @@ from edgedeploy.domain.events import Event, Note
 from edgedeploy.domain.project import Patience
 from edgedeploy.domain.target import Target
 from edgedeploy.errors import EdgedeployError
-from edgedeploy.stages import deliver, push, reach
+from edgedeploy.stages import aboard, deliver, push, reach
 from edgedeploy.stages.run_result import Ready
 
 TTL_S = 2
@@ -187,7 +187,7 @@ def _perform(errand: Errand, pipe: Pipe) -> Came:
 
 def _push(errand: Errand, told: _Told) -> Came:
     deliver.claim = lambda purpose, *, wait_s: msgspec.structs.replace(claim(purpose, wait_s=wait_s), ttl_s=TTL_S)
-    deliver.device_helper = lambda *_about, **_how: errand.helper
+    aboard.device_helper = lambda *_about, **_how: errand.helper
     push._HELPER_PAYS_BYTES = 1 if errand.helper else sys.maxsize
     if errand.packed:
         compression.LEAST_FILE_BYTES, compression.PROBE_BYTES = 1, 1 << 20
