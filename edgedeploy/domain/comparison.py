@@ -1,0 +1,79 @@
+"""Two artifacts measured in turn on one device, and what is concluded from it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import msgspec
+
+Side = Literal["base", "candidate"]
+Conclusion = Literal["pass", "fail", "inconclusive"]
+
+Nanoseconds = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Turn(msgspec.Struct, frozen=True, kw_only=True):
+    """A short slice of iterations of one side, while the other side waits.
+
+    ``settling_ns`` are iterations that came right after the other side's turn and are kept apart: caches were the other's.
+    ``start_ns`` is of a clock that both sides share and that never goes back.
+    """
+
+    side: Side
+    start_ns: Nanoseconds
+    latency_ns: tuple[Nanoseconds, ...]
+    settling_ns: tuple[Nanoseconds, ...] = ()
+
+
+class SideFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """What one process has one figure of."""
+
+    load_ns: Nanoseconds
+    peak_rss_bytes: Annotated[int, msgspec.Meta(ge=0)]
+
+
+class Block(msgspec.Struct, frozen=True, kw_only=True):
+    """One fresh process of each side, and the turns they took, in the order in which they took them.
+
+    Processes differ from one another more than iterations within one (where memory came to lie), so a block counts as one
+    observation, however many turns it has. Where memory does not suffice for two processes at once, a block is two of them
+    one after the other: two long turns.
+    """
+
+    turns: tuple[Turn, ...]
+    base: SideFigures
+    candidate: SideFigures
+
+
+class Unrest(msgspec.Struct, frozen=True, kw_only=True):
+    """How much the device changed during a comparison, as seen by both sides alike.
+
+    ``drift`` is the trend from the first block to the last: 0.1 is 10 % slower at the end. ``swing`` is how far the slow
+    stretches are from the fast ones, the 90th to the 10th percentile: 0.3 for a neighbour that takes a quarter of the device.
+    """
+
+    drift: float
+    swing: float
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """How the candidate compares with the base in one figure.
+
+    ``ratio`` is candidate to base, of latencies: above 1 is slower. ``low`` to ``high`` is its interval, which may be looked at
+    after every block; ``confidence`` holds for all of these looks together. All three are None where there is nothing to
+    compute them from. ``more_blocks`` is about how many more blocks would settle it; None where they would not, or where it is
+    settled. ``samples`` counts the latencies that were used; for load and memory it counts processes.
+    """
+
+    figure: str
+    verdict: Conclusion
+    tolerance: float
+    ratio: float | None
+    ci_low: float | None
+    ci_high: float | None
+    confidence: float
+    blocks: int
+    samples: int
+    more_blocks: int | None = None
+    reasons: tuple[str, ...] = ()
+    unrest: Unrest | None = None
