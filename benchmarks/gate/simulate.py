@@ -6,7 +6,6 @@ import argparse
 from statistics import median
 
 import numpy as np
-
 from noise import SCENARIOS, Device, Noise
 
 from edgedeploy.domain.comparison import Comparison
@@ -71,9 +70,10 @@ def main() -> None:
     limits = "/".join(map(str, LIMITS))
     print(f"{given.figure}, {given.count} comparisons per cell, tolerance {TOLERANCE:.0%}; all in per cent but the blocks\n")
     print(
-        f"| scenario | A/A fails | +{TOLERANCE:.0%} fails | A/A within 1 % | A/A passes by {limits} blocks | +5 % fails by {limits} | "
-        f"+10 % fails by {limits} | blocks, median: A/A, +5 %, +10 % |\n|---|---|---|---|---|---|---|---|"
+        f"| scenario | A/A fails | +{TOLERANCE:.0%} fails | A/A within 1 % | A/A passes by {limits} blocks | "
+        f"+5 % fails by {limits} | +10 % fails by {limits} | blocks, median: A/A, +5 %, +10 % |"
     )
+    print("|---" * 8 + "|")
     for name, noise in SCENARIOS.items():
         if given.only in name:
             print(row(name, noise, given.count, given.figure), flush=True)
