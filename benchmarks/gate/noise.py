@@ -56,6 +56,7 @@ SCENARIOS = {
     "everything at once": Noise(drift=0.10, wander_sd=0.005, neighbour=0.3, bimodal=0.1, tail_share=0.05, base_share=0.5),
     "one process at a time, quiet": Noise(pairs=1, slice_s=1.0, pause_s=3.0),
     "one process at a time, neighbour": Noise(pairs=1, slice_s=1.0, pause_s=3.0, neighbour=0.3),
+    "one process at a time, 8 % between two kinds": Noise(pairs=1, slice_s=1.0, pause_s=3.0, process_sd=0.002, layout=0.08),
 }
 
 

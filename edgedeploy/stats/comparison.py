@@ -19,10 +19,10 @@ from edgedeploy.stats.student import t_interval, t_quantile
 from edgedeploy.stats.unrest import advice, unrest
 
 TOLERANCE = 0.02
-LEAST_BLOCKS = 4
+LEAST_BLOCKS = 5  # of blocks that a neighbour, on or off, falls between, a quarter agree on who is slower: 0.1 % of five do
 MOST_BLOCKS = 100
 CONFIDENCE = 0.98  # of all looks together
-TAIL_PER_LOOK = 0.0007  # simulated: 0.95 % over the looks from LEAST_BLOCKS to MOST_BLOCKS, 0.72 % over those to 40
+TAIL_PER_LOOK = 0.0007  # simulated: 0.92 % over the looks from LEAST_BLOCKS to MOST_BLOCKS
 
 
 def compare(blocks: Sequence[Block], figure: Figure, *, tolerance: float = TOLERANCE) -> Comparison:
@@ -59,7 +59,9 @@ def judge(found: BlockRatios, *, tolerance: float = TOLERANCE) -> Comparison:
         confidence=CONFIDENCE,
         blocks=count,
         samples=found.samples,
-        reasons=(f"{found.too_short} blocks had too few samples for {found.figure}",) if found.too_short else (),
+        reasons=(f"{found.too_short} of {count + found.too_short} blocks had too few samples for {found.figure}",)
+        if found.too_short
+        else (),
         unrest=unrest(found.log_levels),
     )
     if count < 2:  # noqa: PLR2004

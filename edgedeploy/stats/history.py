@@ -3,8 +3,8 @@
 The last forty results are cut in two wherever their ranks differ most (Wilcoxon's rank sum, Mann & Whitney 1947, at every place
 that leaves four on either side; Pettitt 1979 is the same idea), and looked through for a trend (Mann 1945, Kendall 1975). Ranks
 do not care how a device's noise is distributed, so outliers and two-humped series raise no alarm. At 3.5 standard deviations
-there is, in series with the noise of a public phone lab (coefficient of variation 4.6 % in the median, 38.8 % at worst), about
-one new alarm in 2,000 results; "5 % above the median of the last five" has one in eight. See docs/measuring.md.
+there is less than one new alarm in 1,000 results in series as noisy as a public phone lab's (coefficient of variation 4.6 % in
+the median, 38.8 % at worst); "5 % above the median of the last five" has one in eight. See docs/measuring.md.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ def estimate(values: Sequence[float], *, resolution: float = 0.0) -> Estimate:
     """Mean and uncertainty of independent repetitions.
 
     The standard error is s/√n (Student 1908), to which the instrument's ``resolution`` adds its variance of resolution²/12
-    (GUM, JCGM 100:2008, F.2.2.1). That does not shrink with n: a fuel gauge of coarse steps is no more right for repeating itself.
+    (GUM, JCGM 100:2008, F.2.2.1). That does not shrink with n: a coarse fuel gauge is no more right for repeating itself.
 
     Raises:
         ValueError: fewer than two values, one that is not finite, or a resolution below zero.

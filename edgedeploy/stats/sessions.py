@@ -33,4 +33,4 @@ def spread(p50_ns: Sequence[float]) -> float:
 
 def agree(p50_ns: Sequence[float]) -> bool:
     """Whether sessions are within 5 % of one another; where not, their result is to be called unstable."""
-    return spread(p50_ns) <= AGREEMENT
+    return round(spread(p50_ns), 9) <= AGREEMENT
