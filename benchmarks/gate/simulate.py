@@ -8,9 +8,9 @@ from statistics import median
 import numpy as np
 from noise import SCENARIOS, Device, Noise
 
-from edgedeploy.domain.comparison import Comparison
+from edgedeploy.domain.comparison import Comparison, Figure
 from edgedeploy.stats.comparison import TOLERANCE, judge
-from edgedeploy.stats.figures import BlockRatios, Figure, block_ratios
+from edgedeploy.stats.figures import BlockRatios, block_ratios
 
 LIMITS = (10, 20, 40)  # blocks at most
 CLOSE = 0.01

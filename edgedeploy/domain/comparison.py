@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 import msgspec
 
 Side = Literal["base", "candidate"]
+Figure = Literal["latency_p50", "latency_p90", "latency_p99", "latency_mean", "load", "peak_rss"]
 Conclusion = Literal["pass", "fail", "inconclusive"]
 
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0)]
@@ -59,13 +60,14 @@ class Unrest(msgspec.Struct, frozen=True, kw_only=True):
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     """How the candidate compares with the base in one figure.
 
-    ``ratio`` is candidate to base, of latencies: above 1 is slower. ``low`` to ``high`` is its interval, which may be looked at
-    after every block; ``confidence`` holds for all of these looks together. All three are None where there is nothing to
-    compute them from. ``more_blocks`` is about how many more blocks would settle it; None where they would not, or where it is
-    settled. ``samples`` counts the latencies that were used; for load and memory it counts processes.
+    ``ratio`` is candidate to base: above 1 is slower or larger; tokens per second are the reciprocal of ``latency_mean``.
+    ``low`` to ``high`` is its interval, which may be looked at after every block; ``confidence`` holds for all of these looks
+    together. All three are None where there is nothing to compute them from. ``more_blocks`` is about how many more blocks
+    would settle it; None where they would not, or where it is settled. ``samples`` counts the latencies that were used; for
+    load and memory it counts processes.
     """
 
-    figure: str
+    figure: Figure
     verdict: Conclusion
     tolerance: float
     ratio: float | None

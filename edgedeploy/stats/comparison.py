@@ -13,8 +13,8 @@ from statistics import fmean, stdev
 
 import msgspec
 
-from edgedeploy.domain.comparison import Block, Comparison, Conclusion
-from edgedeploy.stats.figures import QUANTILES, BlockRatios, Figure, block_ratios
+from edgedeploy.domain.comparison import Block, Comparison, Conclusion, Figure
+from edgedeploy.stats.figures import QUANTILES, BlockRatios, block_ratios
 from edgedeploy.stats.student import t_interval, t_quantile
 from edgedeploy.stats.unrest import advice, unrest
 
@@ -22,6 +22,7 @@ TOLERANCE = 0.02
 LEAST_BLOCKS = 5  # of blocks that a neighbour, on or off, falls between, a quarter agree on who is slower: 0.1 % of five do
 MOST_BLOCKS = 100
 CONFIDENCE = 0.98  # of all looks together
+_NO_CLOCK_IS_THAT_EVEN = 1e-9
 TAIL_PER_LOOK = 0.0007  # simulated: 0.92 % over the looks from LEAST_BLOCKS to MOST_BLOCKS
 
 
@@ -70,7 +71,7 @@ def judge(found: BlockRatios, *, tolerance: float = TOLERANCE) -> Comparison:
     seen = msgspec.structs.replace(blank, ratio=exp(mean), ci_low=exp(mean - half), ci_high=exp(mean + half))
     if count < LEAST_BLOCKS:
         return _because(seen, f"{count} blocks are too few to judge", LEAST_BLOCKS - count)
-    if found.figure in QUANTILES and min(found.log_ratios) == max(found.log_ratios):
+    if found.figure in QUANTILES and max(found.log_ratios) - min(found.log_ratios) < _NO_CLOCK_IS_THAT_EVEN:
         return _because(seen, "every block gave exactly the same ratio: the clock is too coarse for this model", None)
     verdict = conclude(mean, half, log1p(tolerance))
     return _unsettled(seen, found) if verdict == "inconclusive" else msgspec.structs.replace(seen, verdict=verdict)

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import log
-from typing import Literal
 
 import msgspec
 
-from edgedeploy.domain.comparison import Block
+from edgedeploy.domain.comparison import Block, Figure
 from edgedeploy.stats.turns import level, samples_needed
 
-Figure = Literal["latency_p50", "latency_p90", "latency_p99", "latency_mean", "load", "peak_rss"]
-
-QUANTILES = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99, "latency_mean": 0.5}
+QUANTILES: dict[Figure, float] = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99, "latency_mean": 0.5}
 
 
 class BlockRatios(msgspec.Struct, frozen=True, kw_only=True):
