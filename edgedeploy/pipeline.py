@@ -137,7 +137,7 @@ class Pipeline:
         ready, failed = self._prepare(runs, kind, jobs, _one_at_a_time(sink), full=require_full_delegation)
         if output is not None and not [run for run in failed if (run.model, run.recipe) not in _automatic(runs)]:
             complete = [self._with_runner(item, kind, sink) for item in ready]
-            write_bundle(output, self.project.name, kind, complete, self._signer())
+            write_bundle(output, self.project.name, kind, complete, self.signer())
         done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
         return self._report(target, settle((*failed, *done), _automatic(runs)))
 
@@ -178,11 +178,23 @@ class Pipeline:
             ready=ready,
             measured=measure,
             keep_releases=self.project.keep_releases,
-            signer=self._signer(),
+            signer=self.signer(),
             patience=patience,
         )
         delivered = deliver(delivery, units, self.cache, sink, keep=results.add) if ready else ()
         return self._report(target, settle((*failed, *delivered), _automatic(runs)))
+
+    def ready(
+        self, target: str, *, selection: Selection = EVERYTHING, jobs: int = DEFAULT_JOBS, sink: Sink = ignore
+    ) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
+        """Export what is not cached, and verify it: what can be deployed, and what failed.
+
+        Raises:
+            UsageError, ConfigError: the request makes no sense.
+            MissingToolError: an SDK is not installed.
+        """
+        kind = self.lab.target(target)
+        return self._prepare(self._runs(kind, selection), kind, jobs, _one_at_a_time(sink), full=False)
 
     def fleet(
         self,
@@ -207,7 +219,12 @@ class Pipeline:
         url = default_url(self.project_file.parent, self.project.name, configured=self.project.results.url)
         return ResultStore.open(url)
 
-    def _signer(self) -> Signer | None:
+    def signer(self) -> Signer | None:
+        """Who signs what is deployed; None where nobody does.
+
+        Raises:
+            ConfigError: the key that the project names cannot be used.
+        """
         reference = self.project.signing_key
         if not reference:
             return None

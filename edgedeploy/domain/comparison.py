@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 
 Side = Literal["base", "candidate"]
 Figure = Literal["latency_p50", "latency_p90", "latency_p99", "latency_mean", "load", "peak_rss"]
+FIGURES: tuple[Figure, ...] = get_args(Figure)
 Conclusion = Literal["pass", "fail", "inconclusive"]
 
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0)]

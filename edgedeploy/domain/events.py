@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-StageName = Literal["export", "verify", "push", "measure", "setup", "profile"]
+StageName = Literal["export", "verify", "push", "measure", "setup", "profile", "compare"]
 
 
 class Started(msgspec.Struct, frozen=True, kw_only=True):

@@ -33,9 +33,14 @@ def empty_table() -> Table:
 
 def verdict_text(run: RunResult) -> Text:
     """The verdict in its colour."""
+    return status_text(run.verdict.status)
+
+
+def status_text(status: Status) -> Text:
+    """A status in its colour."""
     from rich.text import Text
 
-    return Text(run.verdict.status, style=_STYLES[run.verdict.status])
+    return Text(status, style=_STYLES[status])
 
 
 def fits(renderable: RenderableType, console: Console) -> bool:

@@ -28,22 +28,24 @@ _SWITCHES = 20  # attempts to switch while others push to the same device
 class Payload(msgspec.Struct, frozen=True, kw_only=True):
     """One run's files for one device: where each lies here, and its place in the release.
 
-    ``attestations`` were made where it was exported.
+    ``attestations`` were made where it was exported. ``under`` is the folder of the release that is its own, with a slash;
+    empty for the release itself.
     """
 
     prepared: Prepared
     bundle: RunnerBundle
     attestations: tuple[Attestation, ...] = ()
+    under: str = ""
 
     @property
     def artifact_dir(self) -> str:
         """The artifact's folder, relative to the release."""
-        return f"models/{self.prepared.run.folder}"
+        return f"{self.under}models/{self.prepared.run.folder}"
 
     @property
     def runner_dir(self) -> str:
         """The runner's folder, relative to the release."""
-        return f"runners/{self.bundle.name}"
+        return f"{self.under}runners/{self.bundle.name}"
 
     def files(self) -> tuple[LocalFile, ...]:
         """Everything this run needs on the device."""

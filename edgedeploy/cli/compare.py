@@ -1,0 +1,118 @@
+"""``edgedeploy compare``."""
+
+from __future__ import annotations
+
+import os
+import random
+from pathlib import Path
+
+import click
+
+from edgedeploy.cli.options import (
+    device_option,
+    jobs_option,
+    json_option,
+    model_option,
+    project_option,
+    retry_option,
+    target_option,
+    wait_option,
+)
+from edgedeploy.domain.comparison import FIGURES, Figure
+from edgedeploy.domain.project import Patience
+
+_PERCENT = 100
+
+
+@click.command()
+@click.argument("base")
+@click.argument("candidate", default="now")
+@target_option(required=True)
+@model_option
+@click.option("--figure", type=click.Choice(FIGURES), default=FIGURES[0], show_default=True, help="What decides.")
+@click.option(
+    "--tolerance",
+    "tolerance_percent",
+    type=click.FloatRange(min=0),
+    default=2.0,
+    show_default=True,
+    metavar="PERCENT",
+    help="By how much the candidate may be slower, or larger.",
+)
+@click.option(
+    "--max-seconds",
+    "limit_s",
+    type=click.FloatRange(min=1),
+    default=180.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="When to give up on a clear answer; it ends sooner when there is one.",
+)
+@click.option(
+    "--turn-seconds",
+    "turn_s",
+    type=click.FloatRange(min=0.001, max=60),
+    default=0.05,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long one side runs before it is the other's turn.",
+)
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Take turns in the same order as another time.")
+@device_option
+@wait_option
+@retry_option
+@jobs_option
+@json_option
+@project_option
+@click.pass_context
+def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
+    ctx: click.Context,
+    base: str,
+    candidate: str,
+    target: str,
+    models: tuple[str, ...],
+    figure: Figure,
+    tolerance_percent: float,
+    limit_s: float,
+    turn_s: float,
+    seed: int | None,
+    devices: tuple[str, ...],
+    wait_s: float,
+    retry_for_s: float,
+    jobs: int | None,
+    project_path: Path,
+    *,
+    as_json: bool,
+) -> None:
+    """Is CANDIDATE slower than BASE? Both run on the same device in the same minutes, in turns.
+
+    A side is "now" (the project as it is), git:REVISION (as it was), or the folder of a bundle. @RECIPE or @RECIPE/EXPORTER
+    may follow: "edgedeploy compare now@fp32 now@int8 --target NAME". It ends as soon as the answer is clear: pass (exit code
+    0), fail (1), or inconclusive (7) with what would make it clear.
+    """
+    from edgedeploy.cli.progress import shown
+    from edgedeploy.compare import Comparing
+    from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
+    from edgedeploy.stages.contest import Rules
+
+    rules = Rules(
+        figure=figure,
+        tolerance=tolerance_percent / _PERCENT,
+        limit_s=limit_s,
+        turn_s=turn_s,
+        seed=random.SystemRandom().getrandbits(31) if seed is None else seed,
+    )
+    pipeline = Pipeline.load(project_path)
+    with shown(quiet=as_json and not os.isatty(2)) as sink:
+        comparing = Comparing(pipeline=pipeline, target=target, models=models, jobs=jobs or DEFAULT_JOBS, sink=sink)
+        patience = Patience(wait_s=wait_s, retry_for_s=retry_for_s)
+        report = comparing.run(base, candidate, rules, devices=devices, patience=patience)
+    if as_json:
+        import msgspec
+
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
+    else:
+        from edgedeploy.report.comparison import print_comparison
+
+        print_comparison(report)
+    ctx.exit(report.exit_code)

@@ -1,0 +1,101 @@
+"""The document that a comparison ends with: the contract of ``edgedeploy compare --json``."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from edgedeploy.domain.comparison import Block, Comparison
+from edgedeploy.domain.measurement import DeviceFacts
+from edgedeploy.domain.result import Failure
+from edgedeploy.domain.target import Lane
+from edgedeploy.domain.upkeep import Finding
+from edgedeploy.domain.verdict import GATE_FAILED_EXIT_CODE, INCONCLUSIVE_EXIT_CODE
+
+COMPARE_SCHEMA = "edgedeploy.compare/1"
+
+
+class Contender(msgspec.Struct, frozen=True, kw_only=True):
+    """One side of a comparison: which artifact it was, and ``origin``, what the user called it."""
+
+    origin: str
+    model: str
+    recipe: str
+    lane: Lane
+    sha256: str
+    size_bytes: int
+
+
+class Performance(msgspec.Struct, frozen=True, kw_only=True):
+    """What one side did: medians over all its processes. Of a language model, latency is that of a token after the first."""
+
+    runner: str
+    engine: str
+    engine_version: str
+    threads: int
+    latency_p50_ns: int
+    load_ns: int
+    peak_rss_bytes: int
+
+
+class Contest(msgspec.Struct, frozen=True, kw_only=True):
+    """Two artifacts compared on one device.
+
+    ``ratio``, ``ci_low`` and ``ci_high`` are of the figure that decides, candidate to base; None where there is nothing to
+    compute them from. ``others`` are further figures, for information: nothing is decided by them. ``taking_turns`` is false
+    where the two could not be there at the same time. ``same_outputs`` is whether both gave the same bytes for the golden
+    inputs; None where that is not known. ``measured`` has every latency. After an ``error`` there is nothing of all this.
+    """
+
+    device: str
+    base: Contender
+    candidate: Contender
+    verdict: Literal["pass", "fail", "inconclusive", "error"]
+    reasons: tuple[str, ...] = ()
+    figure: str = ""
+    tolerance: float = 0.0
+    ratio: float | None = None
+    ci_low: float | None = None
+    ci_high: float | None = None
+    blocks: int = 0
+    samples: int = 0
+    more_blocks: int | None = None
+    others: tuple[Comparison, ...] = ()
+    base_performance: Performance | None = None
+    candidate_performance: Performance | None = None
+    taking_turns: bool = True
+    turn_s: float = 0.0
+    seed: int = 0
+    seconds: float = 0.0
+    before: DeviceFacts | None = None
+    after: DeviceFacts | None = None
+    measured: tuple[Block, ...] = ()
+    error: Failure | None = None
+
+
+class Contests(Finding, frozen=True, kw_only=True):
+    """All comparisons on one device."""
+
+    contests: tuple[Contest, ...]
+
+
+class CompareReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything one call of compare did."""
+
+    schema: str = COMPARE_SCHEMA
+    edgedeploy: str
+    project: str
+    target: str
+    comparisons: tuple[Contest, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """Errors first (the first one's), then a comparison that failed, then inconclusive, then 0."""
+        for contest in self.comparisons:
+            if contest.error is not None:
+                return contest.error.exit_code
+        verdicts = {contest.verdict for contest in self.comparisons}
+        if "fail" in verdicts:
+            return GATE_FAILED_EXIT_CODE
+        return INCONCLUSIVE_EXIT_CODE if "inconclusive" in verdicts else 0

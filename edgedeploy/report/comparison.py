@@ -1,0 +1,68 @@
+"""What a comparison found, for a terminal or a pipe."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from edgedeploy.domain.contest import CompareReport, Contender, Contest, Performance
+from edgedeploy.report import units
+from edgedeploy.report.layout import status_text
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_FIGURE_WORDS = {
+    "latency_p50": "p50",
+    "latency_p90": "p90",
+    "latency_p99": "p99",
+    "latency_mean": "mean latency",
+    "load": "load",
+    "peak_rss": "peak RSS",
+}
+
+
+def print_comparison(report: CompareReport, console: Console | None = None) -> None:
+    """A block of lines per comparison: the verdict, both sides, the ratio that decides, further ratios, reasons."""
+    from rich.console import Console
+    from rich.text import Text
+
+    console = console or Console()
+    for index, contest in enumerate(report.comparisons):
+        if index:
+            console.print()
+        console.print(Text(_title(contest)), status_text(contest.verdict), sep="  ")
+        for line in _lines(contest):
+            console.print(Text(f"  {units.clean(line)}"), soft_wrap=True)
+
+
+def _title(contest: Contest) -> str:
+    names = [f"{side.model} {side.lane.id}" for side in (contest.base, contest.candidate)]
+    return units.clean(f"{' against '.join(dict.fromkeys(names))} on {contest.device}")
+
+
+def _lines(contest: Contest) -> Iterator[str]:
+    if contest.base_performance and contest.candidate_performance:
+        yield _side("base", contest.base, contest.base_performance)
+        yield _side("candidate", contest.candidate, contest.candidate_performance)
+        spent = f"{contest.blocks} blocks, {contest.samples:,} samples, {contest.seconds:.0f} s"
+        tolerated = f"up to {1 + contest.tolerance:g} is tolerated"
+        yield f"{_ratio(contest.figure, contest.ratio, contest.ci_low, contest.ci_high)}; {tolerated} ({spent})"
+        others = [_ratio(one.figure, one.ratio, one.ci_low, one.ci_high) for one in contest.others if one.ratio is not None]
+        if others:
+            yield "; ".join(others)
+    yield from contest.reasons
+    if contest.error is not None:
+        yield from filter(None, (contest.error.where, contest.error.seen, contest.error.next_step))
+
+
+def _side(name: str, side: Contender, found: Performance) -> str:
+    times = f"p50 {units.duration(found.latency_p50_ns)}, load {units.duration(found.load_ns)}"
+    return f"{name:9} {side.origin}: {times}, peak RSS {units.size(found.peak_rss_bytes)}, {units.size(side.size_bytes)}"
+
+
+def _ratio(figure: str, ratio: float | None, low: float | None, high: float | None) -> str:
+    name = _FIGURE_WORDS.get(figure, figure)
+    if ratio is None or low is None or high is None:
+        return f"{name}: no ratio"
+    return f"{name} {ratio:.3f} ({low:.3f} to {high:.3f})"
