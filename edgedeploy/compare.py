@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import ExportError, MissingToolError, UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
 from edgedeploy.stages.contest import Opponents, Rules, contest
-from edgedeploy.stages.plan import Selection
+from edgedeploy.stages.plan import PlannedRun, Selection
 from edgedeploy.stages.run_result import Ready
 
 _GIT_LIMIT_S = 600.0
@@ -135,35 +135,32 @@ class Comparing:
 
 
 def match(base: Sequence[Ready], candidate: Sequence[Ready], sides: tuple[SideOf, SideOf]) -> tuple[Opponents, ...]:
-    """Who is compared with whom: two that are alone, or those of the same model, recipe and lane.
-
-    Where a side was told a recipe or an exporter, those need not be the same.
+    """Who is compared with whom: two that are alone; those of the same model, recipe and lane; or the only ones of a model.
 
     Raises:
         UsageError: nothing fits.
     """
-
-    def opponents(one: Ready, other: Ready) -> Opponents:
-        return Opponents(base=one, candidate=other, base_origin=sides[0].text, candidate_origin=sides[1].text)
-
-    if len(base) == 1 and len(candidate) == 1:
-        return (opponents(base[0], candidate[0]),)
-    chosen = any(side.recipe for side in sides)
-
-    def key(item: Ready) -> str:
-        return item.prepared.run.model_name if chosen else item.prepared.run.folder
-
-    ambiguous = chosen and any(len({key(item) for item in side}) < len(side) for side in (base, candidate))
-    others = {key(item): item for item in candidate}
-    found = tuple(opponents(item, others[key(item)]) for item in base if key(item) in others)
-    if ambiguous or not found:
+    if len(base) == len(candidate) == 1:
+        found = [(base[0], candidate[0])]
+    else:
+        found = _alike(base, candidate, lambda run: run.folder) or _alike(base, candidate, lambda run: run.model_name)
+    if not found:
         has = [", ".join(item.prepared.run.folder for item in side) or "nothing" for side in (base, candidate)]
         raise UsageError(
-            "it is not clear what is to be compared with what" if ambiguous else "the two sides have nothing in common",
+            "it is not clear what is to be compared with what",
             seen=f"{sides[0].text}: {has[0]}; {sides[1].text}: {has[1]}",
             next_step="choose one of each: --model NAME, and @RECIPE/EXPORTER behind a side",
         )
-    return found
+    origins = {"base_origin": sides[0].text, "candidate_origin": sides[1].text}
+    return tuple(Opponents(base=one, candidate=other, **origins) for one, other in found)
+
+
+def _alike(base: Sequence[Ready], candidate: Sequence[Ready], key: Callable[[PlannedRun], str]) -> list[tuple[Ready, Ready]]:
+    """Those of both sides with the same key; none where one side has two of the same."""
+    mine, others = ({key(item.prepared.run): item for item in side} for side in (base, candidate))
+    if len(mine) < len(base) or len(others) < len(candidate):
+        return []
+    return [(item, others[name]) for name, item in mine.items() if name in others]
 
 
 @contextmanager
@@ -190,7 +187,7 @@ def _git(folder: Path, *words: str) -> str:
     done = subprocess.run([program, "-C", str(folder), *words], capture_output=True, timeout=_GIT_LIMIT_S, check=False, text=True)
     if done.returncode != 0:
         raise UsageError(
-            f"git cannot give {words[-1]}",
+            f"git cannot give {words[-1].removesuffix('^{commit}')}",
             where=str(folder),
             seen=done.stderr.strip() or f"exit code {done.returncode}",
             next_step="name a commit, branch or tag that `git log` shows",
