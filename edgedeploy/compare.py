@@ -24,7 +24,8 @@ from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import ExportError, MissingToolError, UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
-from edgedeploy.stages.contest import Opponents, Rules, contest
+from edgedeploy.stages.contest import Opponents, contest
+from edgedeploy.stages.fight import Rules
 from edgedeploy.stages.plan import PlannedRun, Selection
 from edgedeploy.stages.run_result import Ready
 

@@ -93,7 +93,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from edgedeploy.cli.progress import shown
     from edgedeploy.compare import Comparing
     from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
-    from edgedeploy.stages.contest import Rules
+    from edgedeploy.stages.fight import Rules
 
     rules = Rules(
         figure=figure,

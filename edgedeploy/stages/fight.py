@@ -1,0 +1,191 @@
+"""Two artifacts against each other on one device: block by block, until the answer is clear or the time is over."""
+
+from __future__ import annotations
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from edgedeploy.domain.comparison import Block, Comparison, Figure, Side, SideFigures, Turn
+from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
+from edgedeploy.domain.target import MeasurePolicy
+from edgedeploy.errors import RunnerError
+from edgedeploy.ports import Connection
+from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
+from edgedeploy.stages.duel import Duel, NoTurnsError
+from edgedeploy.stages.execute import Placed, execute
+from edgedeploy.stages.talk import answer
+from edgedeploy.stats.comparison import MOST_BLOCKS, TOLERANCE, compare
+from edgedeploy.stats.schedule import schedule
+
+_BLOCK_S = 5.0  # of turns; loading and warming up come on top
+_FEWEST_PAIRS, _MOST_PAIRS = 2, 10
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rules:
+    """What is compared, what is tolerated, how long it may take. A ``seed`` gives the same schedules again."""
+
+    figure: Figure = "latency_p50"
+    tolerance: float = TOLERANCE
+    limit_s: float = 180.0
+    turn_s: float = 0.05
+    seed: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fought:
+    """What a fight brought: its blocks, what they say, and the documents of the first process of each side."""
+
+    blocks: tuple[Block, ...]
+    comparison: Comparison
+    base: ProcessDocument
+    candidate: ProcessDocument
+    taking_turns: bool
+    seconds: float
+
+
+class Fight:
+    """Blocks, one after the other, until the answer is clear or the time is over."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        duel: Duel,
+        rules: Rules,
+        sink: Sink,
+        label: str,
+        *,
+        has_room: bool,
+    ) -> None:
+        self._connection = connection
+        self._duel = duel
+        self._rules = rules
+        self._sink = sink
+        self._label = label
+        self._has_room = has_room
+        self._pairs = _FEWEST_PAIRS
+        self._rng = random.Random(rules.seed)  # noqa: S311 - an experiment's plan, not secrets
+
+    def fight(self) -> Fought:
+        """Fight it out.
+
+        Raises:
+            RunnerError: one side cannot be run.
+            DeviceLostError: the device went away.
+        """
+        self._sink(Started(stage="compare", subject=self._label))
+        began = time.monotonic()
+        one_block, base, candidate = self._scouted()
+        blocks: list[Block] = []
+        while True:
+            block_began = time.monotonic()
+            blocks.append(one_block())
+            found = compare(blocks, self._rules.figure, tolerance=self._rules.tolerance)
+            self._tell(found)
+            now = time.monotonic()
+            out_of_time = now + (now - block_began) > began + self._rules.limit_s
+            if found.verdict != "inconclusive" or out_of_time or len(blocks) == MOST_BLOCKS:
+                break
+        if found.verdict == "inconclusive" and out_of_time:
+            found = msgspec.structs.replace(found, reasons=(*found.reasons, f"the {self._rules.limit_s:g} s were over"))
+        self._sink(Finished(stage="compare", subject=self._label, cached=False, text=in_words(found)))
+        return Fought(
+            blocks=tuple(blocks),
+            comparison=found,
+            base=base,
+            candidate=candidate,
+            taking_turns=one_block == self._in_turns,
+            seconds=round(now - began, 3),
+        )
+
+    def _scouted(self) -> tuple[Callable[[], Block], ProcessDocument, ProcessDocument]:
+        """One turn of each that does not count: whether both run, how fast, and so how a block is made."""
+        if self._has_room:
+            try:
+                base, candidate = self._duel.fight(self._connection, "AB")
+            except NoTurnsError as error:
+                self._sink(
+                    Note(text=f"{self._duel.base.device}: {error.what} ({error.seen}); one after the other", level="warning")
+                )
+            else:
+                slower_s = max(statistics.median(_latencies(document)) for document in (base, candidate)) / 1e9
+                turn_s = max(1.1 * self._rules.turn_s, 2 * slower_s)
+                self._pairs = max(_FEWEST_PAIRS, min(_MOST_PAIRS, int(_BLOCK_S / (2 * turn_s))))
+                return self._in_turns, base, candidate
+        else:
+            text = "there is no room for two at once: one process after the other, which takes more of them"
+            self._sink(Note(text=f"{self._duel.base.device}: {text}", level="warning"))
+        return self._one_by_one, self._alone(self._duel.base), self._alone(self._duel.candidate)
+
+    def _in_turns(self) -> Block:
+        turns = schedule(self._pairs, seed=self._rng.getrandbits(32))
+        letters = "".join("A" if side == "base" else "B" for side in turns)
+        base, candidate = self._duel.fight(self._connection, letters)
+        taken = {"base": iter(_turns_of(base)), "candidate": iter(_turns_of(candidate))}
+        try:
+            ordered = [(side, *next(taken[side])) for side in turns]
+        except StopIteration:
+            raise RunnerError("a runner took fewer turns than it was told", where=self._duel.base.device) from None
+        return Block(
+            turns=tuple(Turn(side=side, start_ns=start_ns, latency_ns=latency_ns) for side, start_ns, latency_ns in ordered),
+            base=figures_of(base),
+            candidate=figures_of(candidate),
+        )
+
+    def _one_by_one(self) -> Block:
+        placed: dict[Side, Placed] = {"base": self._duel.base, "candidate": self._duel.candidate}
+        turns, figures = [], {}
+        for side in schedule(1, seed=self._rng.getrandbits(32)):
+            start_ns = time.monotonic_ns()
+            document = self._alone(placed[side])
+            turns.append(Turn(side=side, start_ns=start_ns, latency_ns=_latencies(document)))
+            figures[side] = figures_of(document)
+        return Block(turns=tuple(turns), base=figures["base"], candidate=figures["candidate"])
+
+    def _alone(self, placed: Placed) -> ProcessDocument:
+        policy: MeasurePolicy = msgspec.structs.replace(self._duel.policy, max_seconds=_BLOCK_S / 2)
+        language = placed.artifact.language
+        if language is not None:
+            return answer(self._connection, placed, language, policy, language.prompts[:1], None)
+        method, golden = placed.artifact.calls()[0]
+        return execute(self._connection, placed, method, golden, policy)
+
+    def _tell(self, found: Comparison) -> None:
+        total = found.blocks + (found.more_blocks or 0)
+        ratio = "" if found.ratio is None else f"{found.ratio:.3f} ({found.ci_low:.3f} to {found.ci_high:.3f})"
+        self._sink(Progress(stage="compare", subject=self._label, done=found.blocks, total=total, text=ratio))
+
+
+def _turns_of(document: ProcessDocument) -> list[tuple[int, tuple[int, ...]]]:
+    """When each turn began, and its latencies."""
+    if isinstance(document, LanguageDocument):
+        answers = document.generation[1:]  # the first was before all turns
+        return [(turn.began_ns, answer.decode_ns) for turn, answer in zip(document.turns, answers, strict=False)]
+    turns, at = [], 0
+    latency_ns = document.latency_ns if isinstance(document, RunnerDocument) else ()
+    for turn in document.turns:
+        turns.append((turn.began_ns, latency_ns[at : at + turn.iterations]))
+        at += turn.iterations
+    return turns
+
+
+def _latencies(document: ProcessDocument) -> tuple[int, ...]:
+    if isinstance(document, LanguageDocument):
+        return document.generation[-1].decode_ns
+    return document.latency_ns if isinstance(document, RunnerDocument) else ()
+
+
+def figures_of(document: ProcessDocument) -> SideFigures:
+    """What a process has one figure of."""
+    return SideFigures(load_ns=document.load_ns, peak_rss_bytes=document.peak_rss_bytes)
+
+
+def in_words(found: Comparison) -> str:
+    """``pass: 1.003 (0.998 to 1.008) in 8 blocks``."""
+    ratio = "" if found.ratio is None else f" {found.ratio:.3f} ({found.ci_low:.3f} to {found.ci_high:.3f})"
+    return f"{found.verdict}:{ratio} in {found.blocks} blocks"

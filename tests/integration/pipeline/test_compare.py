@@ -1,0 +1,100 @@
+"""``edgedeploy compare`` on this machine, on a phone and on a board: real runners that take turns."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from integration.pipeline.command import Run
+from integration.pipeline.test_real_transports import PIXEL, board_keys, write_lab
+from standins.board import SshBoard
+from standins.phone import Phone
+
+pytestmark = pytest.mark.sdk
+
+# Whatever else this machine does, what is compared with itself is not three times as slow.
+CALM = ("--tolerance", "200", "--turn-seconds", "0.01")
+
+
+def only(document: dict) -> dict:
+    (found,) = document["comparisons"]
+    return found
+
+
+def check(contest: dict, device: str) -> None:
+    assert (contest["verdict"], contest["device"], contest["error"]) == ("pass", device, None), contest
+    assert contest["ci_low"] <= contest["ratio"] <= contest["ci_high"]
+    assert contest["blocks"] == len(contest["measured"]) >= 5
+    used = sum(len(turn["latency_ns"]) for block in contest["measured"] for turn in block["turns"])
+    assert contest["samples"] == used
+    assert contest["taking_turns"]
+    assert contest["base_performance"]["peak_rss_bytes"] > 1_000_000
+
+
+def test_two_engines_on_this_machine(run: Run, project: Path) -> None:
+    done = run("compare", "now@fp32/executorch", "now@fp32/tflite", "--target", "this-machine", *CALM, "--json", cwd=project)
+    contest = only(done.document)
+    check(contest, "this-machine")
+    assert done.exit_code == 0
+    engines = [contest[side]["engine"] for side in ("base_performance", "candidate_performance")]
+    assert engines == ["executorch", "litert"]
+    releases = run("releases", "--target", "this-machine", "--json", cwd=project).document
+    assert releases["devices"][0]["found"]["projects"] == []  # what was compared is none of the project's releases
+
+
+def test_a_slower_one_fails_and_a_faster_one_passes(run: Run, project: Path) -> None:
+    """The engine that is slower fails, and the other way round the faster one passes: the verdict does not depend on sides."""
+    sides = ("now@fp32/executorch", "now@fp32/tflite")
+    options = ("--target", "this-machine", "--turn-seconds", "0.01", "--tolerance", "0")
+    there, back = (run("compare", *order, *options, cwd=project) for order in (sides, sides[::-1]))
+    assert {there.exit_code, back.exit_code} == {0, 1}, there.stdout + back.stdout
+    assert "p50" in there.stdout
+
+
+def test_a_git_revision_against_the_work_tree_and_a_bundle(run: Run, project: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=n@n", *words], cwd=project, check=True, capture_output=True)
+
+    git("init", "-q")
+    git("add", "model.py", "edgedeploy.toml")
+    git("commit", "-qm", "one")
+    options = ("--target", "this-machine", *CALM, "--json")
+    done = run("compare", "git:HEAD@fp32/executorch", "now@fp32/executorch", *options, cwd=project)
+    contest = only(done.document)
+    check(contest, "this-machine")
+    assert contest["base"]["sha256"] == contest["candidate"]["sha256"]
+    trees = subprocess.run(["git", "worktree", "list"], cwd=project, check=True, capture_output=True, text=True).stdout
+    assert len(trees.splitlines()) == 1
+    unknown = run("compare", "git:nothing", *options, cwd=project)
+    assert unknown.exit_code == 2
+    assert "git log" in unknown.document["next_step"]
+
+    assert run("export", "--target", "this-machine", "--exporter", "executorch", "-o", "old", cwd=project).exit_code == 0
+    check(only(run("compare", "old", *options, cwd=project).document), "this-machine")
+
+
+@pytest.mark.standin
+def test_on_a_phone(run: Run, project: Path, phone_factory: Callable[..., Phone]) -> None:
+    """mkfifo, head, tail and wc are toybox's there, sh is mksh, and the processor is emulated."""
+    phone = phone_factory(arch="arm64", identity=PIXEL)
+    done = run("compare", "now", "now", "--target", "pixel8", *CALM, "--json", cwd=project)
+    check(only(done.document), phone.address)
+
+
+@pytest.mark.standin
+def test_on_a_board(run: Run, project: Path, ssh_board: SshBoard) -> None:
+    write_lab(project, "desk", "linux-x86_64", **board_keys(ssh_board, Path.home()))
+    options = ("--target", "linux-x86_64", *CALM, "--json")
+    check(only(run("compare", "now@fp32", "now@fp32", *options, cwd=project).document), "desk")
+
+
+def test_a_side_that_cannot_be_exported_is_told(run: Run, project: Path) -> None:
+    broken = project.parent / "broken"
+    shutil.copytree(project, broken)
+    (broken / "model.py").write_text("def net():\n    raise RuntimeError('no weights here')\n")
+    done = run("compare", "now", "--target", "this-machine", "--json", cwd=broken)
+    assert done.exit_code == 4
+    assert "no weights here" in done.stdout

@@ -1,0 +1,155 @@
+"""When a fight ends, and how its blocks are made. The runners are made up; real ones are in tests/integration."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+from unit.stages.planned import FP32, artifact, planned, runner
+
+from edgedeploy.domain.events import Event, Note
+from edgedeploy.domain.target import MeasurePolicy
+from edgedeploy.errors import RunnerError
+from edgedeploy.ports import Connection
+from edgedeploy.runners.document import Clock, ModelFile, OutputFile, RunnerDocument, RunnerIdentity, TurnDocument
+from edgedeploy.stages import fight as fight_module
+from edgedeploy.stages.duel import Duel, NoTurnsError
+from edgedeploy.stages.execute import Placed
+from edgedeploy.stages.fight import Fight, Fought, Rules
+
+_NOBODY = cast("Connection", None)
+
+
+def document(latency_ns: list[int], turns: list[TurnDocument]) -> RunnerDocument:
+    return RunnerDocument(
+        schema="edgedeploy.runner/1",
+        runner=RunnerIdentity(name="made up", version="1", engine="none", engine_version="1"),
+        model=ModelFile(sha256="0" * 64, size_bytes=7),
+        threads=1,
+        cpus=(0,),
+        clock=Clock(name="CLOCK_MONOTONIC", resolution_ns=1),
+        load_ns=1_000_000,
+        rss_before_load_bytes=1,
+        peak_rss_bytes=2_000_000,
+        first_inference_ns=1,
+        warmup_ns=(),
+        latency_ns=tuple(latency_ns),
+        cases=1,
+        outputs=(OutputFile(dtype="float32", shape=(1,), file="output_0.bin"),),
+        turns=tuple(turns),
+    )
+
+
+class MadeUp:
+    """A duel whose candidate takes ``ratio`` times as long; each iteration has noise of its own."""
+
+    def __init__(self, base: Placed, *, ratio: float, base_ns: int = 1_000_000, lost_turns: int = 0) -> None:
+        self.base = self.candidate = base
+        self.policy = MeasurePolicy()
+        self.schedules: list[str] = []
+        self._ratio, self._base_ns, self._lost_turns = ratio, base_ns, lost_turns
+        self._rng = random.Random(7)
+
+    def fight(self, _connection: Connection, schedule: str) -> tuple[RunnerDocument, RunnerDocument]:
+        self.schedules.append(schedule)
+        found = []
+        for side, factor in (("A", 1.0), ("B", self._ratio)):
+            own = [place for place, letter in enumerate(schedule) if letter == side]
+            own = own[: len(own) - (self._lost_turns if len(schedule) > 2 else 0)]
+            turns = [TurnDocument(began_ns=(len(self.schedules) * 1000 + place) * 10**9, iterations=20) for place in own]
+            found.append(document([self._sample(factor) for _ in range(20 * len(turns))], turns))
+        return found[0], found[1]
+
+    def _sample(self, factor: float) -> int:
+        return round(self._base_ns * factor * self._rng.lognormvariate(0, 0.01))
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Placed:
+    made = artifact(tmp_path, planned(lane=FP32))
+    return Placed(
+        artifact=made,
+        bundle=runner(tmp_path / "runner"),
+        artifact_dir="/a",
+        runner_dir="/r",
+        scratch="/s",
+        python="python3",
+        device="bench",
+    )
+
+
+def fought(duel: MadeUp, *, has_room: bool = True, **rules: Any) -> tuple[Fought, list[Event]]:
+    events: list[Event] = []
+    found = Fight(_NOBODY, cast("Duel", duel), Rules(**rules), events.append, "net on bench", has_room=has_room).fight()
+    return found, events
+
+
+@pytest.mark.parametrize(("ratio", "verdict"), [(1.0, "pass"), (1.1, "fail"), (0.8, "pass")])
+def test_it_ends_as_soon_as_the_answer_is_clear(base: Placed, ratio: float, verdict: str) -> None:
+    duel = MadeUp(base, ratio=ratio)
+    found, _ = fought(duel)
+    assert found.comparison.verdict == verdict
+    assert found.comparison.blocks == len(found.blocks) == len(duel.schedules) - 1 == 5
+    assert found.comparison.ratio == pytest.approx(ratio, rel=0.01)
+    assert found.taking_turns
+
+
+def test_the_first_turns_only_show_how_long_a_block_is_to_be(base: Placed) -> None:
+    duel = MadeUp(base, ratio=1.0)
+    fought(duel)
+    assert duel.schedules[0] == "AB"
+    assert {len(schedule) for schedule in duel.schedules[1:]} == {20}
+    slow = MadeUp(base, ratio=1.0, base_ns=10**9)
+    fought(slow)
+    assert {len(schedule) for schedule in slow.schedules[1:]} == {4}
+    assert all(schedule.count("A") == schedule.count("B") for schedule in slow.schedules)
+
+
+def test_the_same_seed_takes_the_same_turns_and_another_one_does_not(base: Placed) -> None:
+    first, second, third = (MadeUp(base, ratio=1.1) for _ in range(3))
+    for duel, seed in ((first, 3), (second, 3), (third, 4)):
+        fought(duel, seed=seed)
+    assert first.schedules == second.schedules
+    assert first.schedules != third.schedules
+
+
+def test_when_the_time_is_over_it_says_so(base: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(0, 10_000, 4))
+    monkeypatch.setattr(fight_module.time, "monotonic", lambda: next(clock))
+    found, _ = fought(MadeUp(base, ratio=1.019), limit_s=60, tolerance=0.02)
+    assert found.comparison.verdict == "inconclusive"
+    assert found.comparison.reasons[-1] == "the 60 s were over"
+    assert 3 <= len(found.blocks) <= 60 / 4
+
+
+def test_a_runner_that_leaves_out_turns_is_not_believed(base: Placed) -> None:
+    with pytest.raises(RunnerError, match="fewer turns"):
+        fought(MadeUp(base, ratio=1.0, lost_turns=1))
+
+
+@pytest.mark.parametrize("why", ["no room", "no pipes"])
+def test_where_two_cannot_be_there_at_once_they_run_one_after_the_other(
+    base: Placed, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
+    rng = random.Random(5)
+
+    def alone(*_about: object) -> RunnerDocument:
+        return document([round(1e6 * rng.lognormvariate(0, 0.005)) for _ in range(50)], [])
+
+    monkeypatch.setattr(fight_module, "execute", alone)
+    duel = MadeUp(base, ratio=1.0)
+    if why == "no pipes":
+
+        def refuse(_connection: Connection, _schedule: str) -> tuple[RunnerDocument, RunnerDocument]:
+            raise NoTurnsError("two processes cannot be joined", seen="mkfifo: Permission denied")
+
+        monkeypatch.setattr(duel, "fight", refuse)
+    found, events = fought(duel, has_room=why != "no room")
+    assert found.comparison.verdict == "pass"
+    assert not found.taking_turns
+    assert all(len(block.turns) == 2 for block in found.blocks)
+    assert {tuple(turn.side for turn in block.turns) for block in found.blocks} <= {("base", "candidate"), ("candidate", "base")}
+    (note,) = [event for event in events if isinstance(event, Note)]
+    assert "after the other" in note.text
