@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgedeploy.domain.contest import CompareReport
 from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import Lab, Project
 from edgedeploy.domain.result import PushReport
@@ -18,6 +19,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "target": Target,
     "push": PushReport,
     "plan": PlanReport,
+    "compare": CompareReport,
     "releases": UpkeepReport[Releases],
     "rollback": UpkeepReport[RolledBack],
     "verify": UpkeepReport[Verified],

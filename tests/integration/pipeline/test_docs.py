@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -111,6 +112,7 @@ def test_every_line_of_a_shell_block_is_run_or_listed() -> None:
         "docs/plugins.md",
         "docs/plan.md",
         "docs/lanes.md",
+        "docs/compare.md",
     }
     for block in SHELL:
         for line in block.lines:
@@ -187,6 +189,15 @@ def test_commands_for_lanes(run: Run, tmp_path: Path) -> None:
     lines = lines_of("docs/lanes.md")
     assert len(lines) >= 4
     execute(["edgedeploy init mymodel", "cd mymodel", *lines], run, tmp_path)
+
+
+@pytest.mark.sdk
+def test_commands_for_comparisons(run: Run, project: Path) -> None:
+    for words in (["init", "-q"], ["add", "model.py", "edgedeploy.toml"], ["commit", "-qm", "one"]):
+        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=n@n", *words], cwd=project, check=True)
+    lines = lines_of("docs/compare.md")
+    assert len(lines) >= 3
+    execute(lines, run, project)
 
 
 def test_commands_for_plug_ins(run: Run, tmp_path: Path) -> None:
