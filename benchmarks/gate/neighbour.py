@@ -1,4 +1,4 @@
-"""A neighbour that computes for a while, rests for a while, and never says when: ``python neighbour.py SEED``, until it is killed."""
+"""A neighbour that computes for a while and rests for a while: ``python neighbour.py SEED``, until it is killed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ _SHORTEST_S, _LONGEST_S = 0.05, 4.0
 
 
 def main() -> None:
-    """Both cores' worth of work at times, none at others; ends with whoever started it."""
-    rng = random.Random(int(sys.argv[1]))
+    """One core's worth of work at times, none at others; ends with whoever started it."""
+    rng = random.Random(int(sys.argv[1]))  # noqa: S311 - a plan, not secrets
     parent = os.getppid()
     block = bytes(8 << 20)  # larger than a second-level cache: memory is shared as well
     while os.getppid() == parent:

@@ -101,7 +101,7 @@ def main() -> None:
         return
     record(
         "gate",
-        question="an artifact compared with itself, with slower ones and with a faster one, beside a neighbour that comes and goes",
+        question="an artifact compared with itself, with slower and faster ones, beside a neighbour that comes and goes",
         answer="; ".join(words),
         figures=figures,
         samples={f"{kind.name}, seconds of each": [one.seconds for one in found[kind.name]] for kind in kinds},
