@@ -24,6 +24,7 @@ import msgspec
 from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.device_shell import DIGEST, FILE_S, LIMIT_S, POINT, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.durable import FLUSH, flush_blobs
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.packs import packs, send_pack
@@ -63,11 +64,14 @@ tool=; cd "$1/tools" || exit 1
 _NOW = """
 now() { current=$(readlink current 2>/dev/null); case ${current##*/} in *[!0-9]*) ;; *) echo "${current##*/}" ;; esac; }
 """
-# A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
+# A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename, to what is on the
+# medium by then.
 _ACTIVATE = (
     _NOW
     + POINT
+    + FLUSH
     + """
+[ "$5" = durable ] || flush=true
 cd "$1/projects/$2" || exit 1
 [ "$(now)" = "$4" ] || exit 8
 n=$(ls releases | grep -E '^[0-9]+$' | sort -n | tail -n 1); n=$((${n:-0} + 1)); tries=0
@@ -84,19 +88,24 @@ while [ "$i" -lt "$3" ]; do
   i=$((i + 1))
 done
 cat > "$new/.manifest" && mv -f "$new/.manifest" "$new/manifest.json" || exit 1
+flush_release() { find "$new" \\( -type d -o -name manifest.json \\) -exec "$flush" {} + && "$flush" releases . .. ../..; }
+if said=$(flush_release 2>&1); then said=; else said=${said:-failed}; fi
 [ -z "$4" ] || [ ! -d "releases/$4" ] || point previous "releases/$4"
 point current "releases/$n"
-echo "$n"
+"$flush" .
+echo "$n $said"
 """
 )
 _ROLL_BACK = (
     _NOW
     + POINT
+    + FLUSH
     + """
 cd "$1/projects/$2" || exit 1
 [ "$(now)" = "$3" ] || exit 8
 point previous "releases/$3"
 point current "releases/$4"
+"$flush" . || :
 """
 )
 _MANIFESTS = """
@@ -134,6 +143,7 @@ class Store:
         self._project = project
         self._workdir = workdir
         self._changed = False
+        self._arrived: set[str] = set()
         self._tool = ""
         self._chunks = chunks or ChunkMaps(None)
         self.complaints: list[str] = []
@@ -202,6 +212,7 @@ class Store:
         self._changed = True
         known = self.seen.parts.get(file.entry.sha256, 0)
         large = file.entry.size_bytes - known >= delta.LEAST_FILE_BYTES
+        self._arrived.add(file.entry.sha256)
         received = self._receive_changes(file, progress) if large else None
         if received is None:
             received = self._receive_whole(file, progress)
@@ -222,6 +233,7 @@ class Store:
             if not there:
                 break
             arrived |= there
+        self._arrived |= arrived
         return frozenset(arrived)
 
     def _receive_whole(self, file: LocalFile, progress: ByteProgress) -> Received:
@@ -286,7 +298,8 @@ class Store:
     def activate(self, manifest: Manifest) -> int:
         """Make a release of blobs that are all there, and switch to it with one rename; returns its number.
 
-        When the current release is the same already and whole, nothing is done.
+        Before it leads there, all of it is on the device's medium. When the current release is the same already and whole,
+        nothing is done.
 
         Raises:
             ReleaseMovedError: somebody else switched since the store was opened; open it again and merge.
@@ -295,6 +308,7 @@ class Store:
         for entry in manifest.files:
             if not SAFE_PATH.fullmatch(entry.path):
                 raise DeviceRunError("a path that could leave the release", where=f"device {self._device}", seen=repr(entry.path))
+        durable = self._flush(manifest)
         current = self.project.current
         if _same(manifest, self.seen.manifest):
             if not self.broken_links(manifest):
@@ -308,6 +322,7 @@ class Store:
             self._project,
             str(len(manifest.files)),
             str(current or ""),
+            "durable" if durable else "",
             stdin=links.encode() + msgspec.json.encode(manifest),
             timeout_s=LIMIT_S + len(manifest.files) * FILE_S,
             expected=(_MOVED, _BLOB_GONE),
@@ -318,7 +333,28 @@ class Store:
         if done.exit_code == _BLOB_GONE:
             gone = done.stdout.decode().strip()
             raise DeviceRunError("a file was removed from the device meanwhile", where=where, seen=gone, next_step="push again")
-        return int(done.stdout)
+        number, _, said = done.stdout.decode(errors="replace").strip().partition(" ")
+        if said:
+            self._not_durable(said)
+        return int(number)
+
+    def _flush(self, manifest: Manifest) -> bool:
+        """Have on the medium what arrived, by this push or by one that never came to its release; whether it is."""
+        projects = self.seen.projects.values()
+        linked = {sha for project in projects for number in project.whole for sha in project.releases[number]}
+        settled = linked - self._arrived
+        fresh = {entry.sha256: entry.size_bytes for entry in manifest.files if entry.sha256 not in settled}
+        complaint = flush_blobs(self._shell, self.root, fresh) if fresh else ""
+        if complaint:
+            self._not_durable(complaint)
+        else:
+            self._arrived.clear()
+        return not complaint
+
+    def _not_durable(self, seen: str) -> None:
+        self.complaints.append(
+            f"not known whether the release is on the device's medium ({seen}); `edgedeploy verify` if it loses power soon"
+        )
 
     def roll_back(self, to: int | None = None) -> int:
         """Switch to release ``to``, or to the one that was current before; returns its number.
