@@ -87,6 +87,7 @@ class Tally:
         self.sent: Counter[str] = Counter()
         self.resumed_from: dict[str, int] = {}
         self.chunks_reused: Counter[str] = Counter()
+        self.sooner_whole = False
         self._moved = moved
 
     def add(self, sha: str, count: int) -> None:
@@ -141,7 +142,8 @@ def push(
             stage="push",
             subject=device,
             cached=not missing,
-            text=f"release {number}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent",
+            text=f"release {number}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent"
+            + (", whole: sooner here than changes" if tally.sooner_whole else ""),
         )
     )
     return number, tuple(_figures(files, seconds, tally, number))
@@ -223,6 +225,7 @@ class _Transfer:
         self._tally.resumed_from.setdefault(sha, received.resumed_from)
         self._tally.sent[sha] -= received.saved_bytes
         self._tally.chunks_reused[sha] += received.chunks_reused
+        self._tally.sooner_whole |= received.sooner
         self._done += file.entry.size_bytes
         self._tell(self._done)
 
