@@ -119,14 +119,17 @@ done
 _REMOVE = 'cd "$1" || exit 1; while IFS= read -r path; do rm -rf "./$path" || exit 1; done'
 
 
+def _unheard(_count: int) -> None:
+    """A count that nobody asks for."""
+
+
 class Received(msgspec.Struct, frozen=True, kw_only=True):
     """How a file came: from which byte on it was sent, and how many chunks of other files on the device were used again.
 
-    ``saved_bytes`` is what compression kept off the link. ``sooner``: it came whole as that takes less time there than changes.
+    ``sooner``: it came whole as that takes less time there than changes.
     """
 
     resumed_from: int
-    saved_bytes: int = 0
     chunks_reused: int = 0
     sooner: bool = False
 
@@ -215,19 +218,20 @@ class Store:
         done = self._shell.run(_DAMAGED, self.root, self._tool, "" if remove else "keep", stdin=names.encode(), timeout_s=limit_s)
         return frozenset(done.stdout.decode().split())
 
-    def receive(self, file: LocalFile, *, progress: ByteProgress) -> Received:
+    def receive(self, file: LocalFile, *, progress: ByteProgress, saved: ByteProgress = _unheard) -> Received:
         """Send one file: what is in no file of the device, from where an earlier transfer was cut.
 
-        See :meth:`edgedeploy.deploy.incoming.Receiver.receive` for what is raised.
+        ``saved`` gets how many of the bytes that ``progress`` counted compression kept off the link. See
+        :meth:`edgedeploy.deploy.incoming.Receiver.receive` for what is raised.
         """
         self._changed = True
         known = self.seen.parts.get(file.entry.sha256, 0)
         large = file.entry.size_bytes - known >= delta.LEAST_FILE_BYTES
         self._arrived.add(file.entry.sha256)
         sooner = large and self._pace.rates.whole_is_sooner
-        received = self._receive_changes(file, progress) if large and not sooner else None
+        received = self._receive_changes(file, progress, saved) if large and not sooner else None
         if received is None:
-            received = self._receive_whole(file, progress)
+            received = self._receive_whole(file, progress, saved)
             if large and not self._tool and not sooner:
                 self._chunks.of_file(file)  # the device could not tell the next version what is in this one
         return msgspec.structs.replace(received, sooner=sooner and self._has_another_version(file.entry))
@@ -251,15 +255,16 @@ class Store:
         self._arrived |= arrived
         return frozenset(arrived)
 
-    def _receive_whole(self, file: LocalFile, progress: ByteProgress) -> Received:
+    def _receive_whole(self, file: LocalFile, progress: ByteProgress, saved: ByteProgress) -> Received:
         began = time.monotonic()
         receiver = Receiver(shell=self._shell, root=self.root, tool=self._tool)
-        arrived = receiver.receive(file, part_bytes=self.seen.parts.get(file.entry.sha256, 0), progress=progress)
-        if not arrived.resumed_from:
+        part_bytes = self.seen.parts.get(file.entry.sha256, 0)
+        resumed_from = receiver.receive(file, part_bytes=part_bytes, progress=progress, saved=saved)
+        if not resumed_from:
             self._pace.sent_whole(file.entry.size_bytes, time.monotonic() - began)
-        return Received(resumed_from=arrived.resumed_from, saved_bytes=arrived.saved_bytes)
+        return Received(resumed_from=resumed_from)
 
-    def _receive_changes(self, file: LocalFile, progress: ByteProgress) -> Received | None:
+    def _receive_changes(self, file: LocalFile, progress: ByteProgress, saved: ByteProgress) -> Received | None:
         """None where that does not pay, or did not work."""
         began, sending_s = time.monotonic(), 0.0
         chunks, candidates = self._chunks.of_both(file, self.seen, self._ask_for_chunks if self._tool else None)
@@ -275,7 +280,7 @@ class Store:
             # What is there already was sent by a push that was cut, or is a file of its own: that one has to stay.
             if literal is not None and self.missing((literal.entry,)):
                 sending = time.monotonic()
-                changes, sent = self._receive_whole(literal, progress), [f"blobs/{literal.entry.sha256}"]
+                changes, sent = self._receive_whole(literal, progress, saved), [f"blobs/{literal.entry.sha256}"]
                 sending_s = time.monotonic() - sending
             lines = delta.recipe(made, literal)
             whole = delta.assemble(self._shell, self.root, self._tool, file, lines)
@@ -300,7 +305,7 @@ class Store:
         sha = file.entry.sha256
         if sha not in self.seen.tools:
             receiver = Receiver(shell=self._shell, root=self.root, tool="", place="tools")
-            receiver.receive(file, part_bytes=0, progress=lambda _count: None)
+            receiver.receive(file, part_bytes=0, progress=_unheard, saved=_unheard)
         self.use_helper(sha)
 
     def use_installed_helper(self) -> bool:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -94,6 +95,10 @@ class Tally:
         """So many more bytes of a file."""
         self.sent[sha] += count
         self._moved()
+
+    def take_off(self, sha: str, count: int) -> None:
+        """So many of its bytes did not go over the link after all: they were compressed away."""
+        self.sent[sha] -= count
 
 
 def push(
@@ -221,9 +226,8 @@ class _Transfer:
             self._tally.add(sha, count)
             self._tell(shown)
 
-        received = self._store.receive(file, progress=progress)
+        received = self._store.receive(file, progress=progress, saved=partial(self._tally.take_off, sha))
         self._tally.resumed_from.setdefault(sha, received.resumed_from)
-        self._tally.sent[sha] -= received.saved_bytes
         self._tally.chunks_reused[sha] += received.chunks_reused
         self._tally.sooner_whole |= received.sooner
         self._done += file.entry.size_bytes

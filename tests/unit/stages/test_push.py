@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unit.stages.planned import Heard, planned, prepared, runner
 
+from edgedeploy.deploy import compression
 from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
@@ -18,7 +20,7 @@ from edgedeploy.domain.events import Finished, Note, Progress, Started
 from edgedeploy.domain.result import PushStats
 from edgedeploy.errors import DeviceLostError, DeviceStorageError, SignatureError
 from edgedeploy.ports import ByteProgress, Completed, Feed
-from edgedeploy.stages.push import Payload, Terms, push
+from edgedeploy.stages.push import Payload, Tally, Terms, push
 from edgedeploy.transports.local import LocalConnection, LocalTransport
 
 RUNNER = b"#!/bin/sh\nexec true\n"
@@ -181,6 +183,30 @@ def test_a_device_that_goes_away_keeps_the_old_release_and_what_arrived(desk: De
     assert number == 2
     assert figures.bytes_sent == len(b"#!/bin/sh\n# new\n")
     assert desk.deployed() == files_of("net", b"new") | {"runners/native/run": b"#!/bin/sh\n# new\n"}
+
+
+class CutWhileCompressed(LocalConnection):
+    """Goes away when 6 MB of a compressed file have been read, of which so many bytes went over the link."""
+
+    link_bytes = 0
+
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        if "gzip" not in argv:
+            return super().pour(argv, source, quiet_s=quiet_s, progress=progress)
+        while source.taken_bytes() < 6_000_000:
+            self.link_bytes += len(os.read(source.fileno(), 4096))
+        progress(source.taken_bytes())
+        raise DeviceLostError("the cable was pulled")
+
+
+def test_a_compressed_transfer_that_is_cut_counts_what_went_over_the_link(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "pays", lambda _sample, _rate: True)
+    connection, tally = CutWhileCompressed("here"), Tally()
+    payload = desk.payload("net", bytes(20 << 20))
+    with pytest.raises(DeviceLostError):
+        push(desk.store(connection=connection), [payload], Terms(project="demo", device="here"), sink=desk.heard, tally=tally)
+    sent = tally.sent[_sha(bytes(20 << 20))] - compression.PROBE_BYTES
+    assert sent == pytest.approx(connection.link_bytes, abs=1 << 16)  # what a pipe holds
 
 
 def _sha(content: bytes) -> str:
