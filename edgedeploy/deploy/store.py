@@ -156,6 +156,7 @@ class Store:
         self._project = project
         self._workdir = workdir
         self._changed = False
+        self._taken_bytes = 0
         self._arrived: set[str] = set()
         self._tool = ""
         self._chunks = chunks or ChunkMaps(None)
@@ -181,6 +182,7 @@ class Store:
         """Look again at what the device holds."""
         self.seen = look(self._shell, workdir=self._workdir, project=self._project)
         self._changed = False
+        self._taken_bytes = 0
 
     def missing(self, entries: Iterable[FileEntry]) -> frozenset[str]:
         """SHA-256 of those entries that the device has not got; one of another size is a damaged one."""
@@ -234,6 +236,7 @@ class Store:
             received = self._receive_whole(file, progress, saved)
             if large and not self._tool and not sooner:
                 self._chunks.of_file(file)  # the device could not tell the next version what is in this one
+        self._taken_bytes += file.entry.size_bytes - known
         return msgspec.structs.replace(received, sooner=sooner and self._has_another_version(file.entry))
 
     def _has_another_version(self, entry: FileEntry) -> bool:
@@ -253,6 +256,7 @@ class Store:
                 break
             arrived |= there
         self._arrived |= arrived
+        self._taken_bytes += sum(file.entry.size_bytes for file in files if file.entry.sha256 in arrived)
         return frozenset(arrived)
 
     def _receive_whole(self, file: LocalFile, progress: ByteProgress, saved: ByteProgress) -> Received:
@@ -272,7 +276,8 @@ class Store:
             return None
         made = delta.plan(chunks, candidates)
         to_send_bytes = file.entry.size_bytes - self.seen.parts.get(file.entry.sha256, 0)
-        room = file.entry.size_bytes + made.literal_bytes + _RESERVE_BYTES <= self.seen.free_bytes
+        # The file that changes are taken from stays, and they have to lie there until it is put together.
+        room = file.entry.size_bytes + made.literal_bytes + _RESERVE_BYTES <= self.seen.free_bytes - self._taken_bytes
         if not room or not made.pays(to_send_bytes, by_shell=not self._tool):
             return None
         with delta.literals(file, made) as literal:

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -522,6 +523,17 @@ def test_a_delta_with_dd_that_knows_only_blocks(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     device, _, second, new = versions(tmp_path)
     assert device.receive(second, progress=lambda _: None).chunks_reused > 100
+    assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
+
+
+def test_room_for_a_delta_is_what_files_before_it_have_left(tmp_path: Path) -> None:
+    device, _, second, new = versions(tmp_path)
+    other = local(tmp_path / "3", "other", random.Random(3).randbytes(2 * MIB))
+    to_send_bytes = second.entry.size_bytes + other.entry.size_bytes
+    device.seen = replace(device.seen, free_bytes=to_send_bytes + 4 * MIB)
+    device.require_space(to_send_bytes)
+    device.receive(other, progress=lambda _: None)
+    assert device.receive(second, progress=lambda _: None).chunks_reused == 0
     assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
 
 
