@@ -305,13 +305,18 @@ class Store:
     def _ask_for_chunks(self, sha: str) -> bytes:
         return delta.chunks_on_device(self._shell, self.root, self._tool, sha, self.seen.blobs[sha])
 
-    def install_helper(self, file: LocalFile) -> None:
-        """Put the device helper there, if it is not, and use it from now on, if it runs there."""
+    def install_helper(self, file: LocalFile) -> bool:
+        """Have this device helper there, in place of any other one, and use it from now on; False where it does not run there."""
         sha = file.entry.sha256
+        used = sha in self.seen.tools and self.use_helper(sha)
         if sha not in self.seen.tools:
             receiver = Receiver(shell=self._shell, root=self.root, tool="", place="tools")
             receiver.receive(file, part_bytes=0, progress=_unheard, saved=_unheard)
-        self.use_helper(sha)
+            used = self.use_helper(sha)
+        if used:
+            self.remove(f"tools/{other}" for other in sorted(self.seen.tools - {sha}))
+            self.seen = replace(self.seen, tools=frozenset({sha}))
+        return used
 
     def use_installed_helper(self) -> bool:
         """Use the device helper from now on if it is there; whether it is."""

@@ -238,12 +238,10 @@ class _Transfer:
 
 
 def _equip(store: Store, missing_bytes: int, helper: Callable[[], LocalFile | None]) -> None:
-    """Have the device helper do the hashing: where it is, or where so much is to be sent that sending it as well pays."""
-    if store.use_installed_helper():
-        return
+    """Have a device helper do the hashing: ours, where so much is to be sent that sending it as well pays; else any."""
     file = helper() if missing_bytes >= _HELPER_PAYS_BYTES and store.seen.runs_programs else None
-    if file is not None:
-        store.install_helper(file)
+    if file is None or not store.install_helper(file):
+        store.use_installed_helper()
 
 
 def _damage(store: Store, missing: Sequence[FileEntry]) -> list[str]:

@@ -429,6 +429,19 @@ def test_a_link_to_another_file_is_mended_by_a_new_release(tmp_path: Path) -> No
     assert (tmp_path / "d/projects/demo/current/model.pte").read_bytes() == b"weights"
 
 
+def test_another_version_of_the_helper_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    old, new = (local(tmp_path / name, "edgedeploy-device", f"{HELPER}# {name}\n".encode()) for name in ("1", "2"))
+    broken = local(tmp_path / "broken", "edgedeploy-device", b"\x7fELF of another processor")
+    device = store(tmp_path / "d")
+    assert device.install_helper(old)
+    assert device.install_helper(new)
+    assert [path.name for path in (tmp_path / "d/tools").iterdir()] == [new.entry.sha256]
+    again = store(tmp_path / "d")
+    assert not again.install_helper(broken)
+    assert again.use_installed_helper()
+    assert new.entry.sha256 in {path.name for path in (tmp_path / "d/tools").iterdir()}
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"#!/bin/sh\necho edgedeploy-device 1\n", HELPER[:-9].encode()])
 def test_a_damaged_helper_is_sent_again(tmp_path: Path, content: bytes) -> None:
     helper = local(tmp_path / "src", "edgedeploy-device", HELPER.encode())

@@ -13,16 +13,24 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unit.stages.planned import Heard, planned, prepared, runner
 
 from edgedeploy.deploy import compression
+from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Finished, Note, Progress, Started
+from edgedeploy.domain.release import LocalFile
 from edgedeploy.domain.result import PushStats
 from edgedeploy.errors import DeviceLostError, DeviceStorageError, SignatureError
 from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.stages.push import Payload, Tally, Terms, push
 from edgedeploy.transports.local import LocalConnection, LocalTransport
 
+HELPER = """#!/bin/sh
+case $1 in
+  receive) dd of="$2" bs=1048576 seek="$(($3 / 1048576))" conv=notrunc 2>/dev/null; sha256sum < "$2" ;;
+  hash) while read -r path; do echo "$(sha256sum < "$path" | head -c 64) 1 $path"; done ;;
+esac
+"""
 RUNNER = b"#!/bin/sh\nexec true\n"
 
 
@@ -183,6 +191,28 @@ def test_a_device_that_goes_away_keeps_the_old_release_and_what_arrived(desk: De
     assert number == 2
     assert figures.bytes_sent == len(b"#!/bin/sh\n# new\n")
     assert desk.deployed() == files_of("net", b"new") | {"runners/native/run": b"#!/bin/sh\n# new\n"}
+
+
+def test_a_large_push_brings_its_own_helper_and_a_small_one_takes_what_is_there(desk: Desk) -> None:
+    made = []
+
+    def helper(version: int) -> LocalFile:
+        made.append(version)
+        path = desk.folder / f"helper-{version}"
+        path.write_text(f"#!/bin/sh\n# {version}\nexec false\n" if version == 3 else HELPER + f"# {version}\n", encoding="ascii")
+        (entry,) = entries_of(path)
+        return LocalFile(local=str(path), entry=entry)
+
+    def push_with(version: int, content: bytes) -> set[str]:
+        terms = Terms(project="demo", device="here")
+        push(desk.store(), [desk.payload("net", content)], terms, sink=desk.heard, helper=lambda: helper(version))
+        return {path.read_text().splitlines()[-1] for path in (desk.workdir / "tools").iterdir()}
+
+    assert push_with(1, b"1" * (16 << 20)) == {"# 1"}
+    assert push_with(2, b"small") == {"# 1"}
+    assert push_with(2, b"2" * (16 << 20)) == {"# 2"}
+    assert push_with(3, b"3" * (16 << 20)) == {"# 2", "exec false"}  # one that does not run is kept beside it, and not sent again
+    assert made == [1, 2, 3]
 
 
 class CutWhileCompressed(LocalConnection):
