@@ -199,6 +199,14 @@ def test_what_is_sound_is_said_to_be_with_progress(desk: Desk) -> None:
     assert [(step.done, step.total) for step in steps] == [(7, 7), (10, 10)]
 
 
+def test_a_large_file_is_named_before_it_is_hashed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_BATCH_BYTES", 5)
+    desk.unit("a", "twofold")
+    upkeep.verify_files(desk.fleet())
+    steps = [event for event in desk.heard if isinstance(event, Progress)]
+    assert [(step.done, step.text) for step in steps] == [(0, "now models/net/fp32/xnn/model.pte, 0 MB"), (7, "")]
+
+
 def test_a_flipped_bit_is_named_removed_and_healed_by_sending_it_again(desk: Desk) -> None:
     desk.unit("a", "one")
     (blob,) = desk.blobs("a")
