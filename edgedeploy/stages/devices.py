@@ -13,7 +13,14 @@ from edgedeploy import registry
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.domain.target import Target
-from edgedeploy.errors import DeviceAbsentError, DeviceError, DeviceUnavailableError, MissingToolError, UsageError
+from edgedeploy.errors import (
+    DeviceAbsentError,
+    DeviceError,
+    DeviceUnavailableError,
+    EdgedeployError,
+    MissingToolError,
+    UsageError,
+)
 from edgedeploy.suggest import did_you_mean
 
 _PROPERTY_LIMIT_S = 10.0
@@ -26,17 +33,17 @@ class Inventory:
     """Every unit known, with its state now; ``trouble`` says which transports could not look, and why."""
 
     devices: tuple[Device, ...]
-    trouble: dict[str, MissingToolError]
+    trouble: dict[str, EdgedeployError]
 
 
 def take_inventory(lab: Sequence[Device], targets: dict[str, Target], transports: Sequence[str]) -> Inventory:
     """Ask every transport named; units of the lab file keep their names, others are called by their address."""
-    trouble: dict[str, MissingToolError] = {}
+    trouble: dict[str, EdgedeployError] = {}
     found: list[Device] = []
     for name in transports:
         try:
             found += registry.transport(name).discover()
-        except MissingToolError as error:
+        except (MissingToolError, DeviceError) as error:  # what other transports find is there all the same
             trouble[name] = error
     known = {(device.transport, device.address) for device in lab}
     strangers = [device for device in found if (device.transport, device.address) not in known]
@@ -141,7 +148,10 @@ def _insist(device: Device) -> Device:
 
 
 def _with_state(device: Device) -> Device:
-    return registry.transport(device.transport).state(device)
+    try:
+        return registry.transport(device.transport).state(device)
+    except DeviceError as error:
+        return msgspec.structs.replace(device, state="unreachable", detail=error.what)
 
 
 def _recognised(device: Device, targets: dict[str, Target]) -> Device:

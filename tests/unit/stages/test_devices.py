@@ -12,7 +12,7 @@ from unit.stages.planned import Heard, target
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note
 from edgedeploy.domain.project import Patience
-from edgedeploy.errors import DeviceUnavailableError, MissingToolError, UsageError
+from edgedeploy.errors import DeviceAbsentError, DeviceUnavailableError, EdgedeployError, MissingToolError, UsageError
 from edgedeploy.stages import devices
 from edgedeploy.stages.devices import select, take_inventory
 
@@ -192,12 +192,38 @@ def test_a_client_program_that_is_missing_is_no_trouble_when_there_is_another_wa
     assert names(select(both, (), (), {"bench": both})) == ["a"]
 
 
-def test_the_inventory_tells_trouble_and_lists_the_others(bench: Bench) -> None:
-    trouble = MissingToolError("adb is not installed")
+@pytest.mark.parametrize("trouble", [MissingToolError("adb is not installed"), DeviceAbsentError("the adb server does not work")])
+def test_the_inventory_tells_trouble_and_lists_the_others(bench: Bench, trouble: EdgedeployError) -> None:
     bench.transport("fake").missing = trouble
     bench.transport("other-way").found = [Unit(device("a", transport="other-way"))]
     found = take_inventory((), TARGETS, ("fake", "other-way"))
     assert (names(found.devices), found.trouble) == (["a"], {"fake": trouble})
+
+
+def test_a_server_that_does_not_work_is_told_where_it_is_the_only_way_and_waited_for(bench: Bench, paused: list[float]) -> None:
+    bench.transport("fake").missing = DeviceAbsentError("the adb server does not work")
+    for wanted, lab in (((), ()), (("phone",), (in_lab("phone"),))):
+        with pytest.raises(DeviceAbsentError, match="the adb server"):
+            select(BENCH, wanted, lab, TARGETS, for_s=1)
+    assert paused == [0.5, 0.5]
+
+
+def test_a_device_that_cannot_be_asked_for_its_state_hides_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = bench.transport("fake")
+    fake.named = [Unit(device("a")), Unit(device("b"))]
+    ask = fake.state
+
+    def state(device: Device) -> Device:
+        if device.name == "a":
+            raise DeviceAbsentError("the adb server does not work")
+        return ask(device)
+
+    monkeypatch.setattr(fake, "state", state)
+    found = take_inventory((in_lab("a"), in_lab("b")), TARGETS, ("fake",)).devices
+    assert [(unit.name, unit.state, unit.detail) for unit in found] == [
+        ("a", "unreachable", "the adb server does not work"),
+        ("b", "ready", ""),
+    ]
 
 
 def test_a_device_of_the_lab_whose_client_program_is_missing_is_left_out(bench: Bench) -> None:
