@@ -158,6 +158,7 @@ class Store:
         self._changed = False
         self._taken_bytes = 0
         self._arrived: set[str] = set()
+        self._flushes = True
         self._tool = ""
         self._chunks = chunks or ChunkMaps(None)
         self._pace = pace or Pace(None)
@@ -381,14 +382,15 @@ class Store:
         linked = {sha for project in projects for number in project.whole for sha in project.releases[number]}
         settled = linked - self._arrived
         fresh = {entry.sha256: entry.size_bytes for entry in manifest.files if entry.sha256 not in settled}
-        complaint = flush_blobs(self._shell, self.root, fresh) if fresh else ""
+        complaint = flush_blobs(self._shell, self.root, fresh) if fresh and self._flushes else ""
         if complaint:
             self._not_durable(complaint)
         else:
             self._arrived.clear()
-        return not complaint
+        return self._flushes
 
     def _not_durable(self, seen: str) -> None:
+        self._flushes = False  # not waited for again
         self.complaints.append(
             f"not known whether the release is on the device's medium ({seen}); `edgedeploy verify` if it loses power soon"
         )
