@@ -18,6 +18,7 @@ from edgedeploy.bundle import Bundle, check_output, describe_bundle, read_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.config.project import check_targets, find_project_file, read_project
 from edgedeploy.deploy.signing import Signer, signer_from
+from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Event, Note, Sink, ignore
 from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience, Project
@@ -167,7 +168,7 @@ class Pipeline:
         kind = self.lab.target(target)
         runs = self._runs(kind, selection)
         _tell_broken(self.lab, sink)
-        units = select(kind, devices, self.lab.devices, self.lab.targets)
+        units = _select(self.lab, kind, devices, patience, sink)
         results = self.results()  # opened first: minutes of work need a place to go to
         ready, failed = self._prepare(runs, kind, jobs, sink, full=require_full_delegation)
         for run in failed:
@@ -345,7 +346,7 @@ def push_bundle(
             lab = Lab(Path.cwd())
             sink = _one_at_a_time(sink)
             _tell_broken(lab, sink)
-            units = select(bundle.target, devices, lab.devices, {**lab.targets, bundle.target.name: bundle.target})
+            units = _select(lab, bundle.target, devices, patience, sink)
             own_target = _trusting_whom_we_trust(bundle.target, lab)
             results = bundle_results(bundle)
         finally:
@@ -394,8 +395,13 @@ def bundle_results(bundle: Bundle) -> ResultStore:
 def _fleet(lab: Lab, target: Target, project: str, devices: Sequence[str], patience: Patience, sink: Sink) -> Fleet:
     sink = _one_at_a_time(sink)
     _tell_broken(lab, sink)
-    units = select(target, devices, lab.devices, {**lab.targets, target.name: target})
+    units = _select(lab, target, devices, patience, sink)
     return Fleet(target=target, project=project, devices=units, patience=patience, sink=sink)
+
+
+def _select(lab: Lab, target: Target, devices: Sequence[str], patience: Patience, sink: Sink) -> tuple[Device, ...]:
+    targets = {**lab.targets, target.name: target}
+    return select(target, devices, lab.devices, targets, for_s=patience.first_contact_s, sink=sink)
 
 
 def _require_target(bundle: Bundle, target: str | None, folder: Path) -> None:

@@ -78,7 +78,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     seed: int | None,
     devices: tuple[str, ...],
     wait_s: float,
-    retry_for_s: float,
+    retry_for_s: float | None,
     jobs: int | None,
     project_path: Path,
     *,
@@ -105,7 +105,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     pipeline = Pipeline.load(project_path)
     with shown(quiet=as_json and not os.isatty(2)) as sink:
         comparing = Comparing(pipeline=pipeline, target=target, models=models, jobs=jobs or DEFAULT_JOBS, sink=sink)
-        patience = Patience(wait_s=wait_s, retry_for_s=retry_for_s)
+        patience = Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s)
         report = comparing.run(base, candidate, rules, devices=devices, patience=patience)
     if as_json:
         import msgspec

@@ -89,7 +89,7 @@ def fleet_options(bundle: str) -> Callable[[F], F]:
             devices: tuple[str, ...],
             bundle: Path | None,
             wait_s: float,
-            retry_for_s: float,
+            retry_for_s: float | None,
             as_json: bool,
             project_path: Path,
             **others: Any,
@@ -99,7 +99,7 @@ def fleet_options(bundle: str) -> Callable[[F], F]:
                 devices=devices,
                 project=project_path,
                 bundle=bundle,
-                patience=Patience(wait_s=wait_s, retry_for_s=retry_for_s),
+                patience=Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s),
                 as_json=as_json,
             )
             return function(request, **others)

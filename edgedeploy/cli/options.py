@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import click
 
-from edgedeploy.domain.project import RETRY_FOR_S
+from edgedeploy.domain.project import FIRST_CONTACT_S, RETRY_FOR_S
 from edgedeploy.errors import EdgedeployError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -166,8 +166,7 @@ def retry_option(function: F) -> F:
         "--retry-for",
         "retry_for_s",
         type=click.FloatRange(min=0),
-        default=RETRY_FOR_S,
-        show_default=True,
         metavar="SECONDS",
-        help="Wait so long for a device that went away (unplugged, rebooting) since it last got something done; 0: fail at once.",
+        help="Wait so long for a device that went away (unplugged, rebooting) since it last got something done, and for one that "
+        f"is not there yet (default: {RETRY_FOR_S:g}, and {FIRST_CONTACT_S:g} for one that is not there yet); 0: fail at once.",
     )(function)

@@ -92,7 +92,7 @@ class _Bars:
                 task = self._task(event.stage, event.subject)
                 text = event.text
                 if event.unit == "bytes":
-                    text = f"{event.done / 1e6:.1f} of {event.total / 1e6:.1f} MB"
+                    text = ", ".join(filter(None, (f"{event.done / 1e6:.1f} of {event.total / 1e6:.1f} MB", event.text)))
                 elif event.total:
                     text = f"{event.text} {event.done + 1} of {event.total}"
                 self._bars.update(task, completed=event.done, total=event.total or None, text=text)

@@ -55,7 +55,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
     devices: tuple[str, ...],
     bundle: Path | None,
     wait_s: float,
-    retry_for_s: float,
+    retry_for_s: float | None,
     jobs: int | None,
     project_path: Path,
     *,
@@ -75,7 +75,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
                 "--model, --precision, --exporter, --require-full-delegation and --dry-run do not go with --bundle",
                 next_step="a bundle is pushed whole",
             )
-        patience = Patience(wait_s=wait_s, retry_for_s=retry_for_s)
+        patience = Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s)
         report = _push_bundle(bundle, target, devices, patience, measure=not no_measure, quiet=as_json)
     else:
         if target is None:
@@ -99,7 +99,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
                 measure=not no_measure,
                 require_full_delegation=require_full_delegation,
                 jobs=jobs or DEFAULT_JOBS,
-                patience=Patience(wait_s=wait_s, retry_for_s=retry_for_s),
+                patience=Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s),
                 sink=sink,
             )
     show_report(report, as_json=as_json)

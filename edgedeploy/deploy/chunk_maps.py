@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 from edgedeploy.deploy.chunks import Chunk, chunks_of, pack, unpack
 from edgedeploy.deploy.inventory import Inventory
-from edgedeploy.domain.release import FileEntry, LocalFile
+from edgedeploy.domain.release import LocalFile
 
 _LEAST_BLOB_BYTES = 1 << 20
 _MOST_ASKED = 3
@@ -29,28 +31,32 @@ class ChunkMaps:
         self._write(file.entry.sha256, pack(chunks))
         return chunks
 
-    def of_blobs(self, seen: Inventory, wanted: FileEntry, ask: Callable[[str], bytes] | None) -> dict[str, tuple[Chunk, ...]]:
-        """Of the blobs on a device that a new file may have pieces of.
+    def of_both(
+        self, file: LocalFile, seen: Inventory, ask: Callable[[str], bytes] | None
+    ) -> tuple[tuple[Chunk, ...], dict[str, tuple[Chunk, ...]]]:
+        """Of a new file, and of the blobs on a device that it may have pieces of; nothing where none is known.
 
         All that are known here; and by ``ask`` a few more, the likeliest first: what has the same path in the current release,
-        then what is nearest in size.
+        then what is nearest in size. The device cuts them while this machine cuts the file.
         """
+        wanted = file.entry
         same = {entry.sha256 for entry in seen.manifest.files if entry.path == wanted.path} if seen.manifest else set()
         large = [sha for sha, size in seen.blobs.items() if size >= _LEAST_BLOB_BYTES and sha != wanted.sha256]
         large.sort(key=lambda sha: (sha not in same, abs(seen.blobs[sha] - wanted.size_bytes)))
-        found: dict[str, tuple[Chunk, ...]] = {}
-        asked = 0
-        for sha in large:
-            chunks = self._read(sha)
-            if chunks is None and ask is not None and asked < _MOST_ASKED:
-                asked += 1
+        known = {sha: self._read(sha) for sha in large}
+        found = {sha: chunks for sha, chunks in known.items() if chunks}
+        unknown = [sha for sha in large if sha not in found][:_MOST_ASKED]
+        if ask is None or not unknown:
+            return (self.of_file(file) if found else ()), found
+        with ThreadPoolExecutor(1) as pool:
+            own = pool.submit(self.of_file, file)
+            for sha in unknown:
                 packed = ask(sha)
-                chunks = unpack(packed)
+                if chunks := unpack(packed):
+                    found[sha] = chunks
                 if sum(chunk.size_bytes for chunk in chunks) == seen.blobs[sha]:
                     self._write(sha, packed)
-            if chunks:
-                found[sha] = chunks
-        return found
+            return own.result(), found
 
     def _read(self, sha: str) -> tuple[Chunk, ...] | None:
         if self._folder is None:
@@ -69,4 +75,5 @@ class ChunkMaps:
             part.write_bytes(packed)
             part.replace(self._folder / sha)
         except OSError:  # it is counted again the next time
-            part.unlink(missing_ok=True)
+            with suppress(OSError):
+                part.unlink()

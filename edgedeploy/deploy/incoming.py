@@ -59,14 +59,6 @@ else dd if="$2.part" bs=1048576 count="$3" 2>/dev/null | shasum -a 256; fi
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arrived:
-    """From which byte on a file was sent, and how many bytes compression kept off the link."""
-
-    resumed_from: int
-    saved_bytes: int
-
-
-@dataclass(frozen=True, kw_only=True)
 class Receiver:
     """Sends files into the store at ``root``. ``tool`` is the device helper's path there; empty where there is none."""
 
@@ -75,10 +67,12 @@ class Receiver:
     tool: str
     place: Literal["blobs", "tools"] = "blobs"
 
-    def receive(self, file: LocalFile, *, part_bytes: int, progress: ByteProgress) -> Arrived:
-        """Send one file, have the device verify it, and only then give it its name.
+    def receive(self, file: LocalFile, *, part_bytes: int, progress: ByteProgress, saved: ByteProgress) -> int:
+        """Send one file, have the device verify it, and only then give it its name; from which byte on it was sent.
 
-        ``part_bytes`` of it lie there already, as far as their number says. A file that arrives damaged is sent once more, whole.
+        ``part_bytes`` of it lie there already, as far as their number says. ``progress`` gets bytes of the file; ``saved`` how
+        many of those compression kept off the link, of a transfer that is cut too. A file that arrives damaged is sent once more,
+        whole.
 
         Raises:
             DeviceStorageError: no space, not writable.
@@ -87,9 +81,9 @@ class Receiver:
         """
         offset = self._good_prefix_bytes(file, part_bytes)
         for resumed_from in (offset, 0):
-            digest, saved = self._send(file, resumed_from, progress)
+            digest = self._send(file, resumed_from, progress, saved)
             if digest == file.entry.sha256:
-                return Arrived(resumed_from=resumed_from, saved_bytes=saved)
+                return resumed_from
             _require_unchanged(file)
         raise DeviceRunError(
             f"{file.entry.path} arrived damaged, twice",
@@ -98,8 +92,8 @@ class Receiver:
             next_step="check the cable or the card, and push again",
         )
 
-    def _send(self, file: LocalFile, offset: int, progress: ByteProgress) -> tuple[str, int]:
-        """The digest of what arrived, and how many bytes compression saved."""
+    def _send(self, file: LocalFile, offset: int, progress: ByteProgress, saved: ByteProgress) -> str:
+        """The digest of what arrived."""
         path, size_bytes = Path(file.local), file.entry.size_bytes
         if size_bytes - offset >= compression.LEAST_FILE_BYTES:
             looked = compression.sample(path, size_bytes)
@@ -107,11 +101,24 @@ class Receiver:
                 rate = self._timed_beginning(file, offset, progress)
                 offset += compression.PROBE_BYTES
                 if compression.pays(looked, rate):
-                    with pipe_feed(path, offset=offset, size_bytes=size_bytes - offset, compressed=True) as packed:
-                        arrived = self._pour(file, offset, packed, progress, packing="gzip")
-                        return arrived, packed.taken_bytes() - packed.wire_bytes
+                    return self._send_compressed(file, offset, progress, saved)
         with file_feed(path, offset=offset) as source:
-            return self._pour(file, offset, source, progress, packing=""), 0
+            return self._pour(file, offset, source, progress, packing="")
+
+    def _send_compressed(self, file: LocalFile, offset: int, progress: ByteProgress, saved: ByteProgress) -> str:
+        told_bytes = 0
+
+        def moved(count: int) -> None:
+            nonlocal told_bytes
+            told_bytes += count
+            progress(count)
+
+        size_bytes = file.entry.size_bytes - offset
+        with pipe_feed(Path(file.local), offset=offset, size_bytes=size_bytes, compressed=True) as packed:
+            try:
+                return self._pour(file, offset, packed, moved, packing="gzip")
+            finally:
+                saved(told_bytes - packed.wire_bytes)
 
     def _timed_beginning(self, file: LocalFile, offset: int, progress: ByteProgress) -> float:
         """Send some of it as it is; how many bytes per second came to rest on the device."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edgedeploy.deploy.device_shell import ENTER_ROOT, POINT, DeviceShell
+from edgedeploy.deploy.device_shell import ENTER_ROOT, LIMIT_S, POINT, DeviceShell
 from edgedeploy.deploy.holder_process import has_ended
 from edgedeploy.errors import DeviceBusyError, DeviceRunError, LeaseLostError
 
@@ -127,9 +127,9 @@ class Leases:
         held = _read(self._shell.run(_LIST, self._workdir).stdout)
         return held if held and held.left_s > 0 else None
 
-    def release(self, token: str = "") -> bool:
-        """Give back the lease of ``token``, or whosever it is; whether there was one."""
-        return b"released" in self._shell.run(_RELEASE, self._workdir, token).stdout
+    def release(self, token: str = "", *, limit_s: float = LIMIT_S) -> bool:
+        """Give back the lease of ``token``, or whosever it is; whether there was one. Takes no longer than ``limit_s``."""
+        return b"released" in self._shell.run(_RELEASE, self._workdir, token, timeout_s=limit_s).stdout
 
     def take(
         self, *, token: str, owner: str, purpose: str, ttl_s: int = TTL_S, wait_s: float = 0, waiting: Callable[[Holder], None]

@@ -15,12 +15,13 @@ import msgspec
 
 from edgedeploy.deploy.holder_process import process_token
 from edgedeploy.deploy.lease import TTL_S, Holder, Leases
-from edgedeploy.errors import EdgedeployError, LeaseLostError, UsageError
+from edgedeploy.errors import CommandTimeoutError, DeviceLostError, EdgedeployError, LeaseLostError, UsageError
 
 TOKEN_VARIABLE = "EDGEDEPLOY_LEASE"  # noqa: S105 - a name, and no secret: whoever may log in may read leases
 _RENEWALS_PER_TTL = 3
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _LAST_RENEWAL_S = 10.0
+_LAST_WORD_S = 3.0  # to a device that went away, or says nothing any more
 
 
 class Claim(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,16 +101,22 @@ def held(
         return
     keeper = _Keeper(number, wanted, again, lost)
     keeper.start()
+    gone = False
     try:
         yield
     except EdgedeployError as error:
+        gone = isinstance(error, DeviceLostError) and not isinstance(error, CommandTimeoutError)
         if keeper.failure is not None:
             raise keeper.failure from error
         raise
     finally:
-        keeper.end()
         with suppress(EdgedeployError):  # a lost device frees itself in time
-            leases.release(wanted.token)
+            if gone:
+                keeper.end(_LAST_WORD_S)
+                leases.release(wanted.token, limit_s=_LAST_WORD_S)
+            else:
+                keeper.end(_LAST_RENEWAL_S)
+                leases.release(wanted.token)
 
 
 class _Keeper:
@@ -129,10 +136,10 @@ class _Keeper:
     def start(self) -> None:
         self._thread.start()
 
-    def end(self) -> None:
+    def end(self, limit_s: float) -> None:
         """No renewal begins any more; one that is under way is waited for, or it would undo the giving back."""
         self._over.set()
-        self._thread.join(timeout=_LAST_RENEWAL_S)
+        self._thread.join(timeout=limit_s)
 
     def _keep(self) -> None:
         wanted = self._wanted

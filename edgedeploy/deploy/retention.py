@@ -24,7 +24,7 @@ def waste(seen: Inventory, *, keep: dict[str, int], parts: bool, whole_project: 
 
     ``keep`` says for which projects, and how many of each one's releases stay, the newest; the current and the previous one stay
     always. What a push that was killed left behind goes in every project. ``parts``: transfers that were cut, too. Of
-    ``whole_project`` nothing stays.
+    ``whole_project`` nothing stays, nor the device helper where no other project has anything there.
     """
     dropped = [
         (name, number)
@@ -41,6 +41,7 @@ def waste(seen: Inventory, *, keep: dict[str, int], parts: bool, whole_project: 
         for sha in blobs
     }
     blobs = sorted(seen.blobs.keys() - used)
+    alone = not any(project.releases for name, project in seen.projects.items() if name != whole_project)
     cut = sorted(name for name in seen.incoming if parts or not name.endswith(".part"))
     return Waste(
         # Releases first: at no time does one link to a blob that is gone.
@@ -50,6 +51,7 @@ def waste(seen: Inventory, *, keep: dict[str, int], parts: bool, whole_project: 
             *([f"projects/{whole_project}"] if whole_project else []),
             *(f"blobs/{sha}" for sha in blobs),
             *(f"incoming/{name}" for name in cut),
+            *(f"tools/{name}" for name in sorted(seen.tools) if whole_project and alone),
             *(f"runs/{name}" for name in sorted(seen.runs)),
             *sorted(seen.strays),
         ),

@@ -15,6 +15,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -24,8 +25,10 @@ import msgspec
 from edgedeploy.deploy import delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.device_shell import DIGEST, FILE_S, LIMIT_S, POINT, DeviceShell, hashing_limit_s
+from edgedeploy.deploy.durable import FLUSH, flush_blobs
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
+from edgedeploy.deploy.pace import Pace
 from edgedeploy.deploy.packs import packs, send_pack
 from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
@@ -63,11 +66,14 @@ tool=; cd "$1/tools" || exit 1
 _NOW = """
 now() { current=$(readlink current 2>/dev/null); case ${current##*/} in *[!0-9]*) ;; *) echo "${current##*/}" ;; esac; }
 """
-# A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename.
+# A number belongs to whoever could make its folder; the manifest is written last, the switch is one rename, to what is on the
+# medium by then.
 _ACTIVATE = (
     _NOW
     + POINT
+    + FLUSH
     + """
+[ "$5" = durable ] || flush=true
 cd "$1/projects/$2" || exit 1
 [ "$(now)" = "$4" ] || exit 8
 n=$(ls releases | grep -E '^[0-9]+$' | sort -n | tail -n 1); n=$((${n:-0} + 1)); tries=0
@@ -84,19 +90,24 @@ while [ "$i" -lt "$3" ]; do
   i=$((i + 1))
 done
 cat > "$new/.manifest" && mv -f "$new/.manifest" "$new/manifest.json" || exit 1
+flush_release() { find "$new" \\( -type d -o -name manifest.json \\) -exec "$flush" {} + && "$flush" releases . .. ../..; }
+if said=$(flush_release 2>&1); then said=; else said=${said:-failed}; fi
 [ -z "$4" ] || [ ! -d "releases/$4" ] || point previous "releases/$4"
 point current "releases/$n"
-echo "$n"
+"$flush" .
+echo "$n $said"
 """
 )
 _ROLL_BACK = (
     _NOW
     + POINT
+    + FLUSH
     + """
 cd "$1/projects/$2" || exit 1
 [ "$(now)" = "$3" ] || exit 8
 point previous "releases/$3"
 point current "releases/$4"
+"$flush" . || :
 """
 )
 _MANIFESTS = """
@@ -108,15 +119,19 @@ done
 _REMOVE = 'cd "$1" || exit 1; while IFS= read -r path; do rm -rf "./$path" || exit 1; done'
 
 
+def _unheard(_count: int) -> None:
+    """A count that nobody asks for."""
+
+
 class Received(msgspec.Struct, frozen=True, kw_only=True):
     """How a file came: from which byte on it was sent, and how many chunks of other files on the device were used again.
 
-    ``saved_bytes`` is what compression kept off the link.
+    ``sooner``: it came whole as that takes less time there than changes.
     """
 
     resumed_from: int
-    saved_bytes: int = 0
     chunks_reused: int = 0
+    sooner: bool = False
 
 
 class ReleaseMovedError(DeviceRunError):
@@ -127,15 +142,26 @@ class Store:
     """The store of one project on one device, over an open connection. ``seen`` is what was there when it was last looked at."""
 
     def __init__(
-        self, connection: Connection, *, device: str, workdir: str, project: str, chunks: ChunkMaps | None = None
+        self,
+        connection: Connection,
+        *,
+        device: str,
+        workdir: str,
+        project: str,
+        chunks: ChunkMaps | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self._shell = DeviceShell(connection, device)
         self._device = device
         self._project = project
         self._workdir = workdir
         self._changed = False
+        self._taken_bytes = 0
+        self._arrived: set[str] = set()
+        self._flushes = True
         self._tool = ""
         self._chunks = chunks or ChunkMaps(None)
+        self._pace = pace or Pace(None)
         self.complaints: list[str] = []
         self.seen: Inventory = look(self._shell, workdir=workdir, project=project)
 
@@ -157,6 +183,7 @@ class Store:
         """Look again at what the device holds."""
         self.seen = look(self._shell, workdir=self._workdir, project=self._project)
         self._changed = False
+        self._taken_bytes = 0
 
     def missing(self, entries: Iterable[FileEntry]) -> frozenset[str]:
         """SHA-256 of those entries that the device has not got; one of another size is a damaged one."""
@@ -194,20 +221,27 @@ class Store:
         done = self._shell.run(_DAMAGED, self.root, self._tool, "" if remove else "keep", stdin=names.encode(), timeout_s=limit_s)
         return frozenset(done.stdout.decode().split())
 
-    def receive(self, file: LocalFile, *, progress: ByteProgress) -> Received:
+    def receive(self, file: LocalFile, *, progress: ByteProgress, saved: ByteProgress = _unheard) -> Received:
         """Send one file: what is in no file of the device, from where an earlier transfer was cut.
 
-        See :meth:`edgedeploy.deploy.incoming.Receiver.receive` for what is raised.
+        ``saved`` gets how many of the bytes that ``progress`` counted compression kept off the link. See
+        :meth:`edgedeploy.deploy.incoming.Receiver.receive` for what is raised.
         """
         self._changed = True
         known = self.seen.parts.get(file.entry.sha256, 0)
         large = file.entry.size_bytes - known >= delta.LEAST_FILE_BYTES
-        received = self._receive_changes(file, progress) if large else None
+        self._arrived.add(file.entry.sha256)
+        sooner = large and self._pace.rates.whole_is_sooner
+        received = self._receive_changes(file, progress, saved) if large and not sooner else None
         if received is None:
-            received = self._receive_whole(file, progress)
-            if large and not self._tool:
+            received = self._receive_whole(file, progress, saved)
+            if large and not self._tool and not sooner:
                 self._chunks.of_file(file)  # the device could not tell the next version what is in this one
-        return received
+        self._taken_bytes += file.entry.size_bytes - known
+        return msgspec.structs.replace(received, sooner=sooner and self._has_another_version(file.entry))
+
+    def _has_another_version(self, entry: FileEntry) -> bool:
+        return self.seen.manifest is not None and any(entry.path == other.path for other in self.seen.manifest.files)
 
     def receive_small(self, files: Sequence[LocalFile], *, progress: ByteProgress) -> frozenset[str]:
         """Send the small ones of several files, many in one go, where the device can unpack that.
@@ -222,33 +256,44 @@ class Store:
             if not there:
                 break
             arrived |= there
+        self._arrived |= arrived
+        self._taken_bytes += sum(file.entry.size_bytes for file in files if file.entry.sha256 in arrived)
         return frozenset(arrived)
 
-    def _receive_whole(self, file: LocalFile, progress: ByteProgress) -> Received:
+    def _receive_whole(self, file: LocalFile, progress: ByteProgress, saved: ByteProgress) -> Received:
+        began = time.monotonic()
         receiver = Receiver(shell=self._shell, root=self.root, tool=self._tool)
-        arrived = receiver.receive(file, part_bytes=self.seen.parts.get(file.entry.sha256, 0), progress=progress)
-        return Received(resumed_from=arrived.resumed_from, saved_bytes=arrived.saved_bytes)
+        part_bytes = self.seen.parts.get(file.entry.sha256, 0)
+        resumed_from = receiver.receive(file, part_bytes=part_bytes, progress=progress, saved=saved)
+        if not resumed_from:
+            self._pace.sent_whole(file.entry.size_bytes, time.monotonic() - began)
+        return Received(resumed_from=resumed_from)
 
-    def _receive_changes(self, file: LocalFile, progress: ByteProgress) -> Received | None:
+    def _receive_changes(self, file: LocalFile, progress: ByteProgress, saved: ByteProgress) -> Received | None:
         """None where that does not pay, or did not work."""
-        candidates = self._chunks.of_blobs(self.seen, file.entry, self._ask_for_chunks if self._tool else None)
+        began, sending_s = time.monotonic(), 0.0
+        chunks, candidates = self._chunks.of_both(file, self.seen, self._ask_for_chunks if self._tool else None)
         if not candidates:
             return None
-        made = delta.plan(self._chunks.of_file(file), candidates)
+        made = delta.plan(chunks, candidates)
         to_send_bytes = file.entry.size_bytes - self.seen.parts.get(file.entry.sha256, 0)
-        room = file.entry.size_bytes + made.literal_bytes + _RESERVE_BYTES <= self.seen.free_bytes
+        # The file that changes are taken from stays, and they have to lie there until it is put together.
+        room = file.entry.size_bytes + made.literal_bytes + _RESERVE_BYTES <= self.seen.free_bytes - self._taken_bytes
         if not room or not made.pays(to_send_bytes, by_shell=not self._tool):
             return None
         with delta.literals(file, made) as literal:
             changes, sent = Received(resumed_from=0), []
             # What is there already was sent by a push that was cut, or is a file of its own: that one has to stay.
             if literal is not None and self.missing((literal.entry,)):
-                changes, sent = self._receive_whole(literal, progress), [f"blobs/{literal.entry.sha256}"]
+                sending = time.monotonic()
+                changes, sent = self._receive_whole(literal, progress, saved), [f"blobs/{literal.entry.sha256}"]
+                sending_s = time.monotonic() - sending
             lines = delta.recipe(made, literal)
             whole = delta.assemble(self._shell, self.root, self._tool, file, lines)
             progress(len(lines))
             self.remove(sent)
         if whole:
+            self._pace.put_together(file.entry.size_bytes, time.monotonic() - began - sending_s)
             return msgspec.structs.replace(changes, chunks_reused=made.chunks_reused)
         # A blob that is not what its name says would spoil the next one as well.
         sources = [FileEntry(path="", sha256=sha, size_bytes=self.seen.blobs[sha]) for sha in made.sources]
@@ -261,13 +306,18 @@ class Store:
     def _ask_for_chunks(self, sha: str) -> bytes:
         return delta.chunks_on_device(self._shell, self.root, self._tool, sha, self.seen.blobs[sha])
 
-    def install_helper(self, file: LocalFile) -> None:
-        """Put the device helper there, if it is not, and use it from now on, if it runs there."""
+    def install_helper(self, file: LocalFile) -> bool:
+        """Have this device helper there, in place of any other one, and use it from now on; False where it does not run there."""
         sha = file.entry.sha256
+        used = sha in self.seen.tools and self.use_helper(sha)
         if sha not in self.seen.tools:
             receiver = Receiver(shell=self._shell, root=self.root, tool="", place="tools")
-            receiver.receive(file, part_bytes=0, progress=lambda _count: None)
-        self.use_helper(sha)
+            receiver.receive(file, part_bytes=0, progress=_unheard, saved=_unheard)
+            used = self.use_helper(sha)
+        if used:
+            self.remove(f"tools/{other}" for other in sorted(self.seen.tools - {sha}))
+            self.seen = replace(self.seen, tools=frozenset({sha}))
+        return used
 
     def use_installed_helper(self) -> bool:
         """Use the device helper from now on if it is there; whether it is."""
@@ -286,7 +336,8 @@ class Store:
     def activate(self, manifest: Manifest) -> int:
         """Make a release of blobs that are all there, and switch to it with one rename; returns its number.
 
-        When the current release is the same already and whole, nothing is done.
+        Before it leads there, all of it is on the device's medium. When the current release is the same already and whole,
+        nothing is done.
 
         Raises:
             ReleaseMovedError: somebody else switched since the store was opened; open it again and merge.
@@ -295,6 +346,7 @@ class Store:
         for entry in manifest.files:
             if not SAFE_PATH.fullmatch(entry.path):
                 raise DeviceRunError("a path that could leave the release", where=f"device {self._device}", seen=repr(entry.path))
+        durable = self._flush(manifest)
         current = self.project.current
         if _same(manifest, self.seen.manifest):
             if not self.broken_links(manifest):
@@ -308,6 +360,7 @@ class Store:
             self._project,
             str(len(manifest.files)),
             str(current or ""),
+            "durable" if durable else "",
             stdin=links.encode() + msgspec.json.encode(manifest),
             timeout_s=LIMIT_S + len(manifest.files) * FILE_S,
             expected=(_MOVED, _BLOB_GONE),
@@ -318,7 +371,29 @@ class Store:
         if done.exit_code == _BLOB_GONE:
             gone = done.stdout.decode().strip()
             raise DeviceRunError("a file was removed from the device meanwhile", where=where, seen=gone, next_step="push again")
-        return int(done.stdout)
+        number, _, said = done.stdout.decode(errors="replace").strip().partition(" ")
+        if said:
+            self._not_durable(said)
+        return int(number)
+
+    def _flush(self, manifest: Manifest) -> bool:
+        """Have on the medium what arrived, by this push or by one that never came to its release; whether it is."""
+        projects = self.seen.projects.values()
+        linked = {sha for project in projects for number in project.whole for sha in project.releases[number]}
+        settled = linked - self._arrived
+        fresh = {entry.sha256: entry.size_bytes for entry in manifest.files if entry.sha256 not in settled}
+        complaint = flush_blobs(self._shell, self.root, fresh) if fresh and self._flushes else ""
+        if complaint:
+            self._not_durable(complaint)
+        else:
+            self._arrived.clear()
+        return self._flushes
+
+    def _not_durable(self, seen: str) -> None:
+        self._flushes = False  # not waited for again
+        self.complaints.append(
+            f"not known whether the release is on the device's medium ({seen}); `edgedeploy verify` if it loses power soon"
+        )
 
     def roll_back(self, to: int | None = None) -> int:
         """Switch to release ``to``, or to the one that was current before; returns its number.

@@ -104,13 +104,23 @@ BUILTIN_RECIPES = {name: Recipe(precision=name) for name in (*PRECISIONS, AUTO)}
 KEEP_RELEASES = 3
 RETRY_FOR_S = 120.0
 """For how long a device that went away is waited for, since it last got something done: a phone reboots in less."""
+FIRST_CONTACT_S = 4.0
+"""For how long one that nobody has met yet: a server that restarts, a cable that was just plugged in."""
 
 
 class Patience(msgspec.Struct, frozen=True, kw_only=True):
-    """For how long to wait: for a device that somebody else has, and for one that went away."""
+    """For how long to wait: for a device that somebody else has, for one that went away, and for one that was not met yet."""
 
     wait_s: float = 0
     retry_for_s: float = RETRY_FOR_S
+    first_contact_s: float = 0
+
+    @classmethod
+    def asked(cls, *, wait_s: float, retry_for_s: float | None) -> Patience:
+        """As the command line says: who gives a time, to have devices waited for, means those that are still starting, too."""
+        if retry_for_s is None:
+            return cls(wait_s=wait_s, first_contact_s=FIRST_CONTACT_S)
+        return cls(wait_s=wait_s, retry_for_s=retry_for_s, first_contact_s=retry_for_s)
 
 
 DEFAULT_PATIENCE = Patience()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -10,12 +11,21 @@ import msgspec
 
 from edgedeploy import registry
 from edgedeploy.domain.device import Device
+from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.domain.target import Target
-from edgedeploy.errors import DeviceError, DeviceUnavailableError, MissingToolError, UsageError
+from edgedeploy.errors import (
+    DeviceAbsentError,
+    DeviceError,
+    DeviceUnavailableError,
+    EdgedeployError,
+    MissingToolError,
+    UsageError,
+)
 from edgedeploy.suggest import did_you_mean
 
 _PROPERTY_LIMIT_S = 10.0
 _AT_ONCE = 8
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,17 +33,17 @@ class Inventory:
     """Every unit known, with its state now; ``trouble`` says which transports could not look, and why."""
 
     devices: tuple[Device, ...]
-    trouble: dict[str, MissingToolError]
+    trouble: dict[str, EdgedeployError]
 
 
 def take_inventory(lab: Sequence[Device], targets: dict[str, Target], transports: Sequence[str]) -> Inventory:
     """Ask every transport named; units of the lab file keep their names, others are called by their address."""
-    trouble: dict[str, MissingToolError] = {}
+    trouble: dict[str, EdgedeployError] = {}
     found: list[Device] = []
     for name in transports:
         try:
             found += registry.transport(name).discover()
-        except MissingToolError as error:
+        except (MissingToolError, DeviceError) as error:  # what other transports find is there all the same
             trouble[name] = error
     known = {(device.transport, device.address) for device in lab}
     strangers = [device for device in found if (device.transport, device.address) not in known]
@@ -44,14 +54,38 @@ def take_inventory(lab: Sequence[Device], targets: dict[str, Target], transports
     return Inventory(devices=(*states, *named), trouble=trouble)
 
 
-def select(target: Target, wanted: Sequence[str], lab: Sequence[Device], targets: dict[str, Target]) -> tuple[Device, ...]:
-    """The units to push to: those named, or every reachable unit of ``target``.
+def select(
+    target: Target,
+    wanted: Sequence[str],
+    lab: Sequence[Device],
+    targets: dict[str, Target],
+    *,
+    for_s: float = 0,
+    sink: Sink = ignore,
+) -> tuple[Device, ...]:
+    """The units to push to: those named, or every reachable unit of ``target``; waits ``for_s`` for what may still come.
 
     Raises:
         UsageError: a name that no unit has, or a unit of another target.
         DeviceUnavailableError: none is reachable, or one that was named is not; with each one's state and the way out.
         MissingToolError: the client program of the only way there is not installed.
     """
+    ends_at = time.monotonic() + for_s
+    pause_s, told = _FIRST_PAUSE_S, ""
+    while True:
+        try:
+            return _selected(target, wanted, lab, targets)
+        except DeviceError as error:
+            if not error.retryable or time.monotonic() + pause_s > ends_at:
+                raise
+            if error.what != told:
+                sink(Note(text=f"{error.what}; waiting for it", level="warning"))
+                told = error.what
+        time.sleep(pause_s)
+        pause_s = min(2 * pause_s, _LONGEST_PAUSE_S)
+
+
+def _selected(target: Target, wanted: Sequence[str], lab: Sequence[Device], targets: dict[str, Target]) -> tuple[Device, ...]:
     if target.os == "ios" and not target.runtimes:  # elsewhere a release can lie there without anything that runs it
         raise UsageError(
             f"nothing that edgedeploy has runs on {target.title}",
@@ -85,7 +119,8 @@ def select(target: Target, wanted: Sequence[str], lab: Sequence[Device], targets
         return (_insist(units[0]),)
     states = "; ".join(f"{device.name}: {device.state}, {device.detail}".rstrip(", ") for device in units)
     others = ", ".join(f"{device.name} ({device.target or 'of an unknown kind'})" for device in inventory.devices)
-    raise DeviceUnavailableError(
+    may_come = not units or any(device.state in {"offline", "unreachable"} for device in units)
+    raise (DeviceAbsentError if may_come else DeviceUnavailableError)(
         f"no unit of {target.name} is reachable",
         seen=states or (f"other devices: {others}" if others else "no device at all"),
         next_step="connect one, or add it to lab.toml; `edgedeploy devices` shows what is there",
@@ -113,7 +148,10 @@ def _insist(device: Device) -> Device:
 
 
 def _with_state(device: Device) -> Device:
-    return registry.transport(device.transport).state(device)
+    try:
+        return registry.transport(device.transport).state(device)
+    except DeviceError as error:
+        return msgspec.structs.replace(device, state="unreachable", detail=error.what)
 
 
 def _recognised(device: Device, targets: dict[str, Target]) -> Device:

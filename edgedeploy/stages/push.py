@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -87,12 +88,17 @@ class Tally:
         self.sent: Counter[str] = Counter()
         self.resumed_from: dict[str, int] = {}
         self.chunks_reused: Counter[str] = Counter()
+        self.sooner_whole = False
         self._moved = moved
 
     def add(self, sha: str, count: int) -> None:
         """So many more bytes of a file."""
         self.sent[sha] += count
         self._moved()
+
+    def take_off(self, sha: str, count: int) -> None:
+        """So many of its bytes did not go over the link after all: they were compressed away."""
+        self.sent[sha] -= count
 
 
 def push(
@@ -141,7 +147,8 @@ def push(
             stage="push",
             subject=device,
             cached=not missing,
-            text=f"release {number}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent",
+            text=f"release {number}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent"
+            + (", whole: sooner here than changes" if tally.sooner_whole else ""),
         )
     )
     return number, tuple(_figures(files, seconds, tally, number))
@@ -219,10 +226,10 @@ class _Transfer:
             self._tally.add(sha, count)
             self._tell(shown)
 
-        received = self._store.receive(file, progress=progress)
+        received = self._store.receive(file, progress=progress, saved=partial(self._tally.take_off, sha))
         self._tally.resumed_from.setdefault(sha, received.resumed_from)
-        self._tally.sent[sha] -= received.saved_bytes
         self._tally.chunks_reused[sha] += received.chunks_reused
+        self._tally.sooner_whole |= received.sooner
         self._done += file.entry.size_bytes
         self._tell(self._done)
 
@@ -231,12 +238,10 @@ class _Transfer:
 
 
 def _equip(store: Store, missing_bytes: int, helper: Callable[[], LocalFile | None]) -> None:
-    """Have the device helper do the hashing: where it is, or where so much is to be sent that sending it as well pays."""
-    if store.use_installed_helper():
-        return
+    """Have a device helper do the hashing: ours, where so much is to be sent that sending it as well pays; else any."""
     file = helper() if missing_bytes >= _HELPER_PAYS_BYTES and store.seen.runs_programs else None
-    if file is not None:
-        store.install_helper(file)
+    if file is None or not store.install_helper(file):
+        store.use_installed_helper()
 
 
 def _damage(store: Store, missing: Sequence[FileEntry]) -> list[str]:

@@ -103,6 +103,10 @@ def verify_files(fleet: Fleet, *, everything: bool = False, dry_run: bool = Fals
         damaged: set[str] = set()
         done = 0
         for batch in _batches([entry for entry in entries if entry.sha256 not in missing]):
+            large = max(batch, key=lambda entry: entry.size_bytes)
+            if large.size_bytes >= _BATCH_BYTES:  # a device says nothing while it hashes: it is told before
+                text = f"now {large.path}, {large.size_bytes / 1e6:.0f} MB"
+                sink(Progress(stage="verify", subject=name, done=done, total=total, unit="bytes", text=text))
             damaged |= store.damaged(batch, remove=not dry_run)
             done += sum(entry.size_bytes for entry in batch)
             sink(Progress(stage="verify", subject=name, done=done, total=total, unit="bytes"))

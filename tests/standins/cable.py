@@ -46,6 +46,7 @@ class Cable:
         self._links: set[Link] = set()
         self._stalled = False
         self._bytes_until_cut = -1
+        self._stalls_then = False
         self.plugged = False
 
     def plug(self) -> None:
@@ -70,6 +71,12 @@ class Cable:
     def pull_after(self, count_bytes: int) -> None:
         """Pull as soon as ``count_bytes`` more have gone towards the service."""
         self._bytes_until_cut = count_bytes
+        self._stalls_then = False
+
+    def stall_after(self, count_bytes: int) -> None:
+        """Move nothing any more as soon as ``count_bytes`` more have gone towards the service."""
+        self._bytes_until_cut = count_bytes
+        self._stalls_then = True
 
     def set_stalled(self, *, stalled: bool) -> None:
         """Keep connections and move nothing; or move again."""
@@ -121,7 +128,10 @@ class Cable:
         except OSError:
             self._close(link, reset=True)
             return
-        if self._bytes_until_cut == 0:
+        if self._bytes_until_cut == 0 and self._stalls_then:
+            self._bytes_until_cut = -1
+            self.set_stalled(stalled=True)
+        elif self._bytes_until_cut == 0:
             self.pull()
         elif link.forth.ended and link.back.ended and not _pending(link.forth) and not _pending(link.back):
             self._close(link, reset=False)

@@ -139,9 +139,15 @@ class Enclosure:
         """Accept connections again."""
         self._command("plug")
 
-    def stall(self) -> None:
-        """Keep connections open and move nothing, as a network does that swallows packets."""
-        self._command("stall")
+    def stall(self, *, after_bytes: int | None = None) -> None:
+        """Keep connections open and move nothing, as a network does that swallows packets, or a device that hangs.
+
+        Now, or when ``after_bytes`` more have gone towards the device.
+        """
+        if after_bytes is None:
+            self._command("stall")
+        else:
+            self._command("stall-after", str(after_bytes))
 
     def flow(self) -> None:
         """End :meth:`stall`."""

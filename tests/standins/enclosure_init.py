@@ -136,6 +136,8 @@ class Init:
                 self._cable.plug()
             case ["stall"]:
                 self._cable.set_stalled(stalled=True)
+            case ["stall-after", count_bytes]:
+                self._cable.stall_after(int(count_bytes))
             case ["flow"]:
                 self._cable.set_stalled(stalled=False)
             case _:

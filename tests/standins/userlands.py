@@ -31,6 +31,7 @@ _PLAIN = [
     "sed",
     "sleep",
     "sort",
+    "sync",
     "tail",
     "tar",
     "tr",

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import pytest
 
 from edgedeploy.deploy import lease_keeper
-from edgedeploy.deploy.device_shell import DeviceShell
+from edgedeploy.deploy.device_shell import LIMIT_S, DeviceShell
 from edgedeploy.deploy.lease import Leases
 from edgedeploy.deploy.lease_keeper import Claim, held
-from edgedeploy.errors import EdgedeployError
+from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceRunError, EdgedeployError
 from edgedeploy.transports.local import LocalConnection
 
 
@@ -66,3 +66,27 @@ def test_how_long_it_is_good_is_the_claims(tmp_path: Path) -> None:
         holder = leases.holder()
         assert holder is not None
         assert 5 <= holder.left_s <= 7
+
+
+@pytest.mark.parametrize(
+    ("error", "limited"),
+    [(DeviceLostError("gone"), True), (CommandTimeoutError("slow"), False), (DeviceRunError("failed"), False)],
+)
+def test_a_device_that_went_away_is_not_waited_for_to_give_back_its_lease(
+    tmp_path: Path, error: EdgedeployError, *, limited: bool
+) -> None:
+    limits: list[float] = []
+
+    class Silent(Leases):
+        def release(self, token: str = "", *, limit_s: float = LIMIT_S) -> bool:
+            limits.append(limit_s)
+            return super().release(token)
+
+    leases = Silent(DeviceShell(LocalConnection("here"), "here"), str(tmp_path))
+    wanted = Claim(token="a", owner="me", purpose="test")
+    with (
+        pytest.raises(type(error)),
+        held(leases, wanted, again=lambda: nullcontext(leases), waiting=lambda _holder: None, lost=lambda: None),
+    ):
+        raise error
+    assert [limit_s < 5 for limit_s in limits] == [limited]

@@ -8,6 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -428,6 +429,19 @@ def test_a_link_to_another_file_is_mended_by_a_new_release(tmp_path: Path) -> No
     assert (tmp_path / "d/projects/demo/current/model.pte").read_bytes() == b"weights"
 
 
+def test_another_version_of_the_helper_takes_the_place_of_the_old_one(tmp_path: Path) -> None:
+    old, new = (local(tmp_path / name, "edgedeploy-device", f"{HELPER}# {name}\n".encode()) for name in ("1", "2"))
+    broken = local(tmp_path / "broken", "edgedeploy-device", b"\x7fELF of another processor")
+    device = store(tmp_path / "d")
+    assert device.install_helper(old)
+    assert device.install_helper(new)
+    assert [path.name for path in (tmp_path / "d/tools").iterdir()] == [new.entry.sha256]
+    again = store(tmp_path / "d")
+    assert not again.install_helper(broken)
+    assert again.use_installed_helper()
+    assert new.entry.sha256 in {path.name for path in (tmp_path / "d/tools").iterdir()}
+
+
 @pytest.mark.parametrize("content", [b"", b"garbage", b"#!/bin/sh\necho edgedeploy-device 1\n", HELPER[:-9].encode()])
 def test_a_damaged_helper_is_sent_again(tmp_path: Path, content: bytes) -> None:
     helper = local(tmp_path / "src", "edgedeploy-device", HELPER.encode())
@@ -522,6 +536,17 @@ def test_a_delta_with_dd_that_knows_only_blocks(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     device, _, second, new = versions(tmp_path)
     assert device.receive(second, progress=lambda _: None).chunks_reused > 100
+    assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
+
+
+def test_room_for_a_delta_is_what_files_before_it_have_left(tmp_path: Path) -> None:
+    device, _, second, new = versions(tmp_path)
+    other = local(tmp_path / "3", "other", random.Random(3).randbytes(2 * MIB))
+    to_send_bytes = second.entry.size_bytes + other.entry.size_bytes
+    device.seen = replace(device.seen, free_bytes=to_send_bytes + 4 * MIB)
+    device.require_space(to_send_bytes)
+    device.receive(other, progress=lambda _: None)
+    assert device.receive(second, progress=lambda _: None).chunks_reused == 0
     assert (tmp_path / "d/blobs" / second.entry.sha256).read_bytes() == new
 
 

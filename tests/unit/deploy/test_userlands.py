@@ -14,6 +14,7 @@ from edgedeploy.deploy import compression, delta
 from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.digest import entries_of
+from edgedeploy.deploy.durable import flush_blobs
 from edgedeploy.deploy.lease import Leases
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
@@ -85,6 +86,7 @@ def test_releases_come_and_go(connection: UserlandConnection, tmp_path: Path) ->
     assert (store.project.current, store.project.previous, store.project.whole) == (2, 1, {1, 2})
     current = tmp_path / "dev ice/of mine/projects/demo/current"
     assert (current / "a b/it's 模型.bin").read_bytes() == b"one"
+    assert store.complaints == []
     assert store.roll_back() == 1
     assert str(current.readlink()) == "releases/1"
     assert set(opened(connection).manifests()) == {1, 2}
@@ -101,6 +103,15 @@ def test_small_files_come_in_one_go(connection: UserlandConnection, tmp_path: Pa
     assert store.receive_small(files, progress=lambda _count: None) == {file.entry.sha256 for file in files}
     assert store.damaged(file.entry for file in files) == frozenset()
     assert store.activate(manifest(*files)) == 1
+
+
+@pytest.mark.parametrize("count", [5, 40])
+def test_the_medium_is_waited_for(connection: UserlandConnection, tmp_path: Path, count: int) -> None:
+    sent = [local(tmp_path, f"f{number}", bytes([number])) for number in range(count)]
+    store = opened(connection)
+    store.receive_small(sent, progress=lambda _count: None)
+    sizes = {file.entry.sha256: file.entry.size_bytes for file in sent}
+    assert flush_blobs(DeviceShell(connection, "here"), store.root, sizes) == ""
 
 
 def test_damage_is_found_and_what_is_not_needed_goes(connection: UserlandConnection, tmp_path: Path) -> None:
@@ -133,7 +144,9 @@ def test_compressed(connection: UserlandConnection, tmp_path: Path, monkeypatch:
     monkeypatch.setattr(compression, "pays", lambda _sample, _rate: True)
     file = local(tmp_path, "f", bytes(17 * MIB))
     store = opened(connection)
-    assert store.receive(file, progress=lambda _count: None).saved_bytes > 10 * MIB
+    saved: list[int] = []
+    store.receive(file, progress=lambda _count: None, saved=saved.append)
+    assert sum(saved) > 10 * MIB
     assert opened(connection).missing((file.entry,)) == frozenset()
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from edgedeploy import registry
 from edgedeploy.domain.device import Device
-from edgedeploy.errors import DeviceLostError, DeviceUnavailableError, MissingToolError, UsageError
+from edgedeploy.errors import DeviceLostError, DeviceUnavailableError, EdgedeployError, UsageError
 from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.transports.local import LocalConnection
 
@@ -76,7 +76,7 @@ class FakeTransport:
         self.name = name
         self.found: list[Unit] = []
         self.named: list[Unit] = []
-        self.missing: MissingToolError | None = None
+        self.missing: EdgedeployError | None = None
         self._lock = threading.Lock()
 
     def discover(self) -> tuple[Device, ...]:

@@ -7,10 +7,13 @@ from typing import Any
 import msgspec
 import pytest
 from unit.stages.bench import Bench, Unit
-from unit.stages.planned import target
+from unit.stages.planned import Heard, target
 
 from edgedeploy.domain.device import Device
-from edgedeploy.errors import DeviceUnavailableError, MissingToolError, UsageError
+from edgedeploy.domain.events import Note
+from edgedeploy.domain.project import Patience
+from edgedeploy.errors import DeviceAbsentError, DeviceUnavailableError, EdgedeployError, MissingToolError, UsageError
+from edgedeploy.stages import devices
 from edgedeploy.stages.devices import select, take_inventory
 
 BENCH = target("bench")
@@ -109,6 +112,49 @@ def test_the_only_unit_or_a_named_one_that_is_not_ready_gives_its_own_account(be
     assert caught.value.next_step == "tap Allow on its screen"
 
 
+@pytest.fixture
+def paused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock of our own: pauses take no time. After the third one, a phone is plugged in."""
+    pauses: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3:
+            bench.transport("fake").found = [Unit(device("a"))]
+
+    monkeypatch.setattr(devices.time, "monotonic", lambda: sum(pauses))
+    monkeypatch.setattr(devices.time, "sleep", sleep)
+    return pauses
+
+
+@pytest.mark.usefixtures("bench")
+def test_a_device_that_still_starts_is_waited_for_as_long_as_was_said(paused: list[float]) -> None:
+    heard = Heard()
+    assert names(select(BENCH, (), (), TARGETS, for_s=60, sink=heard)) == ["a"]
+    assert paused == [0.5, 1.0, 2.0]
+    assert [event.text for event in heard if isinstance(event, Note)] == ["no unit of bench is reachable; waiting for it"]
+
+
+@pytest.mark.usefixtures("bench")
+def test_one_that_does_not_come_is_given_up_in_time(paused: list[float]) -> None:
+    with pytest.raises(DeviceUnavailableError, match="no unit of bench"):
+        select(BENCH, (), (), TARGETS, for_s=3)
+    assert sum(paused) < 3
+
+
+@pytest.mark.parametrize("units", [["a"], ["a", "b"]])
+def test_what_will_not_pass_is_not_waited_for(bench: Bench, paused: list[float], units: list[str]) -> None:
+    bench.transport("fake").found = [Unit(device(name, state="unauthorized")) for name in units]
+    with pytest.raises(DeviceUnavailableError):
+        select(BENCH, (), (), TARGETS, for_s=60)
+    assert paused == []
+
+
+def test_who_gives_a_time_means_the_first_contact_too() -> None:
+    assert Patience.asked(wait_s=1, retry_for_s=None) == Patience(wait_s=1, first_contact_s=4)
+    assert Patience.asked(wait_s=0, retry_for_s=300) == Patience(retry_for_s=300, first_contact_s=300)
+
+
 def test_a_unit_that_has_come_back_in_the_meantime_is_taken(bench: Bench) -> None:
     unit = Unit(device("a", state="offline"), back=True)
     bench.transport("fake").found = [unit]
@@ -146,12 +192,38 @@ def test_a_client_program_that_is_missing_is_no_trouble_when_there_is_another_wa
     assert names(select(both, (), (), {"bench": both})) == ["a"]
 
 
-def test_the_inventory_tells_trouble_and_lists_the_others(bench: Bench) -> None:
-    trouble = MissingToolError("adb is not installed")
+@pytest.mark.parametrize("trouble", [MissingToolError("adb is not installed"), DeviceAbsentError("the adb server does not work")])
+def test_the_inventory_tells_trouble_and_lists_the_others(bench: Bench, trouble: EdgedeployError) -> None:
     bench.transport("fake").missing = trouble
     bench.transport("other-way").found = [Unit(device("a", transport="other-way"))]
     found = take_inventory((), TARGETS, ("fake", "other-way"))
     assert (names(found.devices), found.trouble) == (["a"], {"fake": trouble})
+
+
+def test_a_server_that_does_not_work_is_told_where_it_is_the_only_way_and_waited_for(bench: Bench, paused: list[float]) -> None:
+    bench.transport("fake").missing = DeviceAbsentError("the adb server does not work")
+    for wanted, lab in (((), ()), (("phone",), (in_lab("phone"),))):
+        with pytest.raises(DeviceAbsentError, match="the adb server"):
+            select(BENCH, wanted, lab, TARGETS, for_s=1)
+    assert paused == [0.5, 0.5]
+
+
+def test_a_device_that_cannot_be_asked_for_its_state_hides_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake = bench.transport("fake")
+    fake.named = [Unit(device("a")), Unit(device("b"))]
+    ask = fake.state
+
+    def state(device: Device) -> Device:
+        if device.name == "a":
+            raise DeviceAbsentError("the adb server does not work")
+        return ask(device)
+
+    monkeypatch.setattr(fake, "state", state)
+    found = take_inventory((in_lab("a"), in_lab("b")), TARGETS, ("fake",)).devices
+    assert [(unit.name, unit.state, unit.detail) for unit in found] == [
+        ("a", "unreachable", "the adb server does not work"),
+        ("b", "ready", ""),
+    ]
 
 
 def test_a_device_of_the_lab_whose_client_program_is_missing_is_left_out(bench: Bench) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,16 +12,25 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unit.stages.planned import Heard, planned, prepared, runner
 
+from edgedeploy.deploy import compression
+from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Finished, Note, Progress, Started
+from edgedeploy.domain.release import LocalFile
 from edgedeploy.domain.result import PushStats
 from edgedeploy.errors import DeviceLostError, DeviceStorageError, SignatureError
 from edgedeploy.ports import ByteProgress, Completed, Feed
-from edgedeploy.stages.push import Payload, Terms, push
+from edgedeploy.stages.push import Payload, Tally, Terms, push
 from edgedeploy.transports.local import LocalConnection, LocalTransport
 
+HELPER = """#!/bin/sh
+case $1 in
+  receive) dd of="$2" bs=1048576 seek="$(($3 / 1048576))" conv=notrunc 2>/dev/null; sha256sum < "$2" ;;
+  hash) while read -r path; do echo "$(sha256sum < "$path" | head -c 64) 1 $path"; done ;;
+esac
+"""
 RUNNER = b"#!/bin/sh\nexec true\n"
 
 
@@ -181,6 +191,52 @@ def test_a_device_that_goes_away_keeps_the_old_release_and_what_arrived(desk: De
     assert number == 2
     assert figures.bytes_sent == len(b"#!/bin/sh\n# new\n")
     assert desk.deployed() == files_of("net", b"new") | {"runners/native/run": b"#!/bin/sh\n# new\n"}
+
+
+def test_a_large_push_brings_its_own_helper_and_a_small_one_takes_what_is_there(desk: Desk) -> None:
+    made = []
+
+    def helper(version: int) -> LocalFile:
+        made.append(version)
+        path = desk.folder / f"helper-{version}"
+        path.write_text(f"#!/bin/sh\n# {version}\nexec false\n" if version == 3 else HELPER + f"# {version}\n", encoding="ascii")
+        (entry,) = entries_of(path)
+        return LocalFile(local=str(path), entry=entry)
+
+    def push_with(version: int, content: bytes) -> set[str]:
+        terms = Terms(project="demo", device="here")
+        push(desk.store(), [desk.payload("net", content)], terms, sink=desk.heard, helper=lambda: helper(version))
+        return {path.read_text().splitlines()[-1] for path in (desk.workdir / "tools").iterdir()}
+
+    assert push_with(1, b"1" * (16 << 20)) == {"# 1"}
+    assert push_with(2, b"small") == {"# 1"}
+    assert push_with(2, b"2" * (16 << 20)) == {"# 2"}
+    assert push_with(3, b"3" * (16 << 20)) == {"# 2", "exec false"}  # one that does not run is kept beside it, and not sent again
+    assert made == [1, 2, 3]
+
+
+class CutWhileCompressed(LocalConnection):
+    """Goes away when 6 MB of a compressed file have been read, of which so many bytes went over the link."""
+
+    link_bytes = 0
+
+    def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:
+        if "gzip" not in argv:
+            return super().pour(argv, source, quiet_s=quiet_s, progress=progress)
+        while source.taken_bytes() < 6_000_000:
+            self.link_bytes += len(os.read(source.fileno(), 4096))
+        progress(source.taken_bytes())
+        raise DeviceLostError("the cable was pulled")
+
+
+def test_a_compressed_transfer_that_is_cut_counts_what_went_over_the_link(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compression, "pays", lambda _sample, _rate: True)
+    connection, tally = CutWhileCompressed("here"), Tally()
+    payload = desk.payload("net", bytes(20 << 20))
+    with pytest.raises(DeviceLostError):
+        push(desk.store(connection=connection), [payload], Terms(project="demo", device="here"), sink=desk.heard, tally=tally)
+    sent = tally.sent[_sha(bytes(20 << 20))] - compression.PROBE_BYTES
+    assert sent == pytest.approx(connection.link_bytes, abs=1 << 16)  # what a pipe holds
 
 
 def _sha(content: bytes) -> str:

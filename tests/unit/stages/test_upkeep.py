@@ -142,7 +142,7 @@ def test_a_rollback_that_is_tried_again_does_not_go_forth_again(desk: Desk) -> N
     answered = iter([True])
 
     def lost_after_the_switch(argv: Sequence[str]) -> Completed | None:
-        if argv[2].endswith('point current "releases/$4"') and next(answered, False):
+        if 'point current "releases/$4"' in argv[2] and next(answered, False):
             LocalConnection("a").run(argv, timeout_s=60)
             raise DeviceLostError("the cable was pulled")
         return None
@@ -197,6 +197,14 @@ def test_what_is_sound_is_said_to_be_with_progress(desk: Desk) -> None:
     assert found(upkeep.verify_files(desk.fleet(), everything=True))["a"].files == 2
     steps = [event for event in desk.heard if isinstance(event, Progress)]
     assert [(step.done, step.total) for step in steps] == [(7, 7), (10, 10)]
+
+
+def test_a_large_file_is_named_before_it_is_hashed(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upkeep, "_BATCH_BYTES", 5)
+    desk.unit("a", "twofold")
+    upkeep.verify_files(desk.fleet())
+    steps = [event for event in desk.heard if isinstance(event, Progress)]
+    assert [(step.done, step.text) for step in steps] == [(0, "now models/net/fp32/xnn/model.pte, 0 MB"), (7, "")]
 
 
 def test_a_flipped_bit_is_named_removed_and_healed_by_sending_it_again(desk: Desk) -> None:
@@ -272,6 +280,19 @@ def test_a_whole_project_goes_and_no_other(desk: Desk) -> None:
     assert [item.name for item in (desk.folder / "a/projects").iterdir()] == ["other"]
     assert [blob.read_bytes() for blob in desk.blobs("a")] == [b"theirs"]
     assert found(upkeep.clean(desk.fleet(), whole_project=True))["a"].releases == ()
+
+
+@pytest.mark.parametrize("others", [True, False])
+def test_the_device_helper_goes_with_the_last_project(desk: Desk, *, others: bool) -> None:
+    desk.unit("a", "one")
+    if others:
+        desk.unit("a", "theirs", project="other")
+    tool = desk.folder / "a/tools" / ("1" * 64)
+    tool.touch()
+    upkeep.clean(desk.fleet())
+    assert tool.exists()
+    upkeep.clean(desk.fleet(), whole_project=True)
+    assert tool.exists() == others
 
 
 def test_cleaning_that_is_tried_again_says_all_that_went(desk: Desk) -> None:
