@@ -48,11 +48,6 @@ class Cache:
         return self.root / "chunks"
 
     @property
-    def paces(self) -> Path:
-        """How fast each device gets files."""
-        return self.root / "paces"
-
-    @property
     def runners(self) -> Path:
         """Where runners are built and kept."""
         return self.root / "runners"

@@ -15,7 +15,6 @@
 from __future__ import annotations
 
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
@@ -28,7 +27,6 @@ from edgedeploy.deploy.device_shell import DIGEST, FILE_S, LIMIT_S, POINT, Devic
 from edgedeploy.deploy.durable import FLUSH, flush_blobs
 from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
-from edgedeploy.deploy.pace import Pace
 from edgedeploy.deploy.packs import packs, send_pack
 from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
 from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
@@ -124,14 +122,10 @@ def _unheard(_count: int) -> None:
 
 
 class Received(msgspec.Struct, frozen=True, kw_only=True):
-    """How a file came: from which byte on it was sent, and how many chunks of other files on the device were used again.
-
-    ``sooner``: it came whole as that takes less time there than changes.
-    """
+    """How a file came: from which byte on it was sent, and how many chunks of other files on the device were used again."""
 
     resumed_from: int
     chunks_reused: int = 0
-    sooner: bool = False
 
 
 class ReleaseMovedError(DeviceRunError):
@@ -149,7 +143,6 @@ class Store:
         workdir: str,
         project: str,
         chunks: ChunkMaps | None = None,
-        pace: Pace | None = None,
     ) -> None:
         self._shell = DeviceShell(connection, device)
         self._device = device
@@ -161,7 +154,6 @@ class Store:
         self._flushes = True
         self._tool = ""
         self._chunks = chunks or ChunkMaps(None)
-        self._pace = pace or Pace(None)
         self.complaints: list[str] = []
         self.seen: Inventory = look(self._shell, workdir=workdir, project=project)
 
@@ -231,17 +223,13 @@ class Store:
         known = self.seen.parts.get(file.entry.sha256, 0)
         large = file.entry.size_bytes - known >= delta.LEAST_FILE_BYTES
         self._arrived.add(file.entry.sha256)
-        sooner = large and self._pace.rates.whole_is_sooner
-        received = self._receive_changes(file, progress, saved) if large and not sooner else None
+        received = self._receive_changes(file, progress, saved) if large else None
         if received is None:
             received = self._receive_whole(file, progress, saved)
-            if large and not self._tool and not sooner:
+            if large and not self._tool:
                 self._chunks.of_file(file)  # the device could not tell the next version what is in this one
         self._taken_bytes += file.entry.size_bytes - known
-        return msgspec.structs.replace(received, sooner=sooner and self._has_another_version(file.entry))
-
-    def _has_another_version(self, entry: FileEntry) -> bool:
-        return self.seen.manifest is not None and any(entry.path == other.path for other in self.seen.manifest.files)
+        return received
 
     def receive_small(self, files: Sequence[LocalFile], *, progress: ByteProgress) -> frozenset[str]:
         """Send the small ones of several files, many in one go, where the device can unpack that.
@@ -261,17 +249,13 @@ class Store:
         return frozenset(arrived)
 
     def _receive_whole(self, file: LocalFile, progress: ByteProgress, saved: ByteProgress) -> Received:
-        began = time.monotonic()
         receiver = Receiver(shell=self._shell, root=self.root, tool=self._tool)
         part_bytes = self.seen.parts.get(file.entry.sha256, 0)
         resumed_from = receiver.receive(file, part_bytes=part_bytes, progress=progress, saved=saved)
-        if not resumed_from:
-            self._pace.sent_whole(file.entry.size_bytes, time.monotonic() - began)
         return Received(resumed_from=resumed_from)
 
     def _receive_changes(self, file: LocalFile, progress: ByteProgress, saved: ByteProgress) -> Received | None:
         """None where that does not pay, or did not work."""
-        began, sending_s = time.monotonic(), 0.0
         chunks, candidates = self._chunks.of_both(file, self.seen, self._ask_for_chunks if self._tool else None)
         if not candidates:
             return None
@@ -285,15 +269,12 @@ class Store:
             changes, sent = Received(resumed_from=0), []
             # What is there already was sent by a push that was cut, or is a file of its own: that one has to stay.
             if literal is not None and self.missing((literal.entry,)):
-                sending = time.monotonic()
                 changes, sent = self._receive_whole(literal, progress, saved), [f"blobs/{literal.entry.sha256}"]
-                sending_s = time.monotonic() - sending
             lines = delta.recipe(made, literal)
             whole = delta.assemble(self._shell, self.root, self._tool, file, lines)
             progress(len(lines))
             self.remove(sent)
         if whole:
-            self._pace.put_together(file.entry.size_bytes, time.monotonic() - began - sending_s)
             return msgspec.structs.replace(changes, chunks_reused=made.chunks_reused)
         # A blob that is not what its name says would spoil the next one as well.
         sources = [FileEntry(path="", sha256=sha, size_bytes=self.seen.blobs[sha]) for sha in made.sources]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from functools import cached_property
@@ -11,7 +10,6 @@ from edgedeploy import registry
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.digest import entries_of
-from edgedeploy.deploy.pace import Pace
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Sink
@@ -66,7 +64,6 @@ class Aboard:
             workdir=workdir_of(self._device, self._target),
             project=project,
             chunks=ChunkMaps(self._cache.chunks),
-            pace=Pace(self._cache.paces / _place_of(self._device)),
         )
 
     def device_helper(self) -> LocalFile | None:
@@ -113,9 +110,3 @@ class Aboard:
     @cached_property
     def _python_facts(self) -> Mapping[str, str]:
         return python_facts_of(self.connection, self._python)
-
-
-def _place_of(device: Device) -> str:
-    """A name for the way to a device, that is good for a file."""
-    way = f"{device.transport} {device.user}@{device.address}:{device.port}"
-    return hashlib.sha256(way.encode()).hexdigest()[:16]

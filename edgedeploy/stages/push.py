@@ -88,7 +88,6 @@ class Tally:
         self.sent: Counter[str] = Counter()
         self.resumed_from: dict[str, int] = {}
         self.chunks_reused: Counter[str] = Counter()
-        self.sooner_whole = False
         self._moved = moved
 
     def add(self, sha: str, count: int) -> None:
@@ -147,8 +146,7 @@ def push(
             stage="push",
             subject=device,
             cached=not missing,
-            text=f"release {number}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent"
-            + (", whole: sooner here than changes" if tally.sooner_whole else ""),
+            text=f"release {number}, {tally.sent.total() / 1e6:.2f} of {total / 1e6:.2f} MB sent",
         )
     )
     return number, tuple(_figures(files, seconds, tally, number))
@@ -229,7 +227,6 @@ class _Transfer:
         received = self._store.receive(file, progress=progress, saved=partial(self._tally.take_off, sha))
         self._tally.resumed_from.setdefault(sha, received.resumed_from)
         self._tally.chunks_reused[sha] += received.chunks_reused
-        self._tally.sooner_whole |= received.sooner
         self._done += file.entry.size_bytes
         self._tell(self._done)
 
