@@ -86,12 +86,12 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Is CANDIDATE slower than BASE? Both run on the same device in the same minutes, in turns.
 
-    A side is "now" (the project as it is), git:REVISION (as it was), or the folder of a bundle. @RECIPE or @RECIPE/EXPORTER
-    may follow: "edgedeploy compare now@fp32 now@int8 --target NAME". It ends as soon as the answer is clear: pass (exit code
-    0), fail (1), or inconclusive (7) with what would make it clear.
+    A side is "now" (the project as it is), git:REVISION (as it was), "baseline" (what "edgedeploy baseline set" wrote down), or
+    the folder of a bundle. @RECIPE or @RECIPE/EXPORTER may follow: "edgedeploy compare now@fp32 now@int8 --target NAME". It ends
+    as soon as the answer is clear: pass (exit code 0), fail (1), or inconclusive (7) with what would make it clear.
     """
     from edgedeploy.cli.progress import shown
-    from edgedeploy.compare import Comparing
+    from edgedeploy.comparing.comparison import Comparing
     from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
     from edgedeploy.stages.fight import Rules
 

@@ -71,7 +71,7 @@ def cached_export(run: PlannedRun, target: Target, project_file: Path, cache: Ca
     folder = cache.find("exports", _export_key(run, target, project_file, dependencies))
     if folder is None:
         return None
-    artifact = _whole(folder, cache)
+    artifact = whole_artifact(folder, cache)
     if artifact is None:
         cache.drop(folder)
         return None
@@ -145,8 +145,8 @@ def log_name(run: PlannedRun, target: Target, project_file: Path) -> str:
     return f"{place}-{run.model_name}-{run.recipe_name}-{run.lane.id}"
 
 
-def _whole(folder: Path, cache: Cache) -> Artifact | None:
-    """The artifact, if every file it names is there and is what it was when it was made."""
+def whole_artifact(folder: Path, cache: Cache) -> Artifact | None:
+    """The artifact of an exported folder, if every file it names is there and is what it was when it was made."""
     try:
         artifact = read_artifact(folder)
         entries = (*artifact.files, *artifact.golden_files())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -54,26 +53,54 @@ def test_a_slower_one_fails_and_a_faster_one_passes(run: Run, project: Path) -> 
     assert "p50" in there.stdout
 
 
-def test_a_git_revision_against_the_work_tree_and_a_bundle(run: Run, project: Path) -> None:
+def test_a_git_revision_against_the_work_tree_and_a_bundle(run: Run, scratch_project: Path) -> None:
     def git(*words: str) -> None:
-        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=n@n", *words], cwd=project, check=True, capture_output=True)
+        subprocess.run(
+            ["git", "-c", "user.name=n", "-c", "user.email=n@n", *words], cwd=scratch_project, check=True, capture_output=True
+        )
 
     git("init", "-q")
     git("add", "model.py", "edgedeploy.toml")
     git("commit", "-qm", "one")
     options = ("--target", "this-machine", *CALM, "--json")
-    done = run("compare", "git:HEAD@fp32/executorch", "now@fp32/executorch", *options, cwd=project)
+    done = run("compare", "git:HEAD@fp32/executorch", "now@fp32/executorch", *options, cwd=scratch_project)
     contest = only(done.document)
     check(contest, "this-machine")
     assert contest["base"]["sha256"] == contest["candidate"]["sha256"]
-    trees = subprocess.run(["git", "worktree", "list"], cwd=project, check=True, capture_output=True, text=True).stdout
+    trees = subprocess.run(["git", "worktree", "list"], cwd=scratch_project, check=True, capture_output=True, text=True).stdout
     assert len(trees.splitlines()) == 1
-    unknown = run("compare", "git:nothing", *options, cwd=project)
+    unknown = run("compare", "git:nothing", *options, cwd=scratch_project)
     assert unknown.exit_code == 2
     assert "git log" in unknown.document["next_step"]
 
-    assert run("export", "--target", "this-machine", "--exporter", "executorch", "-o", "old", cwd=project).exit_code == 0
-    check(only(run("compare", "old", *options, cwd=project).document), "this-machine")
+    assert run("export", "--target", "this-machine", "--exporter", "executorch", "-o", "old", cwd=scratch_project).exit_code == 0
+    check(only(run("compare", "old", *options, cwd=scratch_project).document), "this-machine")
+
+
+def test_baselines_are_found_again_on_a_machine_that_never_had_them(run: Run, scratch_project: Path, tmp_path: Path) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(
+            ["git", "-c", "user.name=n", "-c", "user.email=n@n", *words], cwd=scratch_project, check=True, capture_output=True
+        )
+
+    chosen = ("--target", "this-machine", "--model", "net")
+    missing = run("compare", "baseline@fp32/executorch", "@fp32/executorch", *chosen, cwd=scratch_project)
+    assert missing.exit_code == 2
+    assert "edgedeploy baseline set" in missing.stderr
+    git("init", "-q")
+    git("add", "model.py", "edgedeploy.toml")
+    git("commit", "-qm", "one")
+    set_them = run("baseline", "set", *chosen, "--precision", "fp32", "--exporter", "executorch", "--json", cwd=scratch_project)
+    (baseline,) = set_them.document["baselines"]
+    assert len(baseline["revision"]) == 40
+    assert "net/fp32/executorch" in run("baseline", "list", "--target", "this-machine", cwd=scratch_project).stdout
+    model = scratch_project / "model.py"
+    model.write_text(model.read_text().replace("nn.Linear(8, 10)", "nn.Linear(8, 11)"))
+    elsewhere = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    done = run("compare", "baseline", "@fp32/executorch", *chosen, *CALM, "--json", cwd=scratch_project, **elsewhere)
+    contest = only(done.document)
+    check(contest, "this-machine")
+    assert contest["base"]["sha256"] == baseline["sha256"] != contest["candidate"]["sha256"]
 
 
 @pytest.mark.standin
@@ -91,10 +118,8 @@ def test_on_a_board(run: Run, project: Path, ssh_board: SshBoard) -> None:
     check(only(run("compare", "now@fp32", "now@fp32", *options, cwd=project).document), "desk")
 
 
-def test_a_side_that_cannot_be_exported_is_told(run: Run, project: Path) -> None:
-    broken = project.parent / "broken"
-    shutil.copytree(project, broken)
-    (broken / "model.py").write_text("def net():\n    raise RuntimeError('no weights here')\n")
-    done = run("compare", "now", "--target", "this-machine", "--json", cwd=broken)
+def test_a_side_that_cannot_be_exported_is_told(run: Run, scratch_project: Path) -> None:
+    (scratch_project / "model.py").write_text("def net():\n    raise RuntimeError('no weights here')\n")
+    done = run("compare", "now", "--target", "this-machine", "--json", cwd=scratch_project)
     assert done.exit_code == 4
     assert "no weights here" in done.stdout

@@ -192,12 +192,12 @@ def test_commands_for_lanes(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.sdk
-def test_commands_for_comparisons(run: Run, project: Path) -> None:
+def test_commands_for_comparisons(run: Run, scratch_project: Path) -> None:
     for words in (["init", "-q"], ["add", "model.py", "edgedeploy.toml"], ["commit", "-qm", "one"]):
-        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=n@n", *words], cwd=project, check=True)
+        subprocess.run(["git", "-c", "user.name=n", "-c", "user.email=n@n", *words], cwd=scratch_project, check=True)
     lines = lines_of("docs/compare.md")
     assert len(lines) >= 3
-    execute(lines, run, project)
+    execute(lines, run, scratch_project)
 
 
 def test_commands_for_plug_ins(run: Run, tmp_path: Path) -> None:

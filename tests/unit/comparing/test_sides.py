@@ -8,7 +8,7 @@ import pytest
 from unit.stages.planned import FP32, INT8, TFLITE, planned, prepared
 
 from edgedeploy.bundle import BUNDLE_FILE
-from edgedeploy.compare import match, parse_side
+from edgedeploy.comparing.sides import match, parse_side
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import UsageError

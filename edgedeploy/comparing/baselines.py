@@ -1,0 +1,149 @@
+"""``baselines/<target>.json`` beside the project file: set by hand, committed, reviewed; never moved by a measurement."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from edgedeploy.cache import Cache
+from edgedeploy.deploy.lease_keeper import this_user
+from edgedeploy.domain.artifact import ARTIFACT_FILE
+from edgedeploy.domain.baseline import Baseline, Baselines
+from edgedeploy.domain.events import Note, Sink
+from edgedeploy.errors import ConfigError, UsageError
+from edgedeploy.stages.export import Prepared, whole_artifact
+from edgedeploy.stages.run_result import Ready
+
+FOLDER = "baselines"
+_SHORT = 12
+
+
+def file_of(project_file: Path, target: str) -> Path:
+    """Where the baselines of a target are."""
+    return project_file.parent / FOLDER / f"{target}.json"
+
+
+def read_baselines(project_file: Path, target: str) -> Baselines:
+    """The baselines of a target; none where there is no file.
+
+    Raises:
+        ConfigError: the file says something that is not allowed.
+    """
+    file = file_of(project_file, target)
+    try:
+        found = msgspec.json.decode(file.read_bytes(), type=Baselines)
+    except FileNotFoundError:
+        return Baselines(target=target)
+    except (OSError, msgspec.DecodeError) as error:
+        raise ConfigError(
+            "these baselines cannot be read", where=str(file), seen=str(error), next_step="take the file of the last commit"
+        ) from None
+    if found.target != target:
+        raise ConfigError("baselines of another target", where=f"{file}: target", seen=found.target)
+    return found
+
+
+def set_baselines(project_file: Path, target: str, ready: Sequence[Ready], revision: str) -> Baselines:
+    """Make what is given the baselines of its models, recipes and lanes; those of others stay.
+
+    Raises:
+        ConfigError: the file that is there cannot be read.
+        UsageError: it cannot be written.
+    """
+    before = {baseline.folder: baseline for baseline in read_baselines(project_file, target).baselines}
+    now = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
+    for item in ready:
+        run, artifact = item.prepared.run, item.prepared.artifact
+        known = before.get(run.folder)
+        if known is not None and (known.sha256, known.revision) == (artifact.sha256, revision):
+            continue  # nothing to review
+        before[run.folder] = Baseline(
+            model=run.model_name,
+            recipe=run.recipe_name,
+            lane=run.lane.id,
+            sha256=artifact.sha256,
+            size_bytes=artifact.size_bytes,
+            revision=revision,
+            set_at=now,
+            set_by=this_user(),
+        )
+    found = Baselines(target=target, baselines=tuple(before[folder] for folder in sorted(before)))
+    file = file_of(project_file, target)
+    try:
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+    except OSError as error:
+        raise UsageError("the baselines cannot be written", where=str(file), seen=error.strerror or str(error)) from None
+    return found
+
+
+def artifacts_of(
+    baselines: Baselines,
+    wanted: Sequence[Ready],
+    cache: Cache,
+    exported_at: Callable[[str], Sequence[Ready]],
+    sink: Sink,
+) -> tuple[Ready, ...]:
+    """The baseline of each run: itself, from this machine's cache, or exported again from the revision it was made at.
+
+    ``exported_at`` exports the same models at a revision.
+
+    Raises:
+        UsageError: there is none, or no way to it.
+    """
+    by_folder = {baseline.folder: baseline for baseline in baselines.baselines}
+    at_revision: dict[str, dict[str, Ready]] = {}
+    found = []
+    for item in wanted:
+        run = item.prepared.run
+        baseline = by_folder.get(run.folder)
+        if baseline is None:
+            raise UsageError(
+                f"{run.label} has no baseline on {baselines.target}",
+                seen=", ".join(by_folder) or "there is no baseline at all",
+                next_step=f"edgedeploy baseline set --target {baselines.target}",
+            )
+        if item.prepared.artifact.sha256 == baseline.sha256:
+            found.append(item)
+        elif (prepared := _cached(item.prepared, baseline, cache)) is not None:
+            found.append(msgspec.structs.replace(item, prepared=prepared, attestations=()))
+        elif baseline.revision:
+            if baseline.revision not in at_revision:
+                ready = exported_at(baseline.revision)
+                at_revision[baseline.revision] = {one.prepared.run.folder: one for one in ready}
+            found.append(_again(baseline, at_revision[baseline.revision], sink))
+        else:
+            raise UsageError(
+                f"the baseline of {run.label} is not on this machine, and was set from files that no commit has",
+                seen=f"sha256 {baseline.sha256}",
+                next_step="compare with a bundle of it, or set the baseline anew from a clean work tree",
+            )
+    return tuple(found)
+
+
+def _cached(prepared: Prepared, baseline: Baseline, cache: Cache) -> Prepared | None:
+    for file in (cache.root / "exports").glob(f"*/{ARTIFACT_FILE}"):
+        if baseline.sha256.encode() not in file.read_bytes():
+            continue
+        artifact = whole_artifact(file.parent, cache)
+        if artifact is not None and artifact.sha256 == baseline.sha256 and artifact.lane.id == baseline.lane:
+            return msgspec.structs.replace(prepared, artifact=artifact, folder=str(file.parent), cached=True)
+    return None
+
+
+def _again(baseline: Baseline, exported: dict[str, Ready], sink: Sink) -> Ready:
+    item = exported.get(baseline.folder)
+    if item is None:
+        raise UsageError(
+            f"the baseline's revision does not export {baseline.folder}",
+            seen=f"{baseline.revision[:_SHORT]} has {', '.join(exported) or 'nothing'}",
+            next_step="set the baseline anew",
+        )
+    if item.prepared.artifact.sha256 != baseline.sha256:
+        what = f"{baseline.folder}: {baseline.revision[:_SHORT]}, exported again, is not byte for byte the baseline"
+        why = "another version of an SDK makes another file; it is compared with all the same"
+        sink(Note(text=f"{what} ({why})", level="warning"))
+    return item

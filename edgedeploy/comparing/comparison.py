@@ -1,0 +1,111 @@
+"""``edgedeploy compare``: finds both sides of a comparison, wherever they come from, and has them compared on devices."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgedeploy import __version__
+from edgedeploy.bundle import read_bundle
+from edgedeploy.comparing.baselines import artifacts_of, read_baselines
+from edgedeploy.comparing.revision import at_revision
+from edgedeploy.comparing.sides import SideOf, match, parse_side
+from edgedeploy.domain.contest import CompareReport
+from edgedeploy.domain.events import Note, Sink, ignore
+from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
+from edgedeploy.errors import ExportError, UsageError
+from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
+from edgedeploy.stages.contest import contest
+from edgedeploy.stages.fight import Rules
+from edgedeploy.stages.plan import Selection
+from edgedeploy.stages.run_result import Ready
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparing:
+    """A project whose artifacts are compared on the devices of a target."""
+
+    pipeline: Pipeline
+    target: str
+    models: tuple[str, ...] = ()
+    jobs: int = DEFAULT_JOBS
+    sink: Sink = ignore
+
+    def run(
+        self,
+        base: str,
+        candidate: str,
+        rules: Rules,
+        *,
+        devices: Sequence[str] = (),
+        patience: Patience = DEFAULT_PATIENCE,
+    ) -> CompareReport:
+        """Compare two sides.
+
+        Raises:
+            UsageError, ConfigError: the request makes no sense, or the sides have nothing in common.
+            ExportError: one of them cannot be exported.
+            DeviceUnavailableError: no device is reachable.
+        """
+        sides = parse_side(base), parse_side(candidate)
+        fleet = self.pipeline.fleet(self.target, devices=devices, patience=patience, sink=self.sink)
+        candidates = self._ready(sides[1], ())
+        opponents = match(self._ready(sides[0], candidates), candidates, sides)
+        for pair in opponents:
+            if pair.base.prepared.artifact.sha256 == pair.candidate.prepared.artifact.sha256:
+                label = pair.candidate.prepared.run.label
+                self.sink(Note(text=f"{label}: both sides are the same file", level="warning"))
+        contests = contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer())
+        return CompareReport(edgedeploy=__version__, project=self.pipeline.project.name, target=self.target, comparisons=contests)
+
+    def _ready(self, side: SideOf, others: Sequence[Ready]) -> tuple[Ready, ...]:
+        """What a side consists of; ``others`` is the other one, as far as it is known."""
+        if side.kind == "bundle":
+            return self._of_bundle(side)
+        if side.kind == "now":
+            return self._exported(self.pipeline, side)
+        if side.kind == "baseline":
+            return self._of_baselines(side, others)
+        return self._at(side.place, side)
+
+    def _at(self, revision: str, side: SideOf) -> tuple[Ready, ...]:
+        with at_revision(self.pipeline.project_file, revision, self.pipeline.cache) as file:
+            return self._exported(Pipeline.load(file, cache=self.pipeline.cache), side)
+
+    def _of_baselines(self, side: SideOf, others: Sequence[Ready]) -> tuple[Ready, ...]:
+        if not others:
+            raise UsageError("baselines are what is compared with", next_step="edgedeploy compare baseline CANDIDATE")
+        baselines = read_baselines(self.pipeline.project_file, self.target)
+        return artifacts_of(baselines, others, self.pipeline.cache, lambda revision: self._at(revision, side), self.sink)
+
+    def _exported(self, pipeline: Pipeline, side: SideOf) -> tuple[Ready, ...]:
+        recipes, exporters = ((word,) if word else () for word in (side.recipe, side.exporter))
+        return self.exported(pipeline, Selection(models=self.models, recipes=recipes, exporters=exporters), side.text)
+
+    def exported(self, pipeline: Pipeline, selection: Selection, name: str) -> tuple[Ready, ...]:
+        """What a project exports; ``name`` is what the user calls it.
+
+        Raises:
+            ExportError: something of it cannot be exported.
+        """
+        ready, failed = pipeline.ready(self.target, selection=selection, jobs=self.jobs, sink=self.sink)
+        for run in failed:
+            if run.error is not None:
+                error = run.error
+                raise ExportError(f"{name}: {error.what}", where=error.where, seen=error.seen, next_step=error.next_step)
+        return ready
+
+    def _of_bundle(self, side: SideOf) -> tuple[Ready, ...]:
+        bundle, ready = read_bundle(Path(side.place), self.pipeline.cache)
+        if bundle.target.name != self.target:
+            raise UsageError(f"the bundle was exported for {bundle.target.name}, not for {self.target}", where=side.place)
+        return tuple(item for item in ready if self._wanted(item, side))
+
+    def _wanted(self, item: Ready, side: SideOf) -> bool:
+        run = item.prepared.run
+        return (
+            (not self.models or run.model_name in self.models)
+            and side.recipe in {"", run.recipe_name}
+            and side.exporter in {"", run.lane.exporter, f"{run.lane.exporter}-{run.lane.backend}"}
+        )

@@ -1,0 +1,78 @@
+"""What a side of a comparison means, and who is compared with whom.
+
+A side is the project as it is (``now``), as it was at a git revision (``git:REV``), what its baselines say (``baseline``), or a
+bundle's folder. A recipe, and an exporter, may follow: ``now@int8``, ``git:main@int8/tflite``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from edgedeploy.bundle import BUNDLE_FILE
+from edgedeploy.errors import UsageError
+from edgedeploy.stages.contest import Opponents
+from edgedeploy.stages.plan import PlannedRun
+from edgedeploy.stages.run_result import Ready
+
+_FORMS = "now, git:REVISION, baseline, or the folder of a bundle; @RECIPE or @RECIPE/EXPORTER may follow"
+
+
+class SideOf(msgspec.Struct, frozen=True, kw_only=True):
+    """What a side of a comparison means. ``place`` is the revision, or the folder."""
+
+    text: str
+    kind: Literal["now", "git", "baseline", "bundle"]
+    place: str = ""
+    recipe: str = ""
+    exporter: str = ""
+
+
+def parse_side(text: str) -> SideOf:
+    """Read a side as the user writes it.
+
+    Raises:
+        UsageError: it is none.
+    """
+    rest, _, chosen = text.rpartition("@") if "@" in text and not Path(text, BUNDLE_FILE).is_file() else (text, "", "")
+    recipe, _, exporter = chosen.partition("/")
+    rest = rest or "now"
+    if rest in {"now", "baseline"}:
+        return SideOf(text=text, kind="now" if rest == "now" else "baseline", recipe=recipe, exporter=exporter)
+    if rest.startswith("git:") and len(rest) > len("git:"):
+        return SideOf(text=text, kind="git", place=rest.removeprefix("git:"), recipe=recipe, exporter=exporter)
+    if Path(rest, BUNDLE_FILE).is_file():
+        return SideOf(text=text, kind="bundle", place=rest, recipe=recipe, exporter=exporter)
+    raise UsageError(f"{text!r} is nothing that can be compared", next_step=f"give {_FORMS}")
+
+
+def match(base: Sequence[Ready], candidate: Sequence[Ready], sides: tuple[SideOf, SideOf]) -> tuple[Opponents, ...]:
+    """Who is compared with whom: two that are alone; those of the same model, recipe and lane; or the only ones of a model.
+
+    Raises:
+        UsageError: nothing fits.
+    """
+    if len(base) == len(candidate) == 1:
+        found = [(base[0], candidate[0])]
+    else:
+        found = _alike(base, candidate, lambda run: run.folder) or _alike(base, candidate, lambda run: run.model_name)
+    if not found:
+        has = [", ".join(item.prepared.run.folder for item in side) or "nothing" for side in (base, candidate)]
+        raise UsageError(
+            "it is not clear what is to be compared with what",
+            seen=f"{sides[0].text}: {has[0]}; {sides[1].text}: {has[1]}",
+            next_step="choose one of each: --model NAME, and @RECIPE/EXPORTER behind a side",
+        )
+    origins = {"base_origin": sides[0].text, "candidate_origin": sides[1].text}
+    return tuple(Opponents(base=one, candidate=other, **origins) for one, other in found)
+
+
+def _alike(base: Sequence[Ready], candidate: Sequence[Ready], key: Callable[[PlannedRun], str]) -> list[tuple[Ready, Ready]]:
+    """Those of both sides with the same key; none where one side has two of the same."""
+    mine, others = ({key(item.prepared.run): item for item in side} for side in (base, candidate))
+    if len(mine) < len(base) or len(others) < len(candidate):
+        return []
+    return [(item, others[name]) for name, item in mine.items() if name in others]

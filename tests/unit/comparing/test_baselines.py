@@ -1,0 +1,121 @@
+"""Baselines: what is written down, what is found again, what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from unit.stages.planned import FP32, INT8, planned, prepared
+
+from edgedeploy.cache import Cache
+from edgedeploy.comparing.baselines import artifacts_of, file_of, read_baselines, set_baselines
+from edgedeploy.domain.baseline import Baselines
+from edgedeploy.domain.events import Event, Note
+from edgedeploy.domain.result import Verification
+from edgedeploy.domain.target import Lane
+from edgedeploy.errors import ConfigError, UsageError
+from edgedeploy.stages.run_result import Ready
+
+REVISION, OTHER = "a" * 40, "b" * 40
+
+
+def ready(folder: Path, content: bytes = b"program", *, lane: Lane = FP32) -> Ready:
+    folder.mkdir(parents=True, exist_ok=True)
+    return Ready(prepared=prepared(folder, planned(lane=lane), content=content), host=Verification())
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return tmp_path / "project/edgedeploy.toml"
+
+
+@pytest.fixture(autouse=True)
+def _folder(project: Path) -> None:
+    project.parent.mkdir()
+
+
+def never(_revision: str) -> Sequence[Ready]:
+    raise AssertionError("nothing has to be exported again")
+
+
+def test_what_is_set_is_read_back_and_other_runs_stay(project: Path, tmp_path: Path) -> None:
+    assert read_baselines(project, "bench") == Baselines(target="bench")
+    set_baselines(project, "bench", [ready(tmp_path / "a")], REVISION)
+    both = set_baselines(project, "bench", [ready(tmp_path / "b", b"other", lane=INT8)], OTHER)
+    assert read_baselines(project, "bench") == both
+    assert [(one.recipe, one.revision) for one in both.baselines] == [("fp32", REVISION), ("int8", OTHER)]
+
+
+def test_setting_the_same_again_leaves_the_file_as_it_was(project: Path, tmp_path: Path) -> None:
+    set_baselines(project, "bench", [ready(tmp_path / "a")], REVISION)
+    file = file_of(project, "bench")
+    before = file.read_text()
+    file.write_text(before.replace('"set_by": "', '"set_by": "somebody else, '))
+    set_baselines(project, "bench", [ready(tmp_path / "a")], REVISION)
+    assert "somebody else" in file.read_text()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        '{"schema": "edgedeploy.baselines/2", "target": "bench"}',
+        '{"schema": "edgedeploy.baselines/1", "target": "bench", "basline": []}',
+        '{"schema": "edgedeploy.baselines/1", "target": "other"}',
+    ],
+)
+def test_a_file_that_is_none_is_refused_by_name(project: Path, tmp_path: Path, content: str) -> None:
+    file = file_of(project, "bench")
+    file.parent.mkdir()
+    file.write_text(content)
+    with pytest.raises(ConfigError) as raised:
+        read_baselines(project, "bench")
+    assert str(file) in raised.value.where
+    with pytest.raises(ConfigError):  # and is not written over
+        set_baselines(project, "bench", [ready(tmp_path / "a")], REVISION)
+    assert file.read_text() == content
+
+
+def test_a_candidate_that_is_the_baseline_is_its_own(project: Path, tmp_path: Path) -> None:
+    candidate = ready(tmp_path / "a")
+    baselines = set_baselines(project, "bench", [candidate], REVISION)
+    assert artifacts_of(baselines, [candidate], Cache(tmp_path / "cache"), never, never) == (candidate,)
+
+
+def test_one_that_is_in_the_cache_is_taken_from_there(project: Path, tmp_path: Path) -> None:
+    cache = Cache(tmp_path / "cache")
+    exported = ready(cache.root / "exports/one", b"the baseline")
+    baselines = set_baselines(project, "bench", [exported], "")
+    (found,) = artifacts_of(baselines, [ready(tmp_path / "now")], cache, never, never)
+    assert found.prepared.folder == str(cache.root / "exports/one")
+    assert found.prepared.artifact.sha256 == exported.prepared.artifact.sha256
+    (cache.root / "exports/one/model.pte").write_bytes(b"damaged!!!!!")
+    with pytest.raises(UsageError, match="not on this machine") as raised:
+        artifacts_of(baselines, [ready(tmp_path / "now")], cache, never, never)
+    assert "clean work tree" in raised.value.next_step
+
+
+def test_one_that_is_gone_is_exported_again_and_another_file_is_told(project: Path, tmp_path: Path) -> None:
+    was = ready(tmp_path / "was", b"the baseline")
+    baselines = set_baselines(project, "bench", [was], REVISION)
+    asked: list[str] = []
+    events: list[Event] = []
+
+    def exported_at(revision: str) -> Sequence[Ready]:
+        asked.append(revision)
+        return [again]
+
+    for again, notes in ((was, 0), (ready(tmp_path / "again", b"by a newer SDK"), 1)):
+        (found,) = artifacts_of(baselines, [ready(tmp_path / "now")], Cache(tmp_path / "cache"), exported_at, events.append)
+        assert found == again
+        assert len([event for event in events if isinstance(event, Note)]) == notes
+    assert asked == [REVISION, REVISION]
+
+
+def test_a_run_without_a_baseline_says_how_to_set_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no baseline on bench") as raised:
+        artifacts_of(Baselines(target="bench"), [ready(tmp_path / "now")], Cache(tmp_path / "cache"), never, never)
+    assert raised.value.next_step == "edgedeploy baseline set --target bench"
