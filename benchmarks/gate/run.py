@@ -117,8 +117,8 @@ def main() -> None:
 def _compared(connection: Connection, duel: Duel, kind: Kind, number: int) -> One:
     rules = Rules(limit_s=kind.limit_s, seed=number)
     fought = Fight(connection, duel, rules, ignore, kind.name, has_room=True).fight()
-    found = fought.comparison
-    return One(verdict=found.verdict, ratio=found.ratio or float("nan"), blocks=found.blocks, seconds=fought.seconds)
+    found = fought.decided[0]
+    return One(verdict=fought.verdict, ratio=found.ratio or float("nan"), blocks=found.blocks, seconds=fought.seconds)
 
 
 def _figures(kind: Kind, ones: Sequence[One]) -> dict[str, float]:

@@ -96,8 +96,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from edgedeploy.stages.fight import Rules
 
     rules = Rules(
-        figure=figure,
-        tolerance=tolerance_percent / _PERCENT,
+        bounds=((figure, tolerance_percent / _PERCENT),),
         limit_s=limit_s,
         turn_s=turn_s,
         seed=random.SystemRandom().getrandbits(31) if seed is None else seed,

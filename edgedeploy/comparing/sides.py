@@ -66,8 +66,9 @@ def match(base: Sequence[Ready], candidate: Sequence[Ready], sides: tuple[SideOf
             seen=f"{sides[0].text}: {has[0]}; {sides[1].text}: {has[1]}",
             next_step="choose one of each: --model NAME, and @RECIPE/EXPORTER behind a side",
         )
-    origins = {"base_origin": sides[0].text, "candidate_origin": sides[1].text}
-    return tuple(Opponents(base=one, candidate=other, **origins) for one, other in found)
+    return tuple(
+        Opponents(base=one, candidate=other, base_origin=sides[0].text, candidate_origin=sides[1].text) for one, other in found
+    )
 
 
 def _alike(base: Sequence[Ready], candidate: Sequence[Ready], key: Callable[[PlannedRun], str]) -> list[tuple[Ready, Ready]]:

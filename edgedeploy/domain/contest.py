@@ -42,10 +42,10 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
 class Contest(msgspec.Struct, frozen=True, kw_only=True):
     """Two artifacts compared on one device.
 
-    ``ratio``, ``ci_low`` and ``ci_high`` are of the figure that decides, candidate to base; None where there is nothing to
-    compute them from. ``others`` are further figures, for information: nothing is decided by them. ``taking_turns`` is false
-    where the two could not be there at the same time. ``same_outputs`` is whether both gave the same bytes for the golden
-    inputs; None where that is not known. ``measured`` has every latency. After an ``error`` there is nothing of all this.
+    ``ratio``, ``ci_low`` and ``ci_high`` are of the first figure that decides, candidate to base; None where there is nothing to
+    compute them from. ``decided`` has all that decide, ``others`` are for information: nothing is decided by them.
+    ``taking_turns`` is false where the two could not be there at the same time. ``measured`` has every latency. After an
+    ``error`` there is nothing of all this.
     """
 
     device: str
@@ -61,6 +61,7 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     blocks: int = 0
     samples: int = 0
     more_blocks: int | None = None
+    decided: tuple[Comparison, ...] = ()
     others: tuple[Comparison, ...] = ()
     base_performance: Performance | None = None
     candidate_performance: Performance | None = None

@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
 from edgedeploy.domain.precision import AUTO, PRECISIONS
-from edgedeploy.domain.recipe import Budget, Recipe
+from edgedeploy.domain.recipe import Budget, Gate, Recipe
 from edgedeploy.domain.target import (
     Cpu,
     Iterations,
@@ -89,6 +89,7 @@ class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     recipes: Annotated[tuple[Name, ...], Meta(min_length=1)] = ("fp32",)
     exporters: tuple[Name, ...] = ()
     budget: Budget = Budget()
+    gate: Gate = Gate()
     measure: MeasureOverride = MeasureOverride()
 
 

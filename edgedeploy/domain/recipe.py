@@ -7,9 +7,12 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from edgedeploy.domain.comparison import FIGURES, Figure
 from edgedeploy.domain.target import Name
 
 Positive = Annotated[float, Meta(gt=0, le=1e12)]  # the bound keeps infinity out
+Percent = Annotated[float, Meta(ge=0, le=10_000)]
+_PERCENT = 100
 Decibel = Annotated[float, Meta(ge=-1000, le=1000)]
 
 
@@ -47,6 +50,27 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     precision: Name
     compress: tuple[CompressStep, ...] = ()
     accept: Floors = Floors()
+
+
+class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """By how many per cent a run may be worse than its baseline; what is not given is not judged.
+
+    ``size_percent`` is of the file; the others are compared on the device, both artifacts in turn.
+    """
+
+    latency_p50_percent: Percent | None = None
+    latency_p90_percent: Percent | None = None
+    latency_p99_percent: Percent | None = None
+    latency_mean_percent: Percent | None = None
+    load_percent: Percent | None = None
+    peak_rss_percent: Percent | None = None
+    size_percent: Percent | None = None
+
+    @property
+    def bounds(self) -> tuple[tuple[Figure, float], ...]:
+        """Each figure that is compared on the device, with what is tolerated as a fraction."""
+        given = ((figure, getattr(self, f"{figure}_percent")) for figure in FIGURES)
+        return tuple((figure, percent / _PERCENT) for figure, percent in given if percent is not None)
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

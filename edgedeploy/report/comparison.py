@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from edgedeploy.domain.comparison import Comparison
 from edgedeploy.domain.contest import CompareReport, Contender, Contest, Performance
 from edgedeploy.report import units
 from edgedeploy.report.layout import status_text
@@ -47,8 +48,9 @@ def _lines(contest: Contest) -> Iterator[str]:
         yield _side("candidate", contest.candidate, contest.candidate_performance)
         spent = f"{contest.blocks} blocks, {contest.samples:,} samples, {contest.seconds:.0f} s"
         tolerated = f"up to {1 + contest.tolerance:g} is tolerated"
-        yield f"{_ratio(contest.figure, contest.ratio, contest.ci_low, contest.ci_high)}; {tolerated} ({spent})"
-        others = [_ratio(one.figure, one.ratio, one.ci_low, one.ci_high) for one in contest.others if one.ratio is not None]
+        yield f"{_ratio(contest.decided[0])}; {tolerated} ({spent})"
+        yield from (f"{_ratio(one)}; up to {1 + one.tolerance:g} is tolerated" for one in contest.decided[1:])
+        others = [_ratio(one) for one in contest.others if one.ratio is not None]
         if others:
             yield "; ".join(others)
     yield from contest.reasons
@@ -61,8 +63,8 @@ def _side(name: str, side: Contender, found: Performance) -> str:
     return f"{name:9} {side.origin}: {times}, peak RSS {units.size(found.peak_rss_bytes)}, {units.size(side.size_bytes)}"
 
 
-def _ratio(figure: str, ratio: float | None, low: float | None, high: float | None) -> str:
-    name = _FIGURE_WORDS.get(figure, figure)
-    if ratio is None or low is None or high is None:
+def _ratio(found: Comparison) -> str:
+    name = _FIGURE_WORDS.get(found.figure, found.figure)
+    if found.ratio is None:
         return f"{name}: no ratio"
-    return f"{name} {ratio:.3f} ({low:.3f} to {high:.3f})"
+    return f"{name} {found.ratio:.3f} ({found.ci_low:.3f} to {found.ci_high:.3f})"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -34,12 +35,13 @@ _DEPLOYED = "compare"
 
 
 class Opponents(msgspec.Struct, frozen=True, kw_only=True):
-    """Two prepared runs, and what the user called them."""
+    """Two prepared runs, and what the user called them. ``bounds`` take the place of the rules' own where there are some."""
 
     base: Ready
     candidate: Ready
     base_origin: str
     candidate_origin: str
+    bounds: tuple[tuple[Figure, float], ...] = ()
 
 
 def contest(
@@ -107,7 +109,8 @@ class _Ring:
             duel = Duel(base=base, candidate=candidate, policy=policy, turn_s=self._rules.turn_s)
             label = f"{pair.candidate.prepared.run.label} on {self._device.name}"
             has_room = _has_room(before, base, candidate)
-            fought = Fight(self._host.connection, duel, self._rules, self._sink, label, has_room=has_room).fight()
+            rules = replace(self._rules, bounds=pair.bounds or self._rules.bounds)
+            fought = Fight(self._host.connection, duel, rules, self._sink, label, has_room=has_room).fight()
             after = facts_of(self._host.connection, self._host.probe, scratch)
         return _told(blank(self._device.name, pair), fought, self._rules, before, after)
 
@@ -159,11 +162,11 @@ def _failed(device: str, pair: Opponents, error: Failure) -> Contest:
 
 
 def _told(contest: Contest, fought: Fought, rules: Rules, before: DeviceFacts, after: DeviceFacts) -> Contest:
-    found = fought.comparison
+    found, deciding = fought.decided[0], {one.figure for one in fought.decided}
     return msgspec.structs.replace(
         contest,
-        verdict=found.verdict,
-        reasons=found.reasons,
+        verdict=fought.verdict,
+        reasons=fought.reasons,
         figure=found.figure,
         tolerance=found.tolerance,
         ratio=found.ratio,
@@ -171,8 +174,9 @@ def _told(contest: Contest, fought: Fought, rules: Rules, before: DeviceFacts, a
         ci_high=found.ci_high,
         blocks=found.blocks,
         samples=found.samples,
-        more_blocks=found.more_blocks,
-        others=tuple(compare(fought.blocks, figure) for figure in _INFORMATION if figure != rules.figure),
+        more_blocks=max((one.more_blocks for one in fought.decided if one.more_blocks), default=None),
+        decided=fought.decided,
+        others=tuple(compare(fought.blocks, figure) for figure in _INFORMATION if figure not in deciding),
         base_performance=_performance(fought.base, "base", fought.blocks),
         candidate_performance=_performance(fought.candidate, "candidate", fought.blocks),
         taking_turns=fought.taking_turns,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import msgspec
 
-from edgedeploy.domain.comparison import Block, Comparison, Figure, Side, SideFigures, Turn
+from edgedeploy.domain.comparison import Block, Comparison, Conclusion, Figure, Side, SideFigures, Turn
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import RunnerError
@@ -28,10 +28,9 @@ _FEWEST_PAIRS, _MOST_PAIRS = 2, 10
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What is compared, what is tolerated, how long it may take. A ``seed`` gives the same schedules again."""
+    """What decides, with what is tolerated of each; how long it may take. A ``seed`` gives the same schedules again."""
 
-    figure: Figure = "latency_p50"
-    tolerance: float = TOLERANCE
+    bounds: tuple[tuple[Figure, float], ...] = (("latency_p50", TOLERANCE),)
     limit_s: float = 180.0
     turn_s: float = 0.05
     seed: int = 0
@@ -39,10 +38,12 @@ class Rules:
 
 @dataclass(frozen=True, kw_only=True)
 class Fought:
-    """What a fight brought: its blocks, what they say, and the documents of the first process of each side."""
+    """What a fight brought: its blocks, what they say of each figure that decides, the documents of each side's first process."""
 
     blocks: tuple[Block, ...]
-    comparison: Comparison
+    verdict: Conclusion
+    decided: tuple[Comparison, ...]
+    reasons: tuple[str, ...]
     base: ProcessDocument
     candidate: ProcessDocument
     taking_turns: bool
@@ -85,18 +86,23 @@ class Fight:
         while True:
             block_began = time.monotonic()
             blocks.append(one_block())
-            found = compare(blocks, self._rules.figure, tolerance=self._rules.tolerance)
+            found = self._looked_at(blocks)
+            verdict = overall(found)
             self._tell(found)
             now = time.monotonic()
             out_of_time = now + (now - block_began) > began + self._rules.limit_s
-            if found.verdict != "inconclusive" or out_of_time or len(blocks) == MOST_BLOCKS:
+            if verdict != "inconclusive" or out_of_time or len(blocks) == MOST_BLOCKS:
                 break
-        if found.verdict == "inconclusive" and out_of_time:
-            found = msgspec.structs.replace(found, reasons=(*found.reasons, f"the {self._rules.limit_s:g} s were over"))
-        self._sink(Finished(stage="compare", subject=self._label, cached=False, text=in_words(found)))
+        reasons = _reasons(found)
+        if verdict == "inconclusive" and out_of_time:
+            reasons = (*reasons, f"the {self._rules.limit_s:g} s were over")
+        text = f"{verdict}: {_ratios(found)} in {len(blocks)} blocks"
+        self._sink(Finished(stage="compare", subject=self._label, cached=False, text=text))
         return Fought(
             blocks=tuple(blocks),
-            comparison=found,
+            verdict=verdict,
+            decided=found,
+            reasons=reasons,
             base=base,
             candidate=candidate,
             taking_turns=one_block == self._in_turns,
@@ -155,10 +161,37 @@ class Fight:
         method, golden = placed.artifact.calls()[0]
         return execute(self._connection, placed, method, golden, policy)
 
-    def _tell(self, found: Comparison) -> None:
-        total = found.blocks + (found.more_blocks or 0)
-        ratio = "" if found.ratio is None else f"{found.ratio:.3f} ({found.ci_low:.3f} to {found.ci_high:.3f})"
-        self._sink(Progress(stage="compare", subject=self._label, done=found.blocks, total=total, text=ratio))
+    def _looked_at(self, blocks: list[Block]) -> tuple[Comparison, ...]:
+        bounds = self._rules.bounds
+        return tuple(compare(blocks, figure, tolerance=tolerance, together=len(bounds)) for figure, tolerance in bounds)
+
+    def _tell(self, found: tuple[Comparison, ...]) -> None:
+        done = found[0].blocks
+        total = done + max(one.more_blocks or 0 for one in found)
+        self._sink(Progress(stage="compare", subject=self._label, done=done, total=total, text=_ratios(found)))
+
+
+def overall(found: tuple[Comparison, ...]) -> Conclusion:
+    """Fail where one fails, pass where all pass."""
+    verdicts = {one.verdict for one in found}
+    if "fail" in verdicts:
+        return "fail"
+    return "inconclusive" if "inconclusive" in verdicts else "pass"
+
+
+def _reasons(found: tuple[Comparison, ...]) -> tuple[str, ...]:
+    if len(found) == 1:
+        return found[0].reasons
+    return tuple(f"{one.figure}: {reason}" for one in found for reason in one.reasons)
+
+
+def _ratios(found: tuple[Comparison, ...]) -> str:
+    """``1.003 (0.998 to 1.008)``, with the figures' names where there are several."""
+    told = [
+        (one.figure, "no ratio yet" if one.ratio is None else f"{one.ratio:.3f} ({one.ci_low:.3f} to {one.ci_high:.3f})")
+        for one in found
+    ]
+    return told[0][1] if len(told) == 1 else ", ".join(f"{figure} {ratio}" for figure, ratio in told)
 
 
 def _turns_of(document: ProcessDocument) -> list[tuple[int, tuple[int, ...]]]:
@@ -183,9 +216,3 @@ def _latencies(document: ProcessDocument) -> tuple[int, ...]:
 def figures_of(document: ProcessDocument) -> SideFigures:
     """What a process has one figure of."""
     return SideFigures(load_ns=document.load_ns, peak_rss_bytes=document.peak_rss_bytes)
-
-
-def in_words(found: Comparison) -> str:
-    """``pass: 1.003 (0.998 to 1.008) in 8 blocks``."""
-    ratio = "" if found.ratio is None else f" {found.ratio:.3f} ({found.ci_low:.3f} to {found.ci_high:.3f})"
-    return f"{found.verdict}:{ratio} in {found.blocks} blocks"

@@ -11,7 +11,7 @@ import msgspec
 from edgedeploy import registry
 from edgedeploy.domain.precision import AUTO
 from edgedeploy.domain.project import BUILTIN_RECIPES, Deploy, MeasureOverride, Model, Project
-from edgedeploy.domain.recipe import Budget, Recipe
+from edgedeploy.domain.recipe import Budget, Gate, Recipe
 from edgedeploy.domain.target import Lane, MeasurePolicy, Target
 from edgedeploy.errors import ConfigError, MissingToolError, UsageError
 from edgedeploy.ports import LanguageExporter
@@ -32,6 +32,7 @@ class PlannedRun(msgspec.Struct, frozen=True, kw_only=True):
     automatic: bool = False
     lane: Lane
     budget: Budget
+    gate: Gate = Gate()
     policy: MeasurePolicy
 
     @property
@@ -88,6 +89,7 @@ def plan(project: Project, project_file: Path, target: Target, selection: Select
                     automatic=recipe.precision == AUTO,
                     lane=lane,
                     budget=deploy.budget,
+                    gate=deploy.gate,
                     policy=_policy(target.measure, deploy.measure),
                 )
                 if run.folder in runs:

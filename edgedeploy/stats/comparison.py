@@ -26,11 +26,12 @@ _NO_CLOCK_IS_THAT_EVEN = 1e-9
 TAIL_PER_LOOK = 0.0007  # simulated: 0.92 % over the looks from LEAST_BLOCKS to MOST_BLOCKS
 
 
-def compare(blocks: Sequence[Block], figure: Figure, *, tolerance: float = TOLERANCE) -> Comparison:
+def compare(blocks: Sequence[Block], figure: Figure, *, tolerance: float = TOLERANCE, together: int = 1) -> Comparison:
     """Compare both sides in one figure; to be called after every block, and stopped when it is no longer inconclusive.
 
     ``pass`` when the whole interval is below ``1 + tolerance``, ``fail`` when it is above (see :func:`conclude`). Exchanging
-    the sides gives the reciprocal ratio and interval.
+    the sides gives the reciprocal ratio and interval. Of figures that are judged ``together`` each gets its share of the
+    error, so that one false alarm among all of them stays as rare (Bonferroni: Dunn 1961).
 
     Raises:
         ValueError: a latency, a load time or a size is not positive, the clock went back, the tolerance is no number from 0,
@@ -38,10 +39,10 @@ def compare(blocks: Sequence[Block], figure: Figure, *, tolerance: float = TOLER
     """
     if len(blocks) > MOST_BLOCKS:
         raise ValueError(f"{len(blocks)} blocks, and at most {MOST_BLOCKS} can be looked at one by one")
-    return judge(block_ratios(blocks, figure), tolerance=tolerance)
+    return judge(block_ratios(blocks, figure), tolerance=tolerance, together=together)
 
 
-def judge(found: BlockRatios, *, tolerance: float = TOLERANCE) -> Comparison:
+def judge(found: BlockRatios, *, tolerance: float = TOLERANCE, together: int = 1) -> Comparison:
     """The same, of log-ratios that are there already.
 
     Raises:
@@ -67,14 +68,15 @@ def judge(found: BlockRatios, *, tolerance: float = TOLERANCE) -> Comparison:
     )
     if count < 2:  # noqa: PLR2004
         return _because(blank, f"{count} blocks: there is nothing to compare", LEAST_BLOCKS - count)
-    mean, half = t_interval(found.log_ratios, TAIL_PER_LOOK)
+    tail = TAIL_PER_LOOK / together
+    mean, half = t_interval(found.log_ratios, tail)
     seen = msgspec.structs.replace(blank, ratio=exp(mean), ci_low=exp(mean - half), ci_high=exp(mean + half))
     if count < LEAST_BLOCKS:
         return _because(seen, f"{count} blocks are too few to judge", LEAST_BLOCKS - count)
     if found.figure in QUANTILES and max(found.log_ratios) - min(found.log_ratios) < _NO_CLOCK_IS_THAT_EVEN:
         return _because(seen, "every block gave exactly the same ratio: the clock is too coarse for this model", None)
     verdict = conclude(mean, half, log1p(tolerance))
-    return _unsettled(seen, found) if verdict == "inconclusive" else msgspec.structs.replace(seen, verdict=verdict)
+    return _unsettled(seen, found, tail) if verdict == "inconclusive" else msgspec.structs.replace(seen, verdict=verdict)
 
 
 def conclude(mean: float, half: float, bound: float) -> Conclusion:
@@ -90,20 +92,20 @@ def conclude(mean: float, half: float, bound: float) -> Conclusion:
     return "inconclusive"
 
 
-def blocks_to_settle(log_ratios: Sequence[float], bound: float) -> int | None:
+def blocks_to_settle(log_ratios: Sequence[float], bound: float, tail: float = TAIL_PER_LOOK) -> int | None:
     """How many blocks in all would settle it, if the others are like those seen; None for more than :data:`MOST_BLOCKS`."""
     mean, deviation = fmean(log_ratios), stdev(log_ratios)
     for blocks in range(len(log_ratios) + 1, MOST_BLOCKS + 1):
-        half = t_quantile(TAIL_PER_LOOK, blocks - 1) * deviation / sqrt(blocks)
+        half = t_quantile(tail, blocks - 1) * deviation / sqrt(blocks)
         if conclude(mean, half, bound) != "inconclusive":
             return blocks
     return None
 
 
-def _unsettled(seen: Comparison, found: BlockRatios) -> Comparison:
+def _unsettled(seen: Comparison, found: BlockRatios, tail: float) -> Comparison:
     interval = f"{seen.ratio:.3f} ({seen.ci_low:.3f} to {seen.ci_high:.3f}) does not settle {1 + seen.tolerance:g}"
     bound = log1p(seen.tolerance)
-    needed = blocks_to_settle(found.log_ratios, bound)
+    needed = blocks_to_settle(found.log_ratios, bound, tail)
     more = None if needed is None else needed - seen.blocks
     hint = advice(seen.unrest)
     if more is not None:

@@ -90,10 +90,20 @@ def fought(duel: MadeUp, *, has_room: bool = True, **rules: Any) -> tuple[Fought
 def test_it_ends_as_soon_as_the_answer_is_clear(base: Placed, ratio: float, verdict: str) -> None:
     duel = MadeUp(base, ratio=ratio)
     found, _ = fought(duel)
-    assert found.comparison.verdict == verdict
-    assert found.comparison.blocks == len(found.blocks) == len(duel.schedules) - 1 == 5
-    assert found.comparison.ratio == pytest.approx(ratio, rel=0.01)
+    assert found.verdict == verdict
+    assert found.decided[0].blocks == len(found.blocks) == len(duel.schedules) - 1 == 5
+    assert found.decided[0].ratio == pytest.approx(ratio, rel=0.01)
     assert found.taking_turns
+
+
+def test_of_several_figures_all_have_to_pass_and_one_is_enough_to_fail(base: Placed) -> None:
+    same, _ = fought(MadeUp(base, ratio=1.0), bounds=(("latency_p50", 0.02), ("latency_p90", 0.05), ("peak_rss", 0.01)))
+    assert same.verdict == "pass"
+    assert [one.verdict for one in same.decided] == ["pass"] * 3
+    slower, events = fought(MadeUp(base, ratio=1.1), bounds=(("peak_rss", 0.01), ("latency_p90", 0.05)))
+    assert slower.verdict == "fail"
+    assert {one.figure: one.verdict for one in slower.decided}["latency_p90"] == "fail"
+    assert "latency_p90 1.09" in str(events[-1])
 
 
 def test_the_first_turns_only_show_how_long_a_block_is_to_be(base: Placed) -> None:
@@ -118,9 +128,9 @@ def test_the_same_seed_takes_the_same_turns_and_another_one_does_not(base: Place
 def test_when_the_time_is_over_it_says_so(base: Placed, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(0, 10_000, 4))
     monkeypatch.setattr(fight_module.time, "monotonic", lambda: next(clock))
-    found, _ = fought(MadeUp(base, ratio=1.019), limit_s=60, tolerance=0.02)
-    assert found.comparison.verdict == "inconclusive"
-    assert found.comparison.reasons[-1] == "the 60 s were over"
+    found, _ = fought(MadeUp(base, ratio=1.019), limit_s=60)
+    assert found.verdict == "inconclusive"
+    assert found.reasons[-1] == "the 60 s were over"
     assert 3 <= len(found.blocks) <= 60 / 4
 
 
@@ -147,7 +157,7 @@ def test_where_two_cannot_be_there_at_once_they_run_one_after_the_other(
 
         monkeypatch.setattr(duel, "fight", refuse)
     found, events = fought(duel, has_room=why != "no room")
-    assert found.comparison.verdict == "pass"
+    assert found.verdict == "pass"
     assert not found.taking_turns
     assert all(len(block.turns) == 2 for block in found.blocks)
     assert {tuple(turn.side for turn in block.turns) for block in found.blocks} <= {("base", "candidate"), ("candidate", "base")}
