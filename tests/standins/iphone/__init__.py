@@ -39,6 +39,8 @@ class Iphone:
             ],
         }
         self.change()
+        for path in (self._phone, *self._phone.rglob("*")):  # the Mac's user may be another one than ours
+            path.chmod(0o777)
 
     @property
     def files(self) -> Path:
@@ -58,6 +60,11 @@ class Iphone:
         once = {key: state.pop(key) for key in ("cut", "spoil") if key in state}
         self._state |= state
         (self._phone / "state.json").write_text(json.dumps({**self._state, **once}), encoding="utf-8")
+
+    @property
+    def pending(self) -> set[str]:
+        """What was to happen once and has not."""
+        return {"cut", "spoil"} & json.loads((self._phone / "state.json").read_text(encoding="utf-8")).keys()
 
     @property
     def asked(self) -> list[str]:
