@@ -12,7 +12,7 @@ from edgedeploy.ports import RUNNER_APP, Emit
 
 
 class CoremlApp:
-    """Runs .mlpackage by the app that a person has built and installed once (docs/phones.md): a release brings no program."""
+    """Runs .mlpackage by the app that a person has built and installed once (docs/iphones.md): a release brings no program."""
 
     name = "coreml-app"
     formats: frozenset[Format] = frozenset({"mlpackage"})

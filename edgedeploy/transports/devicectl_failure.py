@@ -58,7 +58,7 @@ _NEXT_STEP: dict[Trouble, str] = {
     ),
     "booting": "wait until it shows its lock screen, and unlock it once",
     "locked": "unlock it; Settings, Display & Brightness, Auto-Lock, Never keeps it so while it is measured",
-    "no-app": "build it and install it once, on the Mac: docs/phones.md, The app",
+    "no-app": "build it and install it once, on the Mac: docs/iphones.md, The app",
     "untrusted": (
         "on the phone: Settings, General, VPN & Device Management, trust the developer; a free account's app ends after 7 days: "
         "build and install it again"

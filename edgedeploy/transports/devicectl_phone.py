@@ -132,5 +132,5 @@ class PhoneConnection:
             "an iPhone has no shell: this cannot be done there",
             where=f"device {self._mac.device.name}",
             seen=f"asked for {argv[0]}",
-            next_step="push, releases, rollback, verify, clean and lease work on iPhones (docs/phones.md)",
+            next_step="push, releases, rollback, verify, clean and lease work on iPhones (docs/iphones.md)",
         )
