@@ -52,7 +52,7 @@ class Iphone:
         return {str(path.relative_to(self.files)) for path in self.files.rglob("*") if path.is_file()}
 
     def change(self, **state: object) -> None:
-        """What is so from now on: ``locked``, ``apps``, ``free_bytes``, ``crashes``.
+        """What is so from now on: ``locked``, ``apps``, ``free_bytes``, ``crashes``, ``hangs``.
 
         Or what happens once: ``cut``, a copy that stops ``after_bytes`` (``in`` is part of its name); ``spoil``, part of the name of
         a file that arrives as another one.
@@ -60,6 +60,11 @@ class Iphone:
         once = {key: state.pop(key) for key in ("cut", "spoil") if key in state}
         self._state |= state
         (self._phone / "state.json").write_text(json.dumps({**self._state, **once}), encoding="utf-8")
+
+    @property
+    def hung(self) -> int:
+        """The process of an app that hangs, or did."""
+        return int((self._phone / "hung").read_text(encoding="ascii"))
 
     @property
     def pending(self) -> set[str]:

@@ -140,8 +140,12 @@ def main() -> None:
     document = Path(options.document)
     shutil.rmtree(document.parent, ignore_errors=True)
     document.parent.mkdir(parents=True)
-    if options.model and json.loads(Path("../state.json").read_text()).get("crashes"):
+    ill = json.loads(Path("../state.json").read_text())
+    if options.model and ill.get("crashes"):
         os.kill(os.getpid(), signal.SIGABRT)
+    if options.model and ill.get("hangs"):
+        Path("../hung").write_text(str(os.getpid()))
+        time.sleep(600)
     try:
         said = measured(options, document.parent / "laid-out") if options.model else upkeep(options)
         said = {"schema": SCHEMA, "runner": VERSION, "device": facts(), **said}

@@ -11,6 +11,7 @@ from standins.iphone import APP, FILES, UDID, Iphone
 from edgedeploy.deploy.feed import file_feed
 from edgedeploy.domain.device import Device
 from edgedeploy.errors import (
+    CommandTimeoutError,
     DeviceAbsentError,
     DeviceError,
     DeviceRunError,
@@ -20,6 +21,7 @@ from edgedeploy.errors import (
     UsageError,
 )
 from edgedeploy.ports import RUNNER_APP, AppConnection
+from edgedeploy.transports import devicectl_mac
 from edgedeploy.transports.devicectl_documents import apps, files
 from edgedeploy.transports.devicectl_failure import signal_in, trouble_in
 from edgedeploy.transports.devicectl_mac import Mac
@@ -103,6 +105,17 @@ def test_an_app_that_died_of_a_signal(phone: PhoneConnection, iphone: Iphone) ->
     done = phone.run([RUNNER_APP, "--model", "m"], timeout_s=30)
     assert done.exit_code == 128 + 6
     assert done.stdout == b""
+
+
+def test_an_app_that_hangs_is_ended(phone: PhoneConnection, iphone: Iphone, monkeypatch: pytest.MonkeyPatch) -> None:
+    iphone.change(hangs=True)
+    monkeypatch.setattr(devicectl_mac, "_SLACK_S", 0.5)  # devicectl's own limit is one second: the stand-in keeps none
+    with pytest.raises(CommandTimeoutError):
+        phone.run([RUNNER_APP, "--model", "m"], timeout_s=0.1)
+    state = Path(f"/proc/{iphone.hung}/stat")
+    assert (
+        not state.exists() or state.read_text().rpartition(")")[2].split()[0] == "Z"
+    )  # whose parent is gone, and nobody asks for it
 
 
 @pytest.mark.parametrize(
