@@ -21,8 +21,7 @@ FILE = "@edgedeploy-file@"
 _ANSWER = "@edgedeploy-answer@"
 _SLACK_S = 10.0
 # The answer goes to a file, and not to stdout: versions before Xcode 26 mix the JSON there with words for people. A file that is
-# sent has to be a new one: devicectl skips what has the size and the time of the phone's. Killed, this leaves its folder to the Mac's
-# own clearing away.
+# sent has to be a new one: devicectl skips what has the size and the time of the phone's. Killed, this leaves its folder behind.
 _SCRIPT = f"""
 xcode-select -p >/dev/null || exit {NO_TOOLS_EXIT_CODE}
 folder=$(mktemp -d) || exit 1

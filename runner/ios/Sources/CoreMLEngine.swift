@@ -59,8 +59,8 @@ final class CoreMLEngine {
     private static func compiled(_ package: URL) throws -> URL {
         let done = DispatchSemaphore(value: 0)
         var result: Result<URL, Error>?
-        MLModel.compileModel(at: package) {
-            result = $0
+        MLModel.compileModel(at: package) { (found: Result<URL, Error>) in
+            result = found
             done.signal()
         }
         done.wait()

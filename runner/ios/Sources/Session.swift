@@ -97,10 +97,10 @@ struct Session {
         let warmupNs = try arguments.iterations == 0 ? [] : times(engine, features, most: arguments.warmup, within: .infinity)
         let latencyNs = try times(engine, features, most: arguments.iterations, within: arguments.maxSeconds)
         return [
-            "model": ["sha256": model.sha256, "size_bytes": model.sizeBytes],
+            "model": ["sha256": model.sha256, "size_bytes": model.sizeBytes] as [String: Any],
             "threads": 0,
             "cpus": [Int](),
-            "clock": ["name": "CLOCK_UPTIME_RAW", "resolution_ns": clockResolutionNs()],
+            "clock": ["name": "CLOCK_UPTIME_RAW", "resolution_ns": clockResolutionNs()] as [String: Any],
             "load_ns": loadNs,
             "compile_ns": compileNs,
             "first_inference_ns": firstNs,
