@@ -177,6 +177,42 @@ class Connection(Protocol):
         """Let go, from whichever thread; a call that is under way elsewhere ends with DeviceLostError. Never raises."""
 
 
+RUNNER_APP = "edgedeploy-runner"
+"""What our app for devices without a shell is called where a program's name is wanted."""
+
+APP_FOLDER = "Documents/edgedeploy"
+"""Where it keeps everything, from its container on."""
+
+
+@runtime_checkable
+class AppConnection(Connection, Protocol):
+    """An open way to a device that has no shell: all that runs there is our app, and all that it has is a folder of its own.
+
+    ``run`` knows one program, :data:`RUNNER_APP`, in a process that is new each time; paths are relative to its container.
+    ``pour`` knows none. Nothing can be removed or renamed from outside: the app removes (docs/runner-protocol.md).
+    """
+
+    host: Connection
+    """The machine that the device hangs on; it has a shell."""
+
+    def files(self) -> Mapping[str, int]:
+        """Every file in the app's container that is ours, with its size in bytes.
+
+        Raises:
+            DeviceLostError: the device went away.
+        """
+
+    def put(self, source: Feed, remote: str, *, size_bytes: int, progress: ByteProgress) -> None:
+        """Make a file of all that is in ``source``, in place of one that is there, with the folders on the way to it.
+
+        One that was broken off may leave a file that is cut short. ``progress`` gets the bytes taken since the last call.
+
+        Raises:
+            DeviceLostError: the device went away.
+            DeviceStorageError: it is full.
+        """
+
+
 class Transport(Protocol):
     """A kind of connection."""
 
@@ -267,13 +303,13 @@ class Runtime(Protocol):
 
 
 class Probe(Protocol):
-    """Facts and telemetry of an operating system: one shell script, one pure parser of what it prints."""
+    """Facts and telemetry of an operating system: one command, one pure parser of what it prints."""
 
     name: str
     os: frozenset[Os]
 
-    def script(self, workdir: str) -> str:
-        """POSIX sh that prints everything the parser wants; always ends with code 0."""
+    def command(self, workdir: str) -> Sequence[str]:
+        """What prints everything the parser wants, most often one script for sh; always ends with code 0."""
 
     def parse(self, output: str) -> DeviceFacts:
-        """Read what the script printed; what is missing there is None in the facts."""
+        """Read what the command printed; what is missing there is None in the facts."""

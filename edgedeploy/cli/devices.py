@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from edgedeploy.domain.target import Target
     from edgedeploy.lab import Lab
 
+_OS_BY_TRANSPORT = {"adb": "android", "devicectl": "ios"}  # of a device that nothing says more of
+
 
 @click.command()
 @click.option("--probe", is_flag=True, help="Ask each reachable device for its facts: OS, cores, clocks, memory, temperature.")
@@ -64,7 +66,7 @@ def _facts(device: Device, lab: Lab) -> DeviceFacts | None:
     if device.state != "ready":
         return None
     target = lab.targets.get(device.target)
-    os = target.os if target else ("android" if device.transport == "adb" else "linux")
+    os = target.os if target else _OS_BY_TRANSPORT.get(device.transport, "linux")
     try:
         connection = registry.transport(device.transport).connect(device)
         try:

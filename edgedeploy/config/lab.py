@@ -19,6 +19,7 @@ _SSH_PORT = 22
 _FOREIGN = {
     "adb": ("host", "user", "port", "key", "password"),
     "ssh": ("serial",),
+    "devicectl": ("workdir",),
     "local": ("serial", "host", "user", "port", "key", "password"),
 }
 

@@ -155,7 +155,10 @@ class Store:
         self._tool = ""
         self._chunks = chunks or ChunkMaps(None)
         self.complaints: list[str] = []
-        self.seen: Inventory = look(self._shell, workdir=workdir, project=project)
+        self.seen: Inventory = self._look()
+
+    def _look(self) -> Inventory:
+        return look(self._shell, workdir=self._workdir, project=self._project)
 
     @property
     def root(self) -> str:
@@ -173,7 +176,7 @@ class Store:
 
     def reopen(self) -> None:
         """Look again at what the device holds."""
-        self.seen = look(self._shell, workdir=self._workdir, project=self._project)
+        self.seen = self._look()
         self._changed = False
         self._taken_bytes = 0
 
@@ -324,12 +327,10 @@ class Store:
             ReleaseMovedError: somebody else switched since the store was opened; open it again and merge.
             DeviceRunError: a blob is gone.
         """
-        for entry in manifest.files:
-            if not SAFE_PATH.fullmatch(entry.path):
-                raise DeviceRunError("a path that could leave the release", where=f"device {self._device}", seen=repr(entry.path))
+        self._refuse_unsafe_paths(manifest)
         durable = self._flush(manifest)
         current = self.project.current
-        if _same(manifest, self.seen.manifest):
+        if same_release(manifest, self.seen.manifest):
             if not self.broken_links(manifest):
                 return current
             self.complaints.append(f"links of release {current} were damaged: it is made anew")
@@ -375,6 +376,11 @@ class Store:
         self.complaints.append(
             f"not known whether the release is on the device's medium ({seen}); `edgedeploy verify` if it loses power soon"
         )
+
+    def _refuse_unsafe_paths(self, manifest: Manifest) -> None:
+        for entry in manifest.files:
+            if not SAFE_PATH.fullmatch(entry.path):
+                raise DeviceRunError("a path that could leave the release", where=f"device {self._device}", seen=repr(entry.path))
 
     def roll_back(self, to: int | None = None) -> int:
         """Switch to release ``to``, or to the one that was current before; returns its number.
@@ -464,7 +470,7 @@ class Store:
                 self._shell.run('rm -rf "$1"', folder)
 
 
-def _same(one: Manifest, other: Manifest | None) -> bool:
+def same_release(one: Manifest, other: Manifest | None) -> bool:
     """Whether they say the same of a release; when and by whom it was pushed does not count."""
     return other is not None and (one.files, one.starts, one.attestations) == (
         other.files,

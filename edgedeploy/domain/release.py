@@ -28,7 +28,8 @@ class RunnerBundle(msgspec.Struct, frozen=True, kw_only=True):
     """Everything a runner needs on a device, and how it is started there.
 
     ``start`` is an argument list; every ``{dir}`` in it stands for the folder the files are in on the device, every
-    ``{python}`` for the device's Python interpreter. The runner's own arguments (docs/runner-protocol.md) follow.
+    ``{python}`` for the device's Python interpreter, every ``{compute_units}`` for what the target lets Core ML use. The
+    runner's own arguments (docs/runner-protocol.md) follow.
     """
 
     name: str

@@ -41,8 +41,12 @@ class AndroidProbe:
     name = "android"
     os: frozenset[Os] = frozenset({"android"})
 
+    def command(self, workdir: str) -> tuple[str, ...]:
+        """Return sh with the script; see :class:`edgedeploy.ports.Probe`."""
+        return ("sh", "-c", self.script(workdir))
+
     def script(self, workdir: str) -> str:
-        """Return the script; see :class:`edgedeploy.ports.Probe`."""
+        """POSIX sh that ends with code 0, whatever is missing."""
         return script(
             *KERNEL_SECTIONS,
             section("getprop", "getprop"),

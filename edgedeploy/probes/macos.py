@@ -19,8 +19,12 @@ class MacosProbe:
     name = "macos"
     os: frozenset[Os] = frozenset({"macos"})
 
+    def command(self, workdir: str) -> tuple[str, ...]:
+        """Return sh with the script; see :class:`edgedeploy.ports.Probe`."""
+        return ("sh", "-c", self.script(workdir))
+
     def script(self, workdir: str) -> str:
-        """Return the script; see :class:`edgedeploy.ports.Probe`."""
+        """POSIX sh that ends with code 0, whatever is missing."""
         return script(
             section("kernel", "uname -r"),
             section("machine", "uname -m"),

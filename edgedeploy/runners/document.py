@@ -169,6 +169,7 @@ class LanguageDocument(ProcessDocument, frozen=True, kw_only=True):
 
 
 DocumentT = TypeVar("DocumentT", bound=ProcessDocument)
+AnyDocumentT = TypeVar("AnyDocumentT", bound=msgspec.Struct)
 
 
 class _Failure(msgspec.Struct, frozen=True):
@@ -306,7 +307,7 @@ def _reject_failure(content: object, stdout: bytes, exit_code: int, where: str) 
     )
 
 
-def parse_document(stdout: bytes, *, exit_code: int, stderr: bytes, where: str, kind: type[DocumentT]) -> DocumentT:
+def parse_document(stdout: bytes, *, exit_code: int, stderr: bytes, where: str, kind: type[AnyDocumentT]) -> AnyDocumentT:
     """Read what a runner left behind.
 
     Args:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from functools import cached_property
 
+import msgspec
+
 from edgedeploy import registry
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.chunk_maps import ChunkMaps
@@ -23,7 +25,7 @@ from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.measure import facts_of
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.push import Payload
-from edgedeploy.stages.reach import workdir_of
+from edgedeploy.stages.reach import store_of
 from edgedeploy.stages.run_result import Ready
 from edgedeploy.stages.runner_choice import choose, python_facts_of
 
@@ -58,13 +60,7 @@ class Aboard:
 
     def store(self, project: str) -> Store:
         """Its store, looked at now."""
-        return Store(
-            self.connection,
-            device=self._device.name,
-            workdir=workdir_of(self._device, self._target),
-            project=project,
-            chunks=ChunkMaps(self._cache.chunks),
-        )
+        return store_of(self.connection, self._device, self._target, project, ChunkMaps(self._cache.chunks))
 
     def device_helper(self) -> LocalFile | None:
         """The helper for it; None where it cannot be built: the device's own tools do the same, slower."""
@@ -97,9 +93,10 @@ class Aboard:
 
     def placed(self, payload: Payload, release_dir: str, scratch: str) -> Placed:
         """Where a payload lies in a release on it."""
+        start = tuple(word.replace("{compute_units}", self._target.compute_units) for word in payload.bundle.start)
         return Placed(
             artifact=payload.prepared.artifact,
-            bundle=payload.bundle,
+            bundle=msgspec.structs.replace(payload.bundle, start=start),
             artifact_dir=f"{release_dir}/{payload.artifact_dir}",
             runner_dir=f"{release_dir}/{payload.runner_dir}",
             scratch=scratch,

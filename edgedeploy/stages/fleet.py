@@ -8,7 +8,6 @@ from functools import partial
 from typing import TypeVar
 
 from edgedeploy import __version__
-from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.lease import Leases
 from edgedeploy.deploy.lease_keeper import claim
 from edgedeploy.deploy.store import Store
@@ -21,7 +20,7 @@ from edgedeploy.domain.upkeep import Finding, Outcome, UpkeepReport
 from edgedeploy.errors import EdgedeployError
 from edgedeploy.fanout import at_once
 from edgedeploy.ports import Connection
-from edgedeploy.stages.reach import Attempts, Open, trusted_keys_of, workdir_of
+from edgedeploy.stages.reach import Attempts, Open, leases_of, store_of, trusted_keys_of
 
 F = TypeVar("F", bound=Finding)
 _AT_ONCE = 8
@@ -48,20 +47,16 @@ class Visit:
 
     def store(self) -> Store:
         """Its store, looked at now."""
-        return Store(self.connection, device=self.device.name, workdir=self._workdir, project=self.fleet.project)
+        return store_of(self.connection, self.device, self.fleet.target, self.fleet.project)
 
     def leases(self) -> Leases:
         """Its leases."""
-        return Leases(DeviceShell(self.connection, self.device.name), self._workdir)
+        return leases_of(self.connection, self.device, self.fleet.target)
 
     @property
     def trusted_keys(self) -> tuple[str, ...]:
         """Whose signatures the device demands; empty where it demands none."""
         return trusted_keys_of(self.device, self.fleet.target)
-
-    @property
-    def _workdir(self) -> str:
-        return workdir_of(self.device, self.fleet.target)
 
 
 def on_each(fleet: Fleet, schema: str, work: Callable[[Visit], F], *, lease_for: str = "") -> UpkeepReport[F]:

@@ -100,8 +100,8 @@ def _profile(connection: Connection, placed: Placed, policy: MeasurePolicy, sink
 
 
 def facts_of(connection: Connection, probe: Probe, workdir: str) -> DeviceFacts:
-    """What the device says about itself now. A probe's script never fails: what is missing is None."""
-    done = connection.run(["sh", "-c", probe.script(workdir)], timeout_s=_PROBE_LIMIT_S)
+    """What the device says about itself now. A probe's command never fails: what is missing is None."""
+    done = connection.run(probe.command(workdir), timeout_s=_PROBE_LIMIT_S)
     return probe.parse(done.stdout.decode(errors="replace"))
 
 

@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from edgedeploy import registry
+from edgedeploy.deploy.app_store import AppStore
+from edgedeploy.deploy.chunk_maps import ChunkMaps
 from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.lease import Holder, Leases
 from edgedeploy.deploy.lease_keeper import Claim, held
+from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.target import Target
 from edgedeploy.errors import DeviceBusyError, DeviceLostError, EdgedeployError, LeaseLostError
-from edgedeploy.ports import Connection
+from edgedeploy.ports import AppConnection, Connection
 
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
 
@@ -65,20 +68,19 @@ class Open:
             DeviceBusyError: somebody else has it.
             LeaseLostError: somebody else took it meanwhile.
         """
-        workdir = workdir_of(device, target)
         told: list[Holder] = []
 
         @contextmanager
         def again() -> Iterator[Leases]:
             with self.connection(device) as another:
-                yield Leases(DeviceShell(another, device.name), workdir)
+                yield leases_of(another, device, target)
 
         def waiting(holder: Holder) -> None:
             if not told:
                 sink(Note(text=f"{device.name}: waiting for {holder.owner}, {holder.purpose}"))
             told.append(holder)
 
-        leases = Leases(DeviceShell(connection, device.name), workdir)
+        leases = leases_of(connection, device, target)
         with held(leases, claim, again=again, waiting=waiting, lost=connection.close):
             yield
 
@@ -96,6 +98,20 @@ class Open:
 def workdir_of(device: Device, target: Target) -> str:
     """The folder on the device that is ours."""
     return device.workdir or target.workdir
+
+
+def store_of(connection: Connection, device: Device, target: Target, project: str, chunks: ChunkMaps | None = None) -> Store:
+    """The store of a project on a connected device, looked at now."""
+    if isinstance(connection, AppConnection):
+        return AppStore(connection, device=device.name, project=project)
+    return Store(connection, device=device.name, workdir=workdir_of(device, target), project=project, chunks=chunks)
+
+
+def leases_of(connection: Connection, device: Device, target: Target) -> Leases:
+    """The leases of a connected device. Those of one without a shell lie on the machine that it hangs on."""
+    if isinstance(connection, AppConnection):
+        return Leases(DeviceShell(connection.host, device.name), f"~/.edgedeploy/{device.address}")
+    return Leases(DeviceShell(connection, device.name), workdir_of(device, target))
 
 
 def trusted_keys_of(device: Device, target: Target) -> tuple[str, ...]:

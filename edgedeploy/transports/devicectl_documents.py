@@ -16,7 +16,9 @@ from edgedeploy.domain.device import DeviceState
 from edgedeploy.errors import DeviceAbsentError
 
 _IOS = "iOS"
-Trouble = Literal["unpaired", "unreachable", "too-old", "developer-mode", "booting", "locked", "missing"]
+Trouble = Literal[
+    "unpaired", "unreachable", "too-old", "developer-mode", "booting", "locked", "missing", "no-app", "untrusted", "full"
+]
 
 
 class _Read(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -52,9 +54,30 @@ class _Device(_Read, frozen=True, kw_only=True, rename="camel"):
     hardware_properties: _Hardware = _Hardware()
 
 
+class _App(_Read, frozen=True, kw_only=True, rename="camel"):
+    bundle_identifier: str = ""
+
+
+class _Resources(_Read, frozen=True, kw_only=True, rename="camel"):
+    is_directory: bool = False
+    is_symbolic_link: bool = False
+
+
+class _Metadata(_Read, frozen=True, kw_only=True, rename="camel"):
+    size: int = -1
+
+
+class _File(_Read, frozen=True, kw_only=True, rename="camel"):
+    relative_path: str = ""
+    resources: _Resources = _Resources()
+    metadata: _Metadata = _Metadata()
+
+
 class _Result(_Read, frozen=True, kw_only=True, rename="camel"):
     devices: tuple[_Device, ...] = ()
     passcode_required: bool = False
+    apps: tuple[_App, ...] = ()
+    files: tuple[_File, ...] = ()
 
 
 class _Text(_Read, frozen=True, kw_only=True, rename="camel"):
@@ -112,6 +135,26 @@ def is_locked(document: bytes) -> bool:
     return _read(document).result.passcode_required
 
 
+def apps(document: bytes) -> tuple[str, ...]:
+    """Bundle identifiers of ``devicectl device info apps``: what developers installed.
+
+    Raises:
+        DeviceAbsentError: that is no such document.
+    """
+    return tuple(app.bundle_identifier for app in _read(document).result.apps)
+
+
+def files(document: bytes) -> dict[str, int]:
+    """Sizes in bytes of the files of ``devicectl device info files``, by their paths from the folder that was listed.
+
+    Raises:
+        DeviceAbsentError: that is no such document.
+    """
+    listed = _read(document).result.files
+    plain = [file for file in listed if not (file.resources.is_directory or file.resources.is_symbolic_link)]
+    return {file.relative_path: file.metadata.size for file in plain}
+
+
 def complaint(document: bytes) -> str:
     """What went wrong, from the outermost error to its cause, each with its domain and code; empty if nothing did."""
     try:
@@ -125,7 +168,7 @@ def state_of(trouble: Trouble | None) -> DeviceState:
     """The state that a trouble is for a user."""
     if trouble is None:
         return "ready"
-    if trouble in ("unpaired", "developer-mode", "locked"):
+    if trouble in ("unpaired", "developer-mode", "locked", "untrusted"):
         return "unauthorized"
     return "offline" if trouble == "booting" else "unreachable"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from edgedeploy.errors import DeviceAbsentError, DeviceUnavailableError, MissingToolError
+from edgedeploy.errors import DeviceAbsentError, DeviceStorageError, DeviceUnavailableError, EdgedeployError, MissingToolError
 from edgedeploy.transports.devicectl_documents import Trouble
 
 NO_TOOLS_EXIT_CODE = 71
@@ -22,8 +22,18 @@ _TROUBLES: tuple[tuple[Trouble, re.Pattern[str]], ...] = (
         "unpaired",
         re.compile(r"not (?:been )?paired|must be paired|pairing (?:is )?required|InvalidHostID|untrusted host", re.IGNORECASE),
     ),
+    ("untrusted", re.compile(r"explicitly trusted|invalid code signature|inadequate entitlements", re.IGNORECASE)),
+    (
+        "no-app",
+        re.compile(
+            r"(?:application|app|bundle)\b.*\bis not installed|unknown to FrontBoard|no (?:such )?app\w* .*(?:found|installed)",
+            re.IGNORECASE,
+        ),
+    ),
+    ("full", re.compile(r"No space left on device|not enough (?:free |disk )?space|out of space", re.IGNORECASE)),
     ("missing", re.compile(r"device was not found|\(com\.apple\.dt\.CoreDeviceError 1000\)")),
 )
+_SIGNAL = re.compile(r"^App terminated due to signal (\d{1,2})\b", re.MULTILINE)
 _WHAT: dict[Trouble, str] = {
     "unpaired": "the phone and the Mac are not paired",
     "unreachable": "the Mac does not reach the phone",
@@ -32,6 +42,9 @@ _WHAT: dict[Trouble, str] = {
     "booting": "the phone has not started yet",
     "locked": "the phone is locked",
     "missing": "the Mac does not know the phone",
+    "no-app": "edgedeploy's app is not installed on the phone",
+    "untrusted": "the phone does not trust whoever signed the app",
+    "full": "the phone's storage is full",
 }
 _NEXT_STEP: dict[Trouble, str] = {
     "unpaired": (
@@ -45,6 +58,12 @@ _NEXT_STEP: dict[Trouble, str] = {
     ),
     "booting": "wait until it shows its lock screen, and unlock it once",
     "locked": "unlock it; Settings, Display & Brightness, Auto-Lock, Never keeps it so while it is measured",
+    "no-app": "build it and install it once, on the Mac: docs/iphones.md, The app",
+    "untrusted": (
+        "on the phone: Settings, General, VPN & Device Management, trust the developer; a free account's app ends after 7 days: "
+        "build and install it again"
+    ),
+    "full": "`edgedeploy clean` for this target and device; to free all of it, delete the app and install it again",
     "missing": "plug it in; `serial` in lab.toml is the udid that this shows on the Mac: xcrun devicectl list devices",
 }
 
@@ -54,15 +73,25 @@ def trouble_in(said: str) -> Trouble | None:
     return next((trouble for trouble, pattern in _TROUBLES if pattern.search(said)), None)
 
 
-def unavailable(trouble: Trouble, *, device: str, udid: str, seen: str = "") -> DeviceUnavailableError:
+def unavailable(trouble: Trouble, *, device: str, udid: str, seen: str = "") -> EdgedeployError:
     """The error of a phone that cannot be used as it is."""
-    kind = DeviceAbsentError if trouble in ("unreachable", "booting") else DeviceUnavailableError
+    kind: type[EdgedeployError] = DeviceUnavailableError
+    if trouble in ("unreachable", "booting"):
+        kind = DeviceAbsentError
+    elif trouble == "full":
+        kind = DeviceStorageError
     return kind(_WHAT[trouble], where=f"device {device}", seen=seen, next_step=_NEXT_STEP[trouble].format(udid=udid))
 
 
 def words_of(trouble: Trouble) -> str:
     """A trouble in a few words."""
     return _WHAT[trouble]
+
+
+def signal_in(said: str) -> int:
+    """The signal that an app died of, by what ``devicectl device process launch --console`` says at its end; 0 for none."""
+    found = _SIGNAL.findall(said)
+    return int(found[-1]) if found else 0
 
 
 def missing_tool(exit_code: int, said: str, mac: str) -> MissingToolError | None:

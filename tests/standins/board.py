@@ -349,6 +349,8 @@ def _sshd_config(kind: BoardKind, shape: _Shape, port: int, password: str) -> st
         "UsePAM no",
     ]
     lines += [f"SetEnv {name}={value}" for name, value in shape.environment.items()]
+    if kind is BoardKind.LOCAL:
+        lines.append(f"SetEnv PATH=/home/{shape.user}/bin:/usr/local/bin:/usr/bin:/bin")  # the user's own programs first
     if kind is BoardKind.LOCAL and _openssh_version() >= (9, 8):
         lines.append("PerSourcePenalties no")  # all clients have one address, and some tests fail to log in on purpose
     return "".join(f"{line}\n" for line in lines)

@@ -35,6 +35,12 @@ NOT_RUN = {
     "make demo": "installs gigabytes",
     "make test": "is what runs this",
     "pip install -e '.[all]'": "installs gigabytes",
+    "brew install xcodegen": "needs a Mac",
+    "xcodegen generate": "needs a Mac",
+    "xcodebuild -scheme edgedeploy-runner -configuration Release -destination generic/platform=iOS -derivedDataPath build "
+    "-allowProvisioningUpdates DEVELOPMENT_TEAM=ABCDE12345 PREFIX=com.example": "needs a Mac",
+    "xcrun devicectl device install app --device 00008120-000A11B22C33D44E "
+    "build/Build/Products/Release-iphoneos/edgedeploy-runner.app": "needs a Mac and a phone",
     'eval "$(edgedeploy lease take --target pixel8 --for 2h)"': "sets a variable of the shell; the command in it is run",
 }
 
@@ -106,6 +112,7 @@ def test_every_line_of_a_shell_block_is_run_or_listed() -> None:
     pages_run = {
         "README.md",
         "docs/phones.md",
+        "docs/iphones.md",  # test_iphone.py
         "docs/boards.md",
         "docs/deploy.md",
         "docs/ci.md",

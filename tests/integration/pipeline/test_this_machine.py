@@ -149,9 +149,8 @@ def test_core_ml_is_exported_and_inspected_and_said_to_be_unverified(run: Run, s
     assert result["artifact"]["inspection"]
     assert (scratch_project / "out/net/int8/coreml-mlprogram-int8/model.mlpackage/Manifest.json").is_file()
     refused = run("push", "--target", "iphone15", cwd=scratch_project)
-    assert refused.exit_code == 2
-    assert "nothing that edgedeploy has runs on Apple iPhone 15" in refused.stderr
-    assert "edgedeploy export --target iphone15" in refused.stderr
+    assert refused.exit_code == 5
+    assert "no unit of iphone15 is reachable" in refused.stderr
 
 
 def test_a_budget_that_is_missed_fails_the_gate(run: Run, scratch_project: Path) -> None:

@@ -58,8 +58,8 @@ class FakeProbe:
     def __init__(self, abi: str | None) -> None:
         self.abi = abi
 
-    def script(self, workdir: str) -> str:
-        return "echo"
+    def command(self, workdir: str) -> tuple[str, ...]:
+        return ("echo",)
 
     def parse(self, output: str) -> DeviceFacts:
         return DeviceFacts(os="linux", abi=self.abi, throttled=False)
