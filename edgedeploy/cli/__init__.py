@@ -25,6 +25,7 @@ VERBS = {
     "push": "Export, verify, push, measure and judge on the devices of a target.",
     "compare": "Say whether one artifact is slower than another, by running both in turns.",
     "baseline": "Say what artifacts are compared with, and show it.",
+    "gate": "Compare what a project gates with its baselines.",
     "export": "Export and verify on this machine only.",
     "targets": "List, show and check kinds of devices.",
     "devices": "List the devices that are there, with their state and facts.",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-import random
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from edgedeploy.cli.fight import fight_options, tell
 from edgedeploy.cli.options import (
     device_option,
     jobs_option,
@@ -20,6 +22,9 @@ from edgedeploy.cli.options import (
 )
 from edgedeploy.domain.comparison import FIGURES, Figure
 from edgedeploy.domain.project import Patience
+
+if TYPE_CHECKING:
+    from edgedeploy.stages.fight import Rules
 
 _PERCENT = 100
 
@@ -39,25 +44,7 @@ _PERCENT = 100
     metavar="PERCENT",
     help="By how much the candidate may be slower, or larger.",
 )
-@click.option(
-    "--max-seconds",
-    "limit_s",
-    type=click.FloatRange(min=1),
-    default=180.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="When to give up on a clear answer; it ends sooner when there is one.",
-)
-@click.option(
-    "--turn-seconds",
-    "turn_s",
-    type=click.FloatRange(min=0.001, max=60),
-    default=0.05,
-    show_default=True,
-    metavar="SECONDS",
-    help="How long one side runs before it is the other's turn.",
-)
-@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Take turns in the same order as another time.")
+@fight_options
 @device_option
 @wait_option
 @retry_option
@@ -73,9 +60,7 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     models: tuple[str, ...],
     figure: Figure,
     tolerance_percent: float,
-    limit_s: float,
-    turn_s: float,
-    seed: int | None,
+    rules: Rules,
     devices: tuple[str, ...],
     wait_s: float,
     retry_for_s: float | None,
@@ -93,25 +78,12 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
     from edgedeploy.cli.progress import shown
     from edgedeploy.comparing.comparison import Comparing
     from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
-    from edgedeploy.stages.fight import Rules
 
-    rules = Rules(
-        bounds=((figure, tolerance_percent / _PERCENT),),
-        limit_s=limit_s,
-        turn_s=turn_s,
-        seed=random.SystemRandom().getrandbits(31) if seed is None else seed,
-    )
+    rules = replace(rules, bounds=((figure, tolerance_percent / _PERCENT),))
     pipeline = Pipeline.load(project_path)
     with shown(quiet=as_json and not os.isatty(2)) as sink:
         comparing = Comparing(pipeline=pipeline, target=target, models=models, jobs=jobs or DEFAULT_JOBS, sink=sink)
         patience = Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s)
         report = comparing.run(base, candidate, rules, devices=devices, patience=patience)
-    if as_json:
-        import msgspec
-
-        click.echo(msgspec.json.format(msgspec.json.encode(report)))
-    else:
-        from edgedeploy.report.comparison import print_comparison
-
-        print_comparison(report)
+    tell(report, as_json=as_json)
     ctx.exit(report.exit_code)

@@ -11,12 +11,12 @@ from edgedeploy.bundle import read_bundle
 from edgedeploy.comparing.baselines import artifacts_of, read_baselines
 from edgedeploy.comparing.revision import at_revision
 from edgedeploy.comparing.sides import SideOf, match, parse_side
-from edgedeploy.domain.contest import CompareReport
+from edgedeploy.domain.contest import CompareReport, Contest
 from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import ExportError, UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
-from edgedeploy.stages.contest import contest
+from edgedeploy.stages.contest import Opponents, contest
 from edgedeploy.stages.fight import Rules
 from edgedeploy.stages.plan import Selection
 from edgedeploy.stages.run_result import Ready
@@ -56,7 +56,38 @@ class Comparing:
             if pair.base.prepared.artifact.sha256 == pair.candidate.prepared.artifact.sha256:
                 label = pair.candidate.prepared.run.label
                 self.sink(Note(text=f"{label}: both sides are the same file", level="warning"))
-        contests = contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer())
+        return self._report(contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()))
+
+    def gate(self, rules: Rules, *, devices: Sequence[str] = (), patience: Patience = DEFAULT_PATIENCE) -> CompareReport:
+        """Compare what the project gates with its baselines, each run by its own bounds.
+
+        Raises:
+            UsageError, ConfigError: nothing is gated, or has no baseline.
+            ExportError: something cannot be exported.
+            DeviceUnavailableError: no device is reachable.
+        """
+        fleet = self.pipeline.fleet(self.target, devices=devices, patience=patience, sink=self.sink)
+        now, baseline = parse_side("now"), parse_side("baseline")
+        gated = [item for item in self._ready(now, ()) if item.prepared.run.gate.bounds]
+        if not gated:
+            raise UsageError(
+                f"nothing is gated on {self.target}",
+                where=str(self.pipeline.project_file),
+                next_step="say what is tolerated: gate = { latency_p50_percent = 3 } in its [[deploy]]",
+            )
+        opponents = [
+            Opponents(
+                base=base,
+                candidate=item,
+                base_origin=baseline.text,
+                candidate_origin=now.text,
+                bounds=item.prepared.run.gate.bounds,
+            )
+            for base, item in zip(self._ready(baseline, gated), gated, strict=True)
+        ]
+        return self._report(contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()))
+
+    def _report(self, contests: tuple[Contest, ...]) -> CompareReport:
         return CompareReport(edgedeploy=__version__, project=self.pipeline.project.name, target=self.target, comparisons=contests)
 
     def _ready(self, side: SideOf, others: Sequence[Ready]) -> tuple[Ready, ...]:

@@ -53,10 +53,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """By how many per cent a run may be worse than its baseline; what is not given is not judged.
-
-    ``size_percent`` is of the file; the others are compared on the device, both artifacts in turn.
-    """
+    """By how many per cent a run may be worse than its baseline, both measured in turn; what is not given is not judged."""
 
     latency_p50_percent: Percent | None = None
     latency_p90_percent: Percent | None = None
@@ -64,7 +61,6 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     latency_mean_percent: Percent | None = None
     load_percent: Percent | None = None
     peak_rss_percent: Percent | None = None
-    size_percent: Percent | None = None
 
     @property
     def bounds(self) -> tuple[tuple[Figure, float], ...]:

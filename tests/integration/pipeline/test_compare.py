@@ -103,6 +103,24 @@ def test_baselines_are_found_again_on_a_machine_that_never_had_them(run: Run, sc
     assert contest["base"]["sha256"] == baseline["sha256"] != contest["candidate"]["sha256"]
 
 
+def test_the_gate_judges_each_run_by_its_own_bounds(run: Run, scratch_project: Path) -> None:
+    chosen = ("--target", "this-machine", "--turn-seconds", "0.01")
+    nothing = run("gate", *chosen, cwd=scratch_project)
+    assert (nothing.exit_code, "gate = {" in nothing.stderr) == (2, True)
+    file = scratch_project / "edgedeploy.toml"
+    gated = 'exporters = ["executorch", "tflite"]\ngate = { latency_p50_percent = 200, peak_rss_percent = 50 }'
+    file.write_text(file.read_text().replace('exporters = ["executorch", "tflite"]', gated))
+    assert run("gate", *chosen, cwd=scratch_project).exit_code == 2  # no baselines
+    assert run("baseline", "set", "--target", "this-machine", cwd=scratch_project).exit_code == 0
+    done = run("gate", *chosen, "--json", cwd=scratch_project)
+    assert done.exit_code == 0, done.stderr
+    found = done.document["comparisons"]
+    assert [one["base"]["lane"]["exporter"] for one in found] == ["executorch", "tflite"]
+    for contest in found:
+        check(contest, "this-machine")
+        assert [(one["figure"], one["tolerance"]) for one in contest["decided"]] == [("latency_p50", 2.0), ("peak_rss", 0.5)]
+
+
 @pytest.mark.standin
 def test_on_a_phone(run: Run, project: Path, phone_factory: Callable[..., Phone]) -> None:
     """mkfifo, head, tail and wc are toybox's there, sh is mksh, and the processor is emulated."""
