@@ -91,6 +91,13 @@ void json_string(json_text *text, const char *value) {
   append(text, "\"", 1);
 }
 
+void json_member(json_text *text, const char *name, int64_t value) {
+  json_raw(text, ", \"");
+  json_raw(text, name);
+  json_raw(text, "\": ");
+  json_integer(text, value);
+}
+
 void json_release(json_text *text) {
   free(text->chars);
   text->chars = NULL;

@@ -22,6 +22,8 @@ void json_number(json_text *text, double value);
 /* A quoted JSON string. Bytes that are not UTF-8 become U+FFFD, so that the document always parses. */
 void json_string(json_text *text, const char *value);
 void json_integers(json_text *text, const int64_t *values, size_t count);
+/* `, "name": value`, for every member of an object but its first. */
+void json_member(json_text *text, const char *name, int64_t value);
 void json_release(json_text *text);
 
 #ifdef __cplusplus

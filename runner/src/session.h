@@ -1,0 +1,43 @@
+/* One run of the protocol, as far as it has come: what was asked for, and what was found. */
+#ifndef EDGEDEPLOY_SESSION_H
+#define EDGEDEPLOY_SESSION_H
+
+#include "arguments.h"
+#include "engine.h"
+#include "generation.h"
+#include "inputs.h"
+#include "model_file.h"
+#include "outputs.h"
+#include "samples.h"
+
+/* One turn's timed iterations stand one after the other in `latency_ns`. */
+typedef struct {
+  int64_t began_ns;
+  size_t iterations;
+} turn_taken;
+
+typedef struct {
+  const runner_engine *engine;
+  runner_arguments arguments;
+  const char *stage; /* where it is; of a failure, where it was */
+  model_file model;
+  input_set inputs;
+  output_set outputs;
+  int64_t rss_before_load_bytes;
+  int64_t load_ns;
+  int64_t first_inference_ns;
+  samples warmup_ns;
+  samples latency_ns;
+  turn_taken *turns;
+  size_t turn_count;
+  operator_profile profile;
+  samples profiled_ns;
+  token_list *prompts;
+  token_list text;
+  generated *answers;
+  size_t answer_count;
+  double nll;
+  size_t scored;
+} session;
+
+#endif
