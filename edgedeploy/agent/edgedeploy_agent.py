@@ -770,6 +770,7 @@ class Session:
     def _run_cases(self, engine: Any, cases: list[list[bytes]], output_dir: str) -> tuple[int, list[dict[str, Any]]]:
         first_inference_ns = 0
         described: list[dict[str, Any]] = []
+        digests: list[Any] = []
         for which, case in enumerate(cases):
             self.stage = "input"
             engine.setter(case)()
@@ -784,11 +785,14 @@ class Session:
             now = [describe_output(index, value) for index, value in enumerate(values)]
             if which == 0:
                 described = now
+                digests = [hashlib.sha256() for _ in now]
             elif now != described:
                 raise RunnerFailure("output", f"outputs are {described} for case 0 and {now} for case {which}")
-            for value, output in zip(values, described):
-                append_output(os.path.join(output_dir, output["file"]), value, first=which == 0)
-        return first_inference_ns, described
+            for value, output, digest in zip(values, described, digests):
+                content = value.astype(value.dtype.newbyteorder("<"), order="C", copy=False).tobytes()
+                append_output(os.path.join(output_dir, output["file"]), content, first=which == 0)
+                digest.update(content)
+        return first_inference_ns, [dict(output, sha256=digest.hexdigest()) for output, digest in zip(described, digests)]
 
     def _measure(
         self, engine: Any, case: list[bytes], arguments: argparse.Namespace
@@ -880,11 +884,11 @@ def describe_output(index: int, value: Any) -> dict[str, Any]:
     return {"dtype": dtype, "shape": [int(dim) for dim in value.shape], "file": f"output_{index}.bin"}
 
 
-def append_output(path: str, value: Any, *, first: bool) -> None:
+def append_output(path: str, content: bytes, *, first: bool) -> None:
     """Write one case of one output."""
     try:
         with open(path, "wb" if first else "ab") as file:
-            file.write(value.astype(value.dtype.newbyteorder("<"), order="C", copy=False).tobytes())
+            file.write(content)
     except OSError as error:
         raise RunnerFailure("output", f"cannot write {path}: {error.strerror}") from error
 

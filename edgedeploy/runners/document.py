@@ -56,11 +56,12 @@ class Clock(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class OutputFile(msgspec.Struct, frozen=True, kw_only=True):
-    """One output: ``file`` in the output folder holds all cases, back to back."""
+    """One output: ``file`` in the output folder holds all cases, back to back; ``sha256`` is that of what was written."""
 
     dtype: DType
     shape: tuple[Count, ...]
     file: Annotated[str, Meta(pattern=r"^output_[0-9]+\.bin\Z")]
+    sha256: Sha256 | None = None
 
 
 class ProcessDocument(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import tempfile
 from dataclasses import dataclass
@@ -170,6 +171,13 @@ def _outputs(connection: Connection, placed: Placed, method: Method, golden: Gol
             file = Path(folder) / "output.bin"
             connection.fetch(f"{placed.scratch}/{output.file}", file)
             array = np.fromfile(file, dtype=output.dtype)
+            if output.sha256 not in (None, hashlib.sha256(array.data).hexdigest()):
+                raise RunnerError(
+                    f"{output.file} is not what the runner wrote",
+                    where=where,
+                    seen=f"{file.stat().st_size} bytes with another sha256 than {output.sha256}",
+                    next_step="run again; if it stays, something on the device changes the file, or its storage is damaged",
+                )
             expected = golden.cases * math.prod(shape)
             if array.size != expected:
                 raise RunnerError(

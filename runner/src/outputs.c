@@ -8,6 +8,7 @@
 static bool open_output(output_data *output, size_t index, const char *folder, const runner_engine *engine, failure *why) {
   if (!engine->describe_output(index, &output->spec, why)) return false;
   if (!tensor_size_bytes(&output->spec, &output->tensor_bytes)) return fail(why, "output %zu has no usable size", index);
+  sha256_begin(&output->digest);
   output->bytes = malloc(output->tensor_bytes + 1);
   if (output->bytes == NULL) return fail(why, "no memory for output %zu", index);
   char path[4096];
@@ -40,14 +41,17 @@ bool outputs_write(output_set *outputs, size_t which_case, const char *folder, c
     if (fwrite(output->bytes, 1, output->tensor_bytes, output->file) != output->tensor_bytes) {
       return fail(why, "cannot write output %zu: %s", i, strerror(errno));
     }
+    sha256_add(&output->digest, output->bytes, output->tensor_bytes);
   }
   return true;
 }
 
 bool outputs_close(output_set *outputs, failure *why) {
   for (size_t i = 0; i < outputs->count; ++i) {
-    FILE *file = outputs->tensors[i].file;
-    outputs->tensors[i].file = NULL;
+    output_data *output = &outputs->tensors[i];
+    FILE *file = output->file;
+    output->file = NULL;
+    sha256_end_hex(&output->digest, output->sha256);
     if (fclose(file) != 0) return fail(why, "cannot write output %zu: %s", i, strerror(errno));
   }
   return true;
@@ -65,6 +69,8 @@ void outputs_describe(const output_set *outputs, json_text *text) {
     json_integers(text, output->spec.dims, output->spec.rank);
     json_raw(text, ", \"file\": ");
     json_string(text, file);
+    json_raw(text, ", \"sha256\": ");
+    json_string(text, output->sha256);
     json_raw(text, "}");
   }
   json_raw(text, "]");

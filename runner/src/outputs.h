@@ -6,12 +6,15 @@
 
 #include "engine.h"
 #include "json_text.h"
+#include "sha256.h"
 
 typedef struct {
   tensor_spec spec;
   FILE *file;
   uint8_t *bytes;
   size_t tensor_bytes;
+  sha256_stream digest; /* of what was written */
+  char sha256[SHA256_HEX_BYTES];
 } output_data;
 
 typedef struct {

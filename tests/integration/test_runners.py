@@ -47,6 +47,8 @@ def test_outputs_are_pytorchs(run_model: Callable[..., Ran], models: Path, runne
     assert len(ran.document.outputs) == len(references)
     for index, reference in enumerate(references):
         np.testing.assert_allclose(ran.output(index), reference, rtol=1e-4, atol=1e-5)
+    for output in ran.document.outputs:
+        assert output.sha256 == hashlib.sha256((ran.output_dir / output.file).read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize("runner", ["native-tflite", "agent-tflite"])

@@ -41,12 +41,15 @@ case $model in *broken*)
 esac
 printf '\000\000\200\077\000\000\000\100' > "$out/output_0.bin"
 sha=$(sha256sum < "$model"); sha=${sha%% *}
+wrote=$(sha256sum < "$out/output_0.bin"); wrote=${wrote%% *}
+case $model in *bent*) printf '\000' > "$out/output_0.bin" ;; esac
 samples=1000; i=1
 while [ "$i" -lt "$n" ]; do samples="$samples, $((1000 + i))"; i=$((i + 1)); done
 echo '{"schema": "edgedeploy.runner/1", "runner": {"name": "script", "version": "1", "engine": "sh", "engine_version": "1"},
   "model": {"sha256": "'$sha'", "size_bytes": 1}, "threads": 1, "cpus": [0], "clock": {"name": "none", "resolution_ns": 1},
   "load_ns": 5000, "first_inference_ns": 7000, "warmup_ns": [], "latency_ns": ['$samples'], "rss_before_load_bytes": 1,
-  "peak_rss_bytes": 2000000, "cases": 1, "outputs": [{"dtype": "float32", "shape": [2], "file": "output_0.bin"}]}'
+  "peak_rss_bytes": 2000000, "cases": 1,
+  "outputs": [{"dtype": "float32", "shape": [2], "file": "output_0.bin", "sha256": "'$wrote'"}]}'
 """
 POLICY = MeasurePolicy(processes=2, iterations=3, warmup_iterations=0)
 HOST = Verification(host=Agreement(max_abs_error=0.0, cosine=1.0, sqnr_db=None, exact=True))
@@ -171,6 +174,13 @@ def test_a_run_that_fails_on_the_device_holds_up_no_other_run(desk: Desk) -> Non
     assert results[0].push is not None
     assert results[0].latency_ns is None
     assert list((desk.folder / "a/runs").iterdir()) == []
+
+
+def test_outputs_that_change_after_they_were_written_are_not_compared(desk: Desk) -> None:
+    desk.unit("a")
+    (result,) = desk.deliver(desk.ready("bent"))
+    assert result.error is not None
+    assert result.error.what == "output_0.bin is not what the runner wrote"
 
 
 def test_a_device_lost_between_two_runs_keeps_the_first_and_names_the_rest(desk: Desk) -> None:
