@@ -66,6 +66,8 @@ MAX_PROFILED = 100
 MAX_TURNS = 10_000
 BATON_OUT = 3
 UNTIMED_SHARE = 0.1  # of a turn
+# Until a process is steady, fast iterations come by the hundred thousand: no more are told, unless asked for by number.
+WARMUPS_TOLD = 10_000
 
 
 class RunnerFailure(Exception):
@@ -120,6 +122,16 @@ def _integer(maximum: int) -> Callable[[str], int]:
     return parse
 
 
+def _seconds_or_none(text: str) -> float:
+    return 0.0 if text == "0" else _seconds(text)
+
+
+def _switch(text: str) -> bool:
+    if text not in ("0", "1"):
+        raise argparse.ArgumentTypeError(f"wants 0 or 1, got {text!r}")
+    return text == "1"
+
+
 def _seconds(text: str) -> float:
     try:
         value = float(text) if text[:1].isdigit() else math.nan
@@ -169,8 +181,11 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--output-dir", required=True)
     parser.add_argument("--method", type=_name, default=None)
     parser.add_argument("--warmup", type=_integer(MAX_ITERATIONS), default=5)
+    parser.add_argument("--warmup-seconds", type=_seconds_or_none, default=0.0)
     parser.add_argument("--iterations", type=_integer(MAX_ITERATIONS), default=50)
+    parser.add_argument("--min-seconds", type=_seconds_or_none, default=0.0)
     parser.add_argument("--max-seconds", type=_seconds, default=30.0)
+    parser.add_argument("--vary", type=_switch, default=False)
     parser.add_argument("--threads", type=_integer(MAX_THREADS), default=1)
     parser.add_argument("--profile", type=_integer(MAX_PROFILED), default=0)
     parser.add_argument("--cpus", type=_cpus, default=None)
@@ -734,9 +749,9 @@ class Session:
         self.stage = "input"
         engine.bind(arguments.inputs)
         first_inference_ns, outputs = self._run_cases(engine, cases, arguments.output_dir)
-        warmup_ns, latency_ns, turns = self._measure(engine, cases[0], arguments)
+        measured = self._measure(engine, cases if arguments.vary else cases[:1], arguments)
         return {
-            **({"turns": turns} if arguments.turns else {}),
+            **measured,
             "schema": SCHEMA,
             "runner": {"name": NAME, "version": VERSION, "engine": engine.name, "engine_version": engine.version},
             "model": {"sha256": sha256, "size_bytes": size_bytes},
@@ -748,8 +763,6 @@ class Session:
             },
             "load_ns": load_ns,
             "first_inference_ns": first_inference_ns,
-            "warmup_ns": list(warmup_ns),
-            "latency_ns": list(latency_ns),
             "rss_before_load_bytes": rss_before_load_bytes,
             "peak_rss_bytes": peak_resident_bytes(),
             "cases": len(cases),
@@ -794,32 +807,46 @@ class Session:
                 digest.update(content)
         return first_inference_ns, [dict(output, sha256=digest.hexdigest()) for output, digest in zip(described, digests)]
 
-    def _measure(
-        self, engine: Any, case: list[bytes], arguments: argparse.Namespace
-    ) -> tuple[array.array[int], array.array[int], list[dict[str, int]]]:
+    def _measure(self, engine: Any, cases: list[list[bytes]], arguments: argparse.Namespace) -> dict[str, Any]:
+        """Warm up and time; the timed iterations take one of ``cases`` after the other."""
         self.stage = "input"
-        set_inputs = engine.setter(case)
+        loop = TimedLoop([engine.setter(case) for case in cases], engine.invoke)
         self.stage = "execute"
         gc.collect()
         gc.disable()
-        warmup_ns = timed_loop(set_inputs, engine.invoke, arguments.warmup if arguments.iterations else 0, math.inf)
-        turns: list[dict[str, int]] = []
+        found = self._warm_up(loop, arguments)
         if arguments.turns:
-            latency_ns = self._take_turns(set_inputs, engine.invoke, arguments, turns)
+            found.update(self._take_turns(loop, arguments))
         else:
-            latency_ns = timed_loop(set_inputs, engine.invoke, arguments.iterations, arguments.max_seconds * 1e9)
+            latency_ns = array.array("q")
+            loop.run(latency_ns, arguments.iterations, arguments.min_seconds * 1e9, arguments.max_seconds * 1e9)
+            found["latency_ns"] = list(latency_ns)
         gc.enable()
-        return warmup_ns, latency_ns, turns
+        return found
 
-    def _take_turns(
-        self,
-        set_inputs: Callable[[], None],
-        invoke: Callable[[], object],
-        arguments: argparse.Namespace,
-        taken: list[dict[str, int]],
-    ) -> array.array[int]:
+    def _warm_up(self, loop: TimedLoop, arguments: argparse.Namespace) -> dict[str, Any]:
+        """As many iterations as were asked for; then until the process is steady, or the time for that is over."""
+        if not arguments.iterations:
+            return {"warmup_ns": []}
+        warmup_ns = array.array("q")
+        began_ns = time.monotonic_ns()
+        loop.run(warmup_ns, arguments.warmup, 0, math.inf)
+        if not arguments.warmup_seconds:
+            return {"warmup_ns": list(warmup_ns)}
+        watch = SteadyWatch()
+        for ns in warmup_ns:
+            watch.take(ns)
+        until_ns = began_ns + arguments.warmup_seconds * 1e9
+        while watch.steady is None and time.monotonic_ns() < until_ns and len(warmup_ns) < MAX_ITERATIONS:
+            loop.run(warmup_ns, 1, 0, math.inf)
+            watch.take(warmup_ns[-1])
+        told = warmup_ns[: max(arguments.warmup, WARMUPS_TOLD)]
+        return {"warmup_ns": list(told), "warmup_iterations": len(warmup_ns), "steady": watch.steady}
+
+    def _take_turns(self, loop: TimedLoop, arguments: argparse.Namespace) -> dict[str, Any]:
         schedule, side, turn_ns = arguments.turns, arguments.side, arguments.turn_seconds * 1e9
         latency_ns = array.array("q")
+        taken = []
         self.stage = "turn"
         pass_baton()
         for i, turn in enumerate(schedule):
@@ -829,18 +856,55 @@ class Session:
                 await_baton()
             self.stage = "execute"
             # Not counted: the other side's data is in the caches, and its threads may still be looking for work.
-            timed_loop(set_inputs, invoke, arguments.iterations, turn_ns * UNTIMED_SHARE)
-            began_ns = time.monotonic_ns()
-            samples_ns = timed_loop(set_inputs, invoke, arguments.iterations, turn_ns)
-            latency_ns.extend(samples_ns)
-            taken.append({"began_ns": began_ns, "iterations": len(samples_ns)})
+            loop.run(array.array("q"), arguments.iterations, 0, turn_ns * UNTIMED_SHARE)
+            began_ns, before = time.monotonic_ns(), len(latency_ns)
+            loop.run(latency_ns, arguments.iterations, 0, turn_ns)
+            taken.append({"began_ns": began_ns, "iterations": len(latency_ns) - before})
             self.stage = "turn"
             if schedule[i + 1 : i + 2] not in ("", side):
                 pass_baton()
         if schedule[-1] != side:
             # Not gone before the other one is done: the end of a process costs time on its processor, too.
             os.read(0, 1)
-        return latency_ns
+        return {"turns": taken, "latency_ns": list(latency_ns)}
+
+
+class SteadyWatch:
+    """Is the process warm? The rule of edgedeploy/stats/steady.py, latency by latency; a test compares the two.
+
+    ``steady`` is the document's member.
+    """
+
+    WINDOW_ITERATIONS = 8
+    WINDOW_NS = 100_000_000
+    WINDOWS = 3
+    TOLERANCE = 0.01
+
+    def __init__(self) -> None:
+        self.steady: dict[str, int] | None = None
+        self._seen = 0
+        self._window: list[int] = []
+        self._spent_ns = 0
+        self._closed: list[tuple[int, int, int, int]] = []
+
+    def take(self, ns: int) -> None:
+        """Take the next latency; nothing happens once the process is steady."""
+        if self.steady is not None:
+            return
+        self._seen += 1
+        self._spent_ns += ns
+        self._window.append(ns)
+        if len(self._window) < self.WINDOW_ITERATIONS or self._spent_ns < self.WINDOW_NS:
+            return
+        window = sorted(self._window)
+        quarter = (len(window) - 1) // 4
+        self._closed.append((self._seen - len(window), window[quarter], window[len(window) // 2], window[-1 - quarter]))
+        self._window, self._spent_ns = [], 0
+        firsts, lows, medians, highs = zip(*self._closed[-self.WINDOWS :])
+        within_noise = max(lows) <= min(medians) and max(medians) <= min(highs)
+        within_tolerance = max(medians) <= (1 + self.TOLERANCE) * min(medians)
+        if len(firsts) == self.WINDOWS and (within_noise or within_tolerance):
+            self.steady = {"since": firsts[0], "known": self._seen}
 
 
 def await_baton() -> None:
@@ -857,23 +921,29 @@ def pass_baton() -> None:
         raise RunnerFailure("turn", "the other side ended before its last turn") from error
 
 
-def timed_loop(
-    set_inputs: Callable[[], None], invoke: Callable[[], object], iterations: int, budget_ns: float
-) -> array.array[int]:
-    """Time ``invoke`` up to ``iterations`` times, or until ``budget_ns`` are over, and at least once."""
-    samples_ns = array.array("q", bytes(8 * iterations))
-    now = time.monotonic_ns
-    loop_began_ns = now()
-    for i in range(iterations):
-        # Before every iteration: an engine may plan other tensors into the memory of an input it is done with.
-        set_inputs()
-        began_ns = now()
-        invoke()
-        ended_ns = now()
-        samples_ns[i] = ended_ns - began_ns
-        if ended_ns - loop_began_ns >= budget_ns:
-            return samples_ns[: i + 1]
-    return samples_ns
+class TimedLoop:
+    """Times ``invoke``, with one case after the other put in place by ``setters``."""
+
+    def __init__(self, setters: list[Callable[[], None]], invoke: Callable[[], object]) -> None:
+        self._setters = setters
+        self._invoke = invoke
+
+    def run(self, samples_ns: array.array[int], iterations: int, least_ns: float, most_ns: float) -> None:
+        """Append ``iterations`` times, and more until ``least_ns`` are over; only what fits in ``most_ns``, but at least one."""
+        now, invoke, setters = time.monotonic_ns, self._invoke, self._setters
+        done = spent_ns = 0
+        loop_began_ns = now()
+        while iterations and (done < iterations or spent_ns < least_ns) and done < MAX_ITERATIONS:
+            # Before every iteration: an engine may plan other tensors into the memory of an input it is done with.
+            setters[len(samples_ns) % len(setters)]()
+            began_ns = now()
+            invoke()
+            ended_ns = now()
+            samples_ns.append(ended_ns - began_ns)
+            done += 1
+            spent_ns = ended_ns - loop_began_ns
+            if spent_ns >= most_ns:
+                break
 
 
 def describe_output(index: int, value: Any) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import msgspec
@@ -33,11 +34,22 @@ class Generation(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.decode_ns) * 1e9 / max(sum(self.decode_ns), 1)
 
 
+class WarmUp(msgspec.Struct, frozen=True, kw_only=True):
+    """A warm-up that was to last until the process was steady, as ``edgedeploy.stats.steady`` has it.
+
+    ``iterations`` is how many it had: more than were kept, where they are fast. It was steady from iteration ``steady_since``
+    on; None: it was not when the time for it was over.
+    """
+
+    iterations: int
+    steady_since: int | None
+
+
 class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
     """One fresh process of the runner.
 
     Of a language model, ``first_inference_ns`` is the time to first token, and ``latency_ns`` has one entry for every token
-    after it; ``generation`` has the rest.
+    after it; ``generation`` has the rest. ``warm_up`` is None where nobody watched it.
     """
 
     load_ns: int
@@ -47,6 +59,13 @@ class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
     peak_rss_bytes: int
     rss_before_load_bytes: int
     generation: Generation | None = None
+    warm_up: WarmUp | None = None
+
+
+def unsteady(processes: Sequence[ProcessSamples]) -> str:
+    """How many of the processes never became steady, in words; empty when all did that were watched."""
+    count = sum(process.warm_up is not None and process.warm_up.steady_since is None for process in processes)
+    return f"{count} of {len(processes)} processes never became steady" if count else ""
 
 
 class Perplexity(msgspec.Struct, frozen=True, kw_only=True):

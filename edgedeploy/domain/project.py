@@ -12,6 +12,7 @@ from edgedeploy.domain.precision import AUTO, PRECISIONS
 from edgedeploy.domain.recipe import Budget, Gate, Recipe
 from edgedeploy.domain.target import (
     Cpu,
+    Inputs,
     Iterations,
     Name,
     Pause,
@@ -70,11 +71,14 @@ class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
 
     processes: Processes | None = None
     warmup_iterations: WarmupIterations | None = None
+    warmup_seconds: Pause | None = None
     iterations: Iterations | None = None
+    min_seconds: Pause | None = None
     max_seconds: Seconds | None = None
     threads: Threads | None = None
     cpus: tuple[Cpu, ...] | None = None
     cooldown_s: Pause | None = None
+    inputs: Inputs | None = None
 
 
 class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

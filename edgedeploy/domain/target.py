@@ -10,6 +10,7 @@ from msgspec import Meta
 
 Os = Literal["android", "linux", "macos", "ios", "host"]
 Abi = Literal["android-arm64", "linux-aarch64", "linux-x86_64", "macos-arm64", "ios-arm64", "host"]
+Inputs = Literal["fixed", "varied"]
 ComputeUnits = Literal["all", "cpu-only", "cpu-and-gpu", "cpu-and-ne"]
 Name = Annotated[
     str, Meta(pattern=r"^(?![\s\S]*\n)[a-z0-9][a-z0-9._-]*$", description="lower case letters, digits, '.', '_', '-'")
@@ -104,15 +105,23 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How latency is measured on a target unless a project says otherwise."""
+    """How latency is measured on a target unless a project says otherwise.
+
+    A process is warmed up by ``warmup_iterations``, and on from there until it is steady or ``warmup_seconds`` are over; then it
+    is timed for ``iterations`` and ``min_seconds``, whichever takes longer, but for ``max_seconds`` at most. ``inputs``: all
+    iterations on the first golden case, or on all of them in turn.
+    """
 
     processes: Processes = 3
     warmup_iterations: WarmupIterations = 10
+    warmup_seconds: Pause = 5.0
     iterations: Iterations = 100
+    min_seconds: Pause = 0.0
     max_seconds: Seconds = 20.0
     threads: Threads = 1
     cpus: tuple[Cpu, ...] = ()
     cooldown_s: Pause = 0.0
+    inputs: Inputs = "fixed"
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

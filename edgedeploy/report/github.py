@@ -7,7 +7,7 @@ import re
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.verdict import Status
 from edgedeploy.report import units
-from edgedeploy.report.words import agreement_words, verification_words
+from edgedeploy.report.words import agreement_words, measured_words, verification_words
 
 _SIGNS: dict[Status, str] = {
     "pass": "✅",
@@ -51,7 +51,7 @@ def _row(run: RunResult) -> str:
 def _remarks(run: RunResult) -> list[str]:
     name = f"**{_escaped(run.model)} {_escaped(run.lane.id)}**"
     found = [f"- {name}: {_escaped(reason)}" for reason in run.verdict.reasons]
-    found += [f"- {name}: {_escaped(line)}" for line in verification_words(run.verify)]
+    found += [f"- {name}: {_escaped(line)}" for line in (*measured_words(run), *verification_words(run.verify))]
     if run.error is not None:
         error = run.error
         place = f" ({_escaped(error.where)})" if error.where else ""

@@ -6,7 +6,7 @@ from xml.etree import ElementTree as ET  # only writes here: nothing is parsed
 
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.report import units
-from edgedeploy.report.words import agreement_words, verification_words
+from edgedeploy.report.words import agreement_words, measured_words, verification_words
 
 _NANOSECONDS = 1_000_000_000
 
@@ -62,5 +62,7 @@ def _case(run: RunResult) -> ET.Element:
     compared = (("host", run.verify.host), ("device", run.verify.device))
     lines = [f"{place}: {agreement_words(agreement)}" for place, agreement in compared if agreement is not None]
     if lines:
-        ET.SubElement(case, "system-out").text = units.clean("; ".join((*lines, *verification_words(run.verify))))
+        ET.SubElement(case, "system-out").text = units.clean(
+            "; ".join((*lines, *measured_words(run), *verification_words(run.verify)))
+        )
     return case

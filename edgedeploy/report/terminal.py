@@ -10,7 +10,7 @@ from edgedeploy.report import units
 from edgedeploy.report.history import print_history
 from edgedeploy.report.layout import empty_table, fits, verdict_text
 from edgedeploy.report.operators import delegation_words, fallback_lines, slowest_lines
-from edgedeploy.report.words import agreement_words, pushed_words, verification_words
+from edgedeploy.report.words import agreement_words, measured_words, pushed_words, verification_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -159,7 +159,7 @@ def _remarks(run: RunResult) -> Iterator[Text]:
     failure = run.error
     if failure is None:
         yield from (Text(units.clean(reason)) for reason in run.verdict.reasons)
-    yield from (Text(units.clean(line)) for line in verification_words(run.verify))
+    yield from (Text(units.clean(line)) for line in (*measured_words(run), *verification_words(run.verify)))
     if run.verify.note:
         yield Text(units.clean(run.verify.note))
     if run.delegation is not None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from edgedeploy.domain.measurement import Agreement, LanguageAgreement, MetricResult
-from edgedeploy.domain.result import PushStats, Verification
+from edgedeploy.domain.measurement import Agreement, LanguageAgreement, MetricResult, unsteady
+from edgedeploy.domain.result import PushStats, RunResult, Verification
 from edgedeploy.report import units
 
 
@@ -30,6 +30,12 @@ def language_words(language: LanguageAgreement) -> str:
 def verification_words(verify: Verification) -> tuple[str, ...]:
     """What the agreement in one figure leaves out: other runtimes, classes, the weakest output, the source's own metric."""
     return tuple(_verification_lines(verify))
+
+
+def measured_words(run: RunResult) -> tuple[str, ...]:
+    """What the figures of a measurement leave out: whether the processes were warm."""
+    restless = unsteady(run.processes)
+    return (f"{restless} in their warm-up",) if restless else ()
 
 
 def _verification_lines(verify: Verification) -> Iterator[str]:

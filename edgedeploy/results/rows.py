@@ -14,18 +14,21 @@ from edgedeploy.domain.measurement import ProcessSamples
 from edgedeploy.domain.result import RunResult
 from edgedeploy.errors import InternalError
 
+_SERIES = ("warmup_ns", "latency_ns")
+
 Value = str | int | bool | bytes | None
 
 
 def run_row(run: RunResult) -> dict[str, Value]:
-    """The row of ``edgedeploy_runs``: searchable columns, and the document without samples.
+    """The row of ``edgedeploy_runs``: searchable columns, and the document without samples, which the processes' rows have.
 
     Raises:
         InternalError: ``created_at`` is no ISO 8601 time.
     """
     joined = run.latency_ns is not None and run.latency_ns.samples == _all_samples(run.processes)
     latency = replace(run.latency_ns, samples=()) if joined and run.latency_ns is not None else run.latency_ns
-    bare = replace(run, processes=run.processes if _generated(run.processes) else (), latency_ns=latency)
+    processes = run.processes if _generated(run.processes) else tuple(map(_without_samples, run.processes))
+    bare = replace(run, processes=processes, latency_ns=latency)
     return {
         "id": run.id,
         "created_us": _microseconds(run.created_at),
@@ -65,9 +68,8 @@ def to_process(row: Mapping[str, object]) -> ProcessSamples:
     Raises:
         msgspec.ValidationError: the row is not one of this version's.
     """
-    values = {name: row[name] for name in ProcessSamples.__struct_fields__ if name != "generation"}
-    values |= {name: unpack(values[name]) for name in ("warmup_ns", "latency_ns")}
-    return msgspec.convert(values, ProcessSamples)
+    values = {name: row[name] for name in ("load_ns", "first_inference_ns", "peak_rss_bytes", "rss_before_load_bytes")}
+    return msgspec.convert(values | {name: unpack(row[name]) for name in _SERIES}, ProcessSamples)
 
 
 def to_run(document: str, processes: tuple[ProcessSamples, ...], *, samples_from_processes: bool) -> RunResult:
@@ -77,7 +79,13 @@ def to_run(document: str, processes: tuple[ProcessSamples, ...], *, samples_from
         msgspec.ValidationError: the document is not one of this version's.
     """
     run = msgspec.json.decode(document, type=RunResult)
-    processes = run.processes or processes
+    if _generated(run.processes):
+        processes = run.processes
+    elif len(run.processes) == len(processes):  # documents had no processes until there were facts without a column
+        processes = tuple(
+            replace(told, warmup_ns=row.warmup_ns, latency_ns=row.latency_ns)
+            for told, row in zip(run.processes, processes, strict=True)
+        )
     latency = run.latency_ns
     if latency is not None and samples_from_processes:
         latency = replace(latency, samples=_all_samples(processes))
@@ -98,6 +106,10 @@ def unpack(blob: object) -> tuple[int, ...]:
     if not isinstance(blob, bytes | memoryview) or len(blob) % 8:
         raise msgspec.ValidationError("a series of samples is not whole")
     return struct.unpack(f"<{len(blob) // 8}q", blob)
+
+
+def _without_samples(process: ProcessSamples) -> ProcessSamples:
+    return replace(process, warmup_ns=(), latency_ns=())
 
 
 def _generated(processes: tuple[ProcessSamples, ...]) -> bool:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
-from edgedeploy.domain.measurement import Generation, ProcessSamples, ProfiledOperator
+from edgedeploy.domain.measurement import Generation, ProcessSamples, ProfiledOperator, WarmUp
 from edgedeploy.errors import RunnerError
 
 SCHEMA = "edgedeploy.runner/1"
@@ -86,11 +86,24 @@ class TurnDocument(msgspec.Struct, frozen=True, kw_only=True):
     iterations: Annotated[int, Meta(ge=1)]
 
 
+class SteadyDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """Steady from iteration ``since`` of the warm-up on, as was known after ``known`` of them."""
+
+    since: Count
+    known: Annotated[int, Meta(ge=1)]
+
+    def __post_init__(self) -> None:
+        if self.since >= self.known:
+            raise ValueError(f"steady since iteration {self.since}, and known after {self.known}")
+
+
 class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
     """All that a process reports that ran a model on inputs."""
 
     first_inference_ns: DurationNs
     warmup_ns: tuple[DurationNs, ...]
+    warmup_iterations: Count | None = None
+    steady: SteadyDocument | None = None
     latency_ns: tuple[DurationNs, ...]
     cases: Annotated[int, Meta(ge=1)]
     outputs: tuple[OutputFile, ...]
@@ -109,6 +122,14 @@ class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
                 )
 
     @property
+    def warm_up(self) -> WarmUp | None:
+        """How the warm-up went, where it was watched."""
+        if self.warmup_iterations is None:
+            return None
+        steady = self.steady
+        return WarmUp(iterations=self.warmup_iterations, steady_since=steady.since if steady else None)
+
+    @property
     def samples(self) -> ProcessSamples:
         """The part that a measurement keeps per process."""
         return ProcessSamples(
@@ -118,6 +139,7 @@ class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
             latency_ns=self.latency_ns,
             peak_rss_bytes=self.peak_rss_bytes,
             rss_before_load_bytes=self.rss_before_load_bytes,
+            warm_up=self.warm_up,
         )
 
 

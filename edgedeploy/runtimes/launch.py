@@ -26,8 +26,10 @@ def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: st
     if launch.talk is not None:
         arguments += _talk(launch.talk)
     policy = launch.policy
-    arguments += ["--warmup", str(policy.warmup_iterations), "--iterations", str(policy.iterations)]
-    arguments += ["--max-seconds", f"{policy.max_seconds:g}", "--threads", str(policy.threads)]
+    arguments += ["--warmup", str(policy.warmup_iterations), "--warmup-seconds", f"{policy.warmup_seconds:g}"]
+    arguments += ["--iterations", str(policy.iterations)]
+    arguments += ["--min-seconds", f"{policy.min_seconds:g}", "--max-seconds", f"{policy.max_seconds:g}"]
+    arguments += ["--vary", "1" if policy.inputs == "varied" else "0", "--threads", str(policy.threads)]
     if policy.cpus:
         arguments += ["--cpus", ",".join(map(str, policy.cpus))]
     if launch.profile:

@@ -70,7 +70,8 @@ class Duel:
             for placed, side in sides
         ]
         script = _BOTH.strip() % (quote_command([self.base.scratch]), *commands)
-        limit_s = START_LIMIT_S + 4 * len(schedule) * max(self.turn_s, self.policy.max_seconds)
+        warm_up_s = 2 * self.policy.warmup_seconds
+        limit_s = START_LIMIT_S + 4 * (warm_up_s + len(schedule) * max(self.turn_s, self.policy.max_seconds))
         try:
             done = connection.run(["sh", "-c", script], timeout_s=limit_s)
         except CommandTimeoutError as error:

@@ -26,8 +26,15 @@ if TYPE_CHECKING:
 
 START_LIMIT_S = 300.0
 
-SHORTEST = MeasurePolicy(warmup_iterations=0, iterations=1, max_seconds=0.001)
-"""For outputs only: no time is measured."""
+
+def shortest(policy: MeasurePolicy) -> MeasurePolicy:
+    """The same threads and processors, for outputs only: no time is measured."""
+    return msgspec.structs.replace(
+        policy, warmup_iterations=0, warmup_seconds=0.0, iterations=1, min_seconds=0.0, max_seconds=0.001
+    )
+
+
+SHORTEST = shortest(MeasurePolicy())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,10 +88,15 @@ def start(connection: Connection, placed: Placed, launch: Launch, kind: type[Doc
     """
     argv = command(placed.bundle, launch, runner_dir=placed.runner_dir, python=placed.python)
     try:
-        done = connection.run(argv, timeout_s=START_LIMIT_S + 4 * launch.policy.max_seconds)
+        done = connection.run(argv, timeout_s=limit_s(launch.policy))
     except CommandTimeoutError as error:
         raise did_not_end(placed, error) from error
     return document_of(placed, done, kind)
+
+
+def limit_s(policy: MeasurePolicy) -> float:
+    """How long a process may take that measures by ``policy``: much more than a healthy one does."""
+    return START_LIMIT_S + 4 * (policy.warmup_seconds + policy.max_seconds)
 
 
 def did_not_end(placed: Placed, error: CommandTimeoutError) -> RunnerError:
@@ -128,8 +140,7 @@ def once(
         RunnerError: it cannot be run, or gives other outputs than the artifact declares.
         DeviceLostError: the device went away.
     """
-    shortest = msgspec.structs.replace(policy, warmup_iterations=0, iterations=1, max_seconds=0.001)
-    document = execute(connection, placed, method, golden, shortest)
+    document = execute(connection, placed, method, golden, shortest(policy))
     return agreement(connection, placed, method, golden, document, folder)
 
 

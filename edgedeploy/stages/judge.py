@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from edgedeploy.agreement import complaints
 from edgedeploy.domain.artifact import Artifact
-from edgedeploy.domain.measurement import Measurement
+from edgedeploy.domain.measurement import Measurement, unsteady
 from edgedeploy.domain.precision import floors_of
 from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.verdict import Verdict
@@ -20,7 +20,8 @@ def judge(run: PlannedRun, artifact: Artifact, measurement: Measurement) -> Verd
 
     A latency budget passes or fails when the 95 % interval of its quantile lies on one side of it, and is inconclusive when
     the interval straddles it, or when fewer than ten samples lie beyond the quantile. Throttling makes a latency budget that
-    was missed inconclusive. Agreement with PyTorch on the device is judged like on the host.
+    was missed inconclusive. Processes that never became steady excuse nothing, and are told of. Agreement with PyTorch on the
+    device is judged like on the host.
     """
     failures = [f"on the device: {text}" for text in complaints(measurement.agreement, floors_of(run.recipe))]
     failures += _over(run.budget, artifact, measurement)
@@ -45,6 +46,8 @@ def _judge_latency(
         return
     low, high = (value / 1e6 for value in quantile_interval(groups, q))
     seen = f"{quantile([s for group in groups for s in group], q) / 1e6:.3f} ms (95 % interval {low:.3f} to {high:.3f})"
+    if restless := unsteady(measurement.processes):
+        seen += f" ({restless})"
     environment = measurement.environment
     if high <= bound_ms:
         return

@@ -10,7 +10,7 @@ import msgspec
 
 from edgedeploy.agreement import merged
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
-from edgedeploy.domain.measurement import DeviceFacts, Environment, Measurement, ProcessSamples
+from edgedeploy.domain.measurement import DeviceFacts, Environment, Measurement, ProcessSamples, unsteady
 from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import RunnerError
@@ -67,6 +67,10 @@ def measure(
         agreement_found = msgspec.structs.replace(agreement_found, language=said)
     sink(Progress(stage="measure", subject=subject, done=policy.processes, total=policy.processes, text="profile"))
     profile = _profile(connection, placed, policy, sink)
+    if restless := unsteady(processes):
+        sink(
+            Note(text=f"{placed.device}: {restless} in {policy.warmup_seconds:g} s of warm-up; is something else running there?")
+        )
     everything = [sample for process in processes for sample in process.latency_ns]
     sink(
         Finished(

@@ -35,6 +35,17 @@ static bool parse_seconds(const char *option, const char *text, double *value, f
   return true;
 }
 
+/* 0 is a number of them, too. */
+static bool parse_seconds_or_none(const char *option, const char *text, double *value, failure *why) {
+  *value = 0;
+  return strcmp(text, "0") == 0 || parse_seconds(option, text, value, why);
+}
+
+static bool parse_switch(const char *option, const char *text, bool *value, failure *why) {
+  *value = strcmp(text, "1") == 0;
+  return *value || strcmp(text, "0") == 0 || fail(why, "%s wants 0 or 1, got '%s'", option, text);
+}
+
 static bool parse_input(const char *text, input_argument *input, failure *why) {
   const char *dims = strchr(text, ':');
   const char *file = dims == NULL ? NULL : strchr(dims + 1, ':');
@@ -120,6 +131,9 @@ static bool parse_option(const char *option, const char *value, runner_arguments
     return parse_option_integer(option, value, MAX_PROFILED, &arguments->profile, why);
   }
   if (strcmp(option, "--max-seconds") == 0) return parse_seconds(option, value, &arguments->max_seconds, why);
+  if (strcmp(option, "--min-seconds") == 0) return parse_seconds_or_none(option, value, &arguments->min_seconds, why);
+  if (strcmp(option, "--warmup-seconds") == 0) return parse_seconds_or_none(option, value, &arguments->warmup_seconds, why);
+  if (strcmp(option, "--vary") == 0) return parse_switch(option, value, &arguments->vary, why);
   if (strcmp(option, "--turn-seconds") == 0) return parse_seconds(option, value, &arguments->turn_seconds, why);
   if (strcmp(option, "--turns") == 0) {
     arguments->turns = value;

@@ -34,9 +34,12 @@ typedef struct {
   input_argument *inputs;
   size_t input_count;
   int64_t warmup;
+  double warmup_seconds; /* most that is waited for a steady process; 0: that is not asked */
   int64_t iterations;
   int64_t profile; /* profiled invocations; 0: a measurement */
+  double min_seconds;
   double max_seconds;
+  bool vary; /* timed iterations cycle through all cases */
   const char *turns; /* of two processes, as 'ABBA'; NULL: this one is alone */
   char side;         /* with turns: which of them are its own */
   size_t own_turns;

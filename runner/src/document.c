@@ -64,6 +64,19 @@ static void describe_turns(json_text *text, const session *run) {
   json_raw(text, "]");
 }
 
+static void describe_steadiness(json_text *text, const session *run) {
+  json_member(text, "warmup_iterations", (int64_t)run->warmup_iterations);
+  json_raw(text, ", \"steady\": ");
+  if (!run->steady.reached) {
+    json_raw(text, "null");
+    return;
+  }
+  json_raw(text, "{\"since\": ");
+  json_integer(text, (int64_t)run->steady.since);
+  json_member(text, "known", (int64_t)run->steady.known);
+  json_raw(text, "}");
+}
+
 void document_of_run(json_text *text, const session *run) {
   int64_t cpus[MAX_CPUS];
   const size_t cpu_count = cpus_in_force(cpus, MAX_CPUS);
@@ -90,6 +103,7 @@ void document_of_run(json_text *text, const session *run) {
   json_member(text, "first_inference_ns", run->first_inference_ns);
   json_raw(text, ", \"warmup_ns\": ");
   json_integers(text, run->warmup_ns.ns, run->warmup_ns.count);
+  if (run->arguments.warmup_seconds > 0 && run->warmup_iterations > 0) describe_steadiness(text, run);
   json_raw(text, ", \"latency_ns\": ");
   json_integers(text, run->latency_ns.ns, run->latency_ns.count);
   if (run->arguments.profile > 0) describe_profile(text, run);

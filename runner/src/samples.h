@@ -17,6 +17,10 @@ typedef struct {
 /* Room for `count` of them in all. */
 bool samples_reserve(samples *list, size_t count, failure *why);
 
+/* Room for one more, and for twice as many where there was none left. Never between two readings of the clock. */
+bool samples_make_room(samples *list, failure *why);
+void samples_release(samples *list);
+
 /* There has to be room. */
 static inline void samples_add(samples *list, int64_t ns) { list->ns[list->count++] = ns; }
 

@@ -15,6 +15,9 @@
 #include "timed_loop.h"
 #include "turns.h"
 
+/* Until a process is steady, iterations of a microsecond come by the hundred thousand: no more than these are told, unless more
+ * were asked for by number. */
+#define WARMUPS_TOLD 10000
 #define EXIT_FAILED 1
 #define EXIT_WRONG_ARGUMENTS 64
 
@@ -22,8 +25,10 @@
 static bool reserve(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
   const size_t iterations = (size_t)arguments->iterations;
+  const size_t warmups = (size_t)arguments->warmup;
+  const size_t told = arguments->warmup_seconds > 0 && warmups < WARMUPS_TOLD ? WARMUPS_TOLD : warmups;
   run->profile.invocations = (size_t)arguments->profile;
-  return turns_reserve(run, why) && samples_reserve(&run->warmup_ns, (size_t)arguments->warmup, why) &&
+  return turns_reserve(run, why) && samples_reserve(&run->warmup_ns, told, why) &&
          samples_reserve(&run->latency_ns, arguments->turns != NULL ? arguments->own_turns * iterations : iterations, why) &&
          samples_reserve(&run->profiled_ns, run->profile.invocations, why);
 }

@@ -9,6 +9,7 @@
 #include "model_file.h"
 #include "outputs.h"
 #include "samples.h"
+#include "steady.h"
 
 /* One turn's timed iterations stand one after the other in `latency_ns`. */
 typedef struct {
@@ -26,7 +27,9 @@ typedef struct {
   int64_t rss_before_load_bytes;
   int64_t load_ns;
   int64_t first_inference_ns;
-  samples warmup_ns;
+  samples warmup_ns; /* the first of them: as many as there is room for */
+  size_t warmup_iterations;
+  steady_watch steady;
   samples latency_ns;
   turn_taken *turns;
   size_t turn_count;

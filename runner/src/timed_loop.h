@@ -9,10 +9,12 @@ typedef struct {
   int64_t ended_ns;
 } iteration;
 
-/* The inputs are put in place before every one, because an engine may plan other tensors into the memory of an input it is
- * done with. */
-bool iterate(session *run, iteration *timed, failure *why);
+/* The inputs of case 0 are put in place, or with --vary those of case `number` modulo the number of cases. They are before every
+ * iteration, because an engine may plan other tensors into the memory of an input it is done with. */
+bool iterate(session *run, size_t number, iteration *timed, failure *why);
+/* As many as were asked for; then until the process is steady, or the time for that is over. */
 bool warm_up(session *run, failure *why);
+/* As many as were asked for, and for as long as was asked for, unless the time is over before. */
 bool measure(session *run, failure *why);
 /* In place of the measurement: the same iterations, watched. Their times are reported apart, because watching costs. */
 bool profile(session *run, failure *why);

@@ -29,12 +29,12 @@ static bool take_turn(session *run, failure *why) {
   iteration timed;
   const int64_t turn_began_ns = monotonic_now_ns();
   do {
-    if (!iterate(run, &timed, why)) return false;
+    if (!iterate(run, run->latency_ns.count, &timed, why)) return false;
   } while ((double)(timed.ended_ns - turn_began_ns) < turn_ns * UNTIMED_SHARE);
   turn_taken *turn = &run->turns[run->turn_count++];
   *turn = (turn_taken){.began_ns = timed.ended_ns};
   do {
-    if (!iterate(run, &timed, why)) return false;
+    if (!iterate(run, run->latency_ns.count, &timed, why)) return false;
     samples_add(&run->latency_ns, timed.ended_ns - timed.began_ns);
     ++turn->iterations;
   } while ((int64_t)turn->iterations < run->arguments.iterations && (double)(timed.ended_ns - turn->began_ns) < turn_ns);

@@ -55,6 +55,12 @@ int main(void) {
   CHECK(!WITH("--turns", "AB", "--side", "A", "--prompt", "a", "--prompt", "b", "--generate", "8"));
   CHECK(!WITH("--turn-seconds", "0"));
 
+  CHECK(WITH("--threads", "1") && parsed.warmup_seconds == 0 && parsed.min_seconds == 0 && !parsed.vary);
+  CHECK(WITH("--warmup-seconds", "5", "--min-seconds", "0.5", "--vary", "1"));
+  CHECK(parsed.warmup_seconds == 5 && parsed.min_seconds == 0.5 && parsed.vary);
+  CHECK(WITH("--warmup-seconds", "0", "--min-seconds", "0", "--vary", "0") && parsed.min_seconds == 0 && !parsed.vary);
+  CHECK(!WITH("--warmup-seconds", "-1") && !WITH("--min-seconds", "nan") && !WITH("--vary", "2") && !WITH("--vary", ""));
+
   CHECK(!PARSE("--model", "m"));
   CHECK(!PARSE("--output-dir", "o"));
   CHECK(!WITH("--model"));

@@ -21,6 +21,7 @@ from integration.ndk import stand_in_ndk
 from integration.runner_starts import CASES, LIMIT_S, QUICK, RUNNERS, Ran, build, format_of, input_arguments, place, run, start_of
 
 from edgedeploy.domain.artifact import DelegateGraph, Operator
+from edgedeploy.domain.measurement import WarmUp
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.errors import MissingToolError, RunnerError, UsageError
 from edgedeploy.profile import join
@@ -147,6 +148,27 @@ def test_the_timed_loop_ends_in_time_and_never_before_one_iteration(run_model: C
     assert sum(timed.latency_ns) < 10**9
     once = run_model(runner, "convolution", "--iterations", "5", "--max-seconds", "0.000000001").document
     assert len(once.latency_ns) == 1
+
+
+@pytest.mark.parametrize("runner", QUICK)
+def test_the_timed_loop_lasts_as_long_as_it_is_told_to(run_model: Callable[..., Ran], runner: str) -> None:
+    options = ["--iterations", "2", "--min-seconds", "0.2", "--vary", "1"]
+    lasted = run_model(runner, "convolution", *options).document
+    assert len(lasted.latency_ns) > 100
+    assert 10**7 < sum(lasted.latency_ns) < 2 * 10**9
+    assert lasted.warm_up is None
+
+
+@pytest.mark.parametrize("runner", QUICK)
+def test_a_warm_up_lasts_until_the_process_is_steady_or_its_time_is_over(run_model: Callable[..., Ran], runner: str) -> None:
+    document = run_model(runner, "convolution", "--iterations", "1", "--warmup", "3", "--warmup-seconds", "20").document
+    assert document.warm_up is not None
+    assert document.steady is not None
+    assert document.steady.since < document.steady.known == document.warm_up.iterations
+    assert len(document.warmup_ns) == min(10_000, document.warm_up.iterations)
+    short = run_model(runner, "convolution", "--iterations", "1", "--warmup", "3", "--warmup-seconds", "0.05").document
+    assert short.warm_up == WarmUp(iterations=short.warmup_iterations or 0, steady_since=None)
+    assert (short.warmup_iterations or 0) >= 3
 
 
 @pytest.mark.parametrize("runner", QUICK)
@@ -439,6 +461,9 @@ def test_an_output_folder_that_is_not_there(starts: dict[str, list[str]], models
         ["--input", "float32:1"],
         ["--max-seconds", "nan"],
         ["--max-seconds", "0"],
+        ["--warmup-seconds", "-1"],
+        ["--min-seconds", "nan"],
+        ["--vary", "2"],
         ["--cpus", "a"],
         ["--cpus", "1023"],
         ["--threads", "5000"],

@@ -36,6 +36,7 @@ model = "net"
 targets = ["this-machine"]
 recipes = ["fp32"]
 exporters = ["executorch", "tflite"]
+measure = { warmup_seconds = 0 }
 
 [[deploy]]
 model = "net"
@@ -43,7 +44,7 @@ targets = ["pixel8", "linux-x86_64", "raspberry-pi-5"]
 recipes = ["fp32"]
 exporters = ["executorch"]
 # Emulated stand-ins are slow, and have no nine cores.
-measure = { processes = 2, warmup_iterations = 1, iterations = 3, threads = 1, cpus = [], cooldown_s = 0 }
+measure = { processes = 2, warmup_iterations = 1, warmup_seconds = 0, iterations = 3, threads = 1, cpus = [], cooldown_s = 0 }
 """
 
 

@@ -137,6 +137,9 @@ NAN, INF = float("nan"), float("inf")
         ("cpus", [[-1], [1024]]),
         ("processes", [0, 1001]),
         ("warmup_iterations", [-1, 10_000_001]),
+        ("warmup_seconds", [NAN, INF, -1, 86_401]),
+        ("min_seconds", [NAN, INF, -1, 86_401]),
+        ("inputs", ["", "random", 1]),
     ],
 )
 def test_what_is_measured_has_bounds(key: str, values: list[object]) -> None:
@@ -150,7 +153,7 @@ def test_what_is_measured_has_bounds(key: str, values: list[object]) -> None:
 def test_what_is_allowed_at_the_bounds() -> None:
     most = {
         "max_seconds": 86_400, "cooldown_s": 86_400, "threads": 1024, "cpus": [0, 1023], "processes": 1000,
-        "warmup_iterations": 10_000_000,
+        "warmup_iterations": 10_000_000, "warmup_seconds": 86_400, "min_seconds": 86_400, "inputs": "varied",
     }  # fmt: skip
     for kind in (MeasurePolicy, MeasureOverride):
         decode(most, kind, file="f")

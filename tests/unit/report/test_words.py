@@ -5,12 +5,20 @@ from __future__ import annotations
 import msgspec
 from unit.results.documents import measured_run, report_of
 
-from edgedeploy.domain.measurement import Agreement, Layer, LayerAgreement, MetricResult, OutputAgreement, RuntimeAgreement
-from edgedeploy.domain.result import Verification
+from edgedeploy.domain.measurement import (
+    Agreement,
+    Layer,
+    LayerAgreement,
+    MetricResult,
+    OutputAgreement,
+    RuntimeAgreement,
+    WarmUp,
+)
+from edgedeploy.domain.result import RunResult, Verification
 from edgedeploy.report.github import step_summary
 from edgedeploy.report.html import render_html
 from edgedeploy.report.junit import junit_xml
-from edgedeploy.report.words import verification_words
+from edgedeploy.report.words import measured_words, verification_words
 
 
 def output(name: str, sqnr_db: float | None, *, finite: bool = True, top1: float | None = None) -> OutputAgreement:
@@ -65,6 +73,21 @@ def test_several_runtimes_are_told_apart() -> None:
 
 def test_one_plain_output_needs_no_more_words() -> None:
     assert verification_words(Verification(host=agreement(output("output_0", 20.0)))) == ()
+
+
+def restless(run: RunResult) -> RunResult:
+    warm_up = WarmUp(iterations=400, steady_since=None)
+    first, *others = run.processes
+    return msgspec.structs.replace(run, processes=(msgspec.structs.replace(first, warm_up=warm_up), *others))
+
+
+def test_a_process_that_never_became_steady_is_told_of() -> None:
+    words = "1 of 3 processes never became steady"
+    assert measured_words(measured_run()) == ()
+    run = restless(measured_run())
+    assert measured_words(run) == (f"{words} in their warm-up",)
+    for text in (step_summary(report_of(run)), junit_xml(report_of(run)), render_html((run,), title="a report")):
+        assert words in text.replace("\\", "")
 
 
 def test_every_report_has_them() -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 
 from hypothesis import strategies as st
 
-from edgedeploy.domain.measurement import Agreement, Core, DeviceFacts, Environment, ProcessSamples
+from edgedeploy.domain.measurement import Agreement, Core, DeviceFacts, Environment, ProcessSamples, WarmUp
 from edgedeploy.domain.result import (
     ArtifactSummary,
     Failure,
@@ -35,6 +35,7 @@ PROCESSES = st.builds(
     latency_ns=SAMPLES,
     peak_rss_bytes=COUNTS,
     rss_before_load_bytes=COUNTS,
+    warm_up=st.none() | st.builds(WarmUp, iterations=COUNTS, steady_since=st.none() | COUNTS),
 )
 AGREEMENTS = st.builds(
     Agreement,

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgedeploy.domain.measurement import WarmUp
 from edgedeploy.errors import RunnerError
 from edgedeploy.runners.document import SCHEMA, LanguageDocument, RunnerDocument, parse_document
 
@@ -86,6 +87,25 @@ class TestGoodDocuments:
         document = parse(encoded({"latency_ns": [], "warmup_ns": [], "outputs": outputs}))
         assert document.latency_ns == ()
         assert document.outputs[0].shape == ()
+
+
+class TestWarmUp:
+    def test_a_process_became_steady(self) -> None:
+        document = parse(encoded({"warmup_iterations": 40, "steady": {"since": 8, "known": 32}}))
+        assert document.samples.warm_up == WarmUp(iterations=40, steady_since=8)
+
+    def test_a_process_never_became_steady(self) -> None:
+        document = parse(encoded({"warmup_iterations": 40, "steady": None}))
+        assert document.samples.warm_up == WarmUp(iterations=40, steady_since=None)
+
+    def test_nobody_watched(self) -> None:
+        assert parse(encoded()).samples.warm_up is None
+
+    @pytest.mark.parametrize(
+        "steady", [{"since": -1, "known": 3}, {"since": 3, "known": 3}, {"since": 0}, {"known": 1}, [0, 3], True], ids=str
+    )
+    def test_what_cannot_be_is_refused(self, steady: object) -> None:
+        assert "breaks the protocol" in refused(encoded({"warmup_iterations": 40, "steady": steady})).what
 
 
 PROFILED: dict[str, Any] = {

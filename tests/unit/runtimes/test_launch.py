@@ -11,14 +11,17 @@ from edgedeploy.runtimes.launch import PROFILED_INVOCATIONS, command
 BUNDLE = RunnerBundle(name="agent", files=(), start=("{python}", "{dir}/agent.py"))
 
 
-def words(*, profile: bool) -> tuple[str, ...]:
+POLICY = MeasurePolicy(cpus=(4, 5))
+
+
+def words(*, profile: bool = False, policy: MeasurePolicy = POLICY) -> tuple[str, ...]:
     launch = Launch(
         model="/a/m.pte",
         method="decode",
         inputs=(TensorSpec(name="x", dtype="int64", shape=(1, 5)),),
         input_files=("/a/golden:0.bin",),
         output_dir="/s",
-        policy=MeasurePolicy(cpus=(4, 5)),
+        policy=policy,
         profile=profile,
     )
     return command(BUNDLE, launch, runner_dir="/r", python="python3")
@@ -35,6 +38,12 @@ def test_every_option_has_its_value() -> None:
     assert after("--input", argv) == "int64:1,5:/a/golden:0.bin"
     assert after("--cpus", argv) == "4,5"
     assert "--profile" not in argv
+    assert (after("--warmup-seconds", argv), after("--min-seconds", argv), after("--vary", argv)) == ("5", "0", "0")
+
+
+def test_the_policy_decides_how_long_and_on_what() -> None:
+    argv = words(policy=MeasurePolicy(warmup_seconds=0, min_seconds=0.5, inputs="varied"))
+    assert (after("--warmup-seconds", argv), after("--min-seconds", argv), after("--vary", argv)) == ("0", "0.5", "1")
 
 
 def test_a_profile_is_asked_for() -> None:

@@ -18,7 +18,7 @@ from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.lease import Leases
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Finished, Note
-from edgedeploy.domain.measurement import Agreement, DeviceFacts
+from edgedeploy.domain.measurement import Agreement, DeviceFacts, WarmUp
 from edgedeploy.domain.project import Patience
 from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.release import RunnerBundle
@@ -42,6 +42,7 @@ esac
 printf '\000\000\200\077\000\000\000\100' > "$out/output_0.bin"
 sha=$(sha256sum < "$model"); sha=${sha%% *}
 wrote=$(sha256sum < "$out/output_0.bin"); wrote=${wrote%% *}
+case $model in *restless*) more='"warmup_iterations": 7, "steady": null, ' ;; esac
 case $model in *bent*) printf '\000' > "$out/output_0.bin" ;; esac
 samples=1000; i=1
 while [ "$i" -lt "$n" ]; do samples="$samples, $((1000 + i))"; i=$((i + 1)); done
@@ -49,7 +50,7 @@ echo '{"schema": "edgedeploy.runner/1", "runner": {"name": "script", "version": 
   "model": {"sha256": "'$sha'", "size_bytes": 1}, "threads": 1, "cpus": [0], "clock": {"name": "none", "resolution_ns": 1},
   "load_ns": 5000, "first_inference_ns": 7000, "warmup_ns": [], "latency_ns": ['$samples'], "rss_before_load_bytes": 1,
   "peak_rss_bytes": 2000000, "cases": 1,
-  "outputs": [{"dtype": "float32", "shape": [2], "file": "output_0.bin", "sha256": "'$wrote'"}]}'
+  '$more'"outputs": [{"dtype": "float32", "shape": [2], "file": "output_0.bin", "sha256": "'$wrote'"}]}'
 """
 POLICY = MeasurePolicy(processes=2, iterations=3, warmup_iterations=0)
 HOST = Verification(host=Agreement(max_abs_error=0.0, cosine=1.0, sqnr_db=None, exact=True))
@@ -181,6 +182,15 @@ def test_outputs_that_change_after_they_were_written_are_not_compared(desk: Desk
     (result,) = desk.deliver(desk.ready("bent"))
     assert result.error is not None
     assert result.error.what == "output_0.bin is not what the runner wrote"
+
+
+def test_processes_that_never_became_steady_are_told_of(desk: Desk) -> None:
+    desk.unit("a")
+    (result,) = desk.deliver(desk.ready("restless"))
+    assert result.verdict.status == "pass"
+    assert [process.warm_up for process in result.processes] == [WarmUp(iterations=7, steady_since=None)] * 2
+    notes = [event.text for event in desk.heard if isinstance(event, Note)]
+    assert "a: 2 of 2 processes never became steady in 5 s of warm-up; is something else running there?" in notes
 
 
 def test_a_device_lost_between_two_runs_keeps_the_first_and_names_the_rest(desk: Desk) -> None:

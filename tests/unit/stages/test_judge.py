@@ -10,7 +10,15 @@ import pytest
 from unit.stages.planned import INT8, artifact, planned
 
 from edgedeploy.agreement import compare
-from edgedeploy.domain.measurement import Agreement, DeviceFacts, Environment, Measurement, OutputAgreement, ProcessSamples
+from edgedeploy.domain.measurement import (
+    Agreement,
+    DeviceFacts,
+    Environment,
+    Measurement,
+    OutputAgreement,
+    ProcessSamples,
+    WarmUp,
+)
 from edgedeploy.domain.recipe import Budget, Floors
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import Verdict
@@ -27,6 +35,7 @@ def measured(
     throttled: tuple[bool | None, bool | None] = (False, False),
     load_ns: Sequence[int] = (),
     rss_bytes: Sequence[int] = (),
+    warm_ups: Sequence[WarmUp] = (),
 ) -> Measurement:
     """One process per group of latencies in ns."""
     processes = tuple(
@@ -37,6 +46,7 @@ def measured(
             latency_ns=tuple(group),
             peak_rss_bytes=rss_bytes[i] if rss_bytes else 1,
             rss_before_load_bytes=1,
+            warm_up=warm_ups[i] if warm_ups else None,
         )
         for i, group in enumerate(groups)
     )
@@ -92,6 +102,16 @@ def test_too_few_samples_beyond_a_quantile_are_said_to_be_too_few(tmp_path: Path
     assert verdict(tmp_path, measured(steady(1, 600), steady(1, 600)), latency_p99_ms=50).status == "pass"
     assert verdict(tmp_path, measured(steady(1, 19)), latency_p50_ms=50).status == "inconclusive"
     assert verdict(tmp_path, measured(steady(1, 20)), latency_p50_ms=50).status == "pass"
+
+
+def test_that_processes_never_became_steady_is_told_with_a_missed_budget(tmp_path: Path) -> None:
+    restless = measured(
+        steady(2), steady(2), warm_ups=(WarmUp(iterations=9, steady_since=None), WarmUp(iterations=9, steady_since=0))
+    )
+    missed = verdict(tmp_path, restless, latency_p50_ms=1.0)
+    assert missed.status == "fail"
+    assert "(1 of 2 processes never became steady) is above the budget" in missed.reasons[0]
+    assert verdict(tmp_path, restless, latency_p50_ms=3.0) == Verdict(status="pass")
 
 
 @pytest.mark.parametrize("throttled", [(True, False), (False, True), (True, None)])
