@@ -262,7 +262,8 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
 
     ``inputs`` have the shapes of the files given; a language model that is run token by token has a ``talk`` in their place.
     ``method`` is what the artifact calls it (:class:`Method`'s ``entry``).
-    ``profile``: time per operator instead of samples, which watching would colour.
+    ``profile``: time per operator instead of samples, which watching would colour. ``cold``: the model is taken out of the page
+    cache before it is loaded.
     """
 
     model: str
@@ -272,6 +273,7 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     output_dir: str
     policy: MeasurePolicy
     profile: bool = False
+    cold: bool = False
     talk: Talk | None = None
     turns: Turns | None = None
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import array
+import contextlib
 import functools
 import gc
 import glob
@@ -29,7 +30,7 @@ import struct
 import sys
 import time
 from importlib import metadata
-from typing import Any, Callable, NoReturn
+from typing import Any, Callable, Iterator, NoReturn
 
 SCHEMA = "edgedeploy.runner/1"
 VERSION = "0.1.0"
@@ -185,6 +186,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--iterations", type=_integer(MAX_ITERATIONS), default=50)
     parser.add_argument("--min-seconds", type=_seconds_or_none, default=0.0)
     parser.add_argument("--max-seconds", type=_seconds, default=30.0)
+    parser.add_argument("--cold", type=_switch, default=False)
     parser.add_argument("--vary", type=_switch, default=False)
     parser.add_argument("--threads", type=_integer(MAX_THREADS), default=1)
     parser.add_argument("--profile", type=_integer(MAX_PROFILED), default=0)
@@ -238,6 +240,35 @@ def peak_resident_bytes() -> int:
     return status_field("VmHWM") * 1024 or (peak if sys.platform == "darwin" else peak * 1024)
 
 
+def proportional_bytes() -> int | None:
+    """This process's share of the memory it uses (Pss); None where the system does not say."""
+    try:
+        with open("/proc/self/smaps_rollup", encoding="ascii", errors="replace") as rollup:
+            return next((int(line.split()[1]) * 1024 for line in rollup if line.startswith("Pss:")), None)
+    except OSError:
+        return None
+
+
+class Usage:
+    """What all threads of this process use while it is watched: processor time, and how often one had to wait."""
+
+    def __init__(self) -> None:
+        self.cpu_ns = 0
+        self.involuntary_switches = 0
+
+    @contextlib.contextmanager
+    def watched(self) -> Iterator[None]:
+        before = resource.getrusage(resource.RUSAGE_SELF)
+        yield
+        now = resource.getrusage(resource.RUSAGE_SELF)
+        self.cpu_ns += round((now.ru_utime - before.ru_utime + now.ru_stime - before.ru_stime) * 1e9)
+        self.involuntary_switches += now.ru_nivcsw - before.ru_nivcsw
+
+    def members(self) -> dict[str, int]:
+        """Return the document's members."""
+        return {"cpu_ns": self.cpu_ns, "involuntary_switches": self.involuntary_switches}
+
+
 def pin_to_cpus(cpus: list[int]) -> None:
     """Keep this process, and every thread it starts later, on these processors."""
     if not hasattr(os, "sched_setaffinity"):
@@ -289,6 +320,43 @@ def model_sha256(path: str) -> tuple[str, int]:
     entries.sort()
     lines = "".join(f"{sha256}  {relative}\n" for relative, sha256, _ in entries)
     return hashlib.sha256(lines.encode()).hexdigest(), sum(size_bytes for _, _, size_bytes in entries)
+
+
+def evict(path: str) -> int | None:
+    """Take a model out of the page cache, and return how many of its bytes are still there; None where nobody can tell."""
+    if not hasattr(os, "posix_fadvise"):
+        return None
+    folders = os.walk(path) if os.path.isdir(path) else [("", [], [path])]
+    cached = [_evict_file(os.path.join(folder, name)) for folder, _, names in folders for name in names]
+    return None if None in cached else sum(filter(None, cached))
+
+
+def _evict_file(path: str) -> int | None:
+    try:
+        with open(path, "rb") as file:
+            # Pages that are not yet on the storage would stay, and a file that has just been pushed has many.
+            os.fdatasync(file.fileno())
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            return _cached_bytes(file.fileno(), os.fstat(file.fileno()).st_size)
+    except (OSError, AttributeError, ImportError):
+        return None
+
+
+def _cached_bytes(descriptor: int, size_bytes: int) -> int | None:
+    """Bytes of a file that are in the page cache, by mincore(2); None where it does not answer."""
+    if not size_bytes:
+        return 0
+    import ctypes  # not every small Python has it
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    pages = -(-size_bytes // mmap.PAGESIZE)
+    resident = (ctypes.c_ubyte * pages)()
+    # Writable, because Python gives no address of a mapping that is not; private, and nothing is written.
+    with mmap.mmap(descriptor, size_bytes, flags=mmap.MAP_PRIVATE, prot=mmap.PROT_READ | mmap.PROT_WRITE) as mapping:
+        first = ctypes.c_char.from_buffer(mapping)
+        answer = libc.mincore(ctypes.c_void_p(ctypes.addressof(first)), ctypes.c_size_t(size_bytes), resident)
+        del first  # the mapping cannot be closed before
+    return None if answer else min(size_bytes, sum(flags & 1 for flags in resident) * mmap.PAGESIZE)
 
 
 def read_cases(inputs: list[Input]) -> list[list[bytes]]:
@@ -742,6 +810,7 @@ class Session:
         cases = read_cases(arguments.inputs)
         self.stage = "load"
         engine = self._prepare(arguments)
+        cached_bytes = evict(arguments.model) if arguments.cold else None
         rss_before_load_bytes = resident_bytes()
         began_ns = time.monotonic_ns()
         engine.load(arguments.model, arguments.method)
@@ -763,6 +832,7 @@ class Session:
             },
             "load_ns": load_ns,
             "first_inference_ns": first_inference_ns,
+            **({} if cached_bytes is None else {"cached_bytes_before_load": cached_bytes}),
             "rss_before_load_bytes": rss_before_load_bytes,
             "peak_rss_bytes": peak_resident_bytes(),
             "cases": len(cases),
@@ -819,10 +889,14 @@ class Session:
             found.update(self._take_turns(loop, arguments))
         else:
             latency_ns = array.array("q")
-            loop.run(latency_ns, arguments.iterations, arguments.min_seconds * 1e9, arguments.max_seconds * 1e9)
+            usage = Usage()
+            with usage.watched():
+                loop.run(latency_ns, arguments.iterations, arguments.min_seconds * 1e9, arguments.max_seconds * 1e9)
             found["latency_ns"] = list(latency_ns)
+            found.update(usage.members() if latency_ns else {})
         gc.enable()
-        return found
+        pss_bytes = proportional_bytes()
+        return found if pss_bytes is None else dict(found, pss_bytes=pss_bytes)
 
     def _warm_up(self, loop: TimedLoop, arguments: argparse.Namespace) -> dict[str, Any]:
         """As many iterations as were asked for; then until the process is steady, or the time for that is over."""
@@ -847,6 +921,7 @@ class Session:
         schedule, side, turn_ns = arguments.turns, arguments.side, arguments.turn_seconds * 1e9
         latency_ns = array.array("q")
         taken = []
+        usage = Usage()
         self.stage = "turn"
         pass_baton()
         for i, turn in enumerate(schedule):
@@ -858,7 +933,8 @@ class Session:
             # Not counted: the other side's data is in the caches, and its threads may still be looking for work.
             loop.run(array.array("q"), arguments.iterations, 0, turn_ns * UNTIMED_SHARE)
             began_ns, before = time.monotonic_ns(), len(latency_ns)
-            loop.run(latency_ns, arguments.iterations, 0, turn_ns)
+            with usage.watched():
+                loop.run(latency_ns, arguments.iterations, 0, turn_ns)
             taken.append({"began_ns": began_ns, "iterations": len(latency_ns) - before})
             self.stage = "turn"
             if schedule[i + 1 : i + 2] not in ("", side):
@@ -866,7 +942,7 @@ class Session:
         if schedule[-1] != side:
             # Not gone before the other one is done: the end of a process costs time on its processor, too.
             os.read(0, 1)
-        return {"turns": taken, "latency_ns": list(latency_ns)}
+        return {"turns": taken, "latency_ns": list(latency_ns), **usage.members()}
 
 
 class SteadyWatch:

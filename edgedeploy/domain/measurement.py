@@ -50,6 +50,10 @@ class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
 
     Of a language model, ``first_inference_ns`` is the time to first token, and ``latency_ns`` has one entry for every token
     after it; ``generation`` has the rest. ``warm_up`` is None where nobody watched it.
+
+    ``pss_bytes`` is its share of memory when all was done. ``cpu_ns`` (all threads) and ``involuntary_switches`` belong to the
+    time in which ``latency_ns`` were taken: with little of the one or much of the other, something else had the processors.
+    None: the device did not say.
     """
 
     load_ns: int
@@ -60,6 +64,25 @@ class ProcessSamples(msgspec.Struct, frozen=True, kw_only=True):
     rss_before_load_bytes: int
     generation: Generation | None = None
     warm_up: WarmUp | None = None
+    pss_bytes: int | None = None
+    cpu_ns: int | None = None
+    involuntary_switches: int | None = None
+
+
+class ColdLoad(msgspec.Struct, frozen=True, kw_only=True):
+    """The load of a model whose file had been taken out of the page cache; ``cached_bytes`` of it were there all the same.
+
+    None: the device did not say, and the load may have been a warm one.
+    """
+
+    load_ns: int
+    size_bytes: int
+    cached_bytes: int | None
+
+    @property
+    def cached(self) -> float | None:
+        """The share of the file that was still in the page cache, 0 to 1."""
+        return None if self.cached_bytes is None else self.cached_bytes / max(self.size_bytes, 1)
 
 
 def unsteady(processes: Sequence[ProcessSamples]) -> str:
@@ -245,10 +268,14 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):
-    """All processes of one run of one artifact on one device; ``profile`` is None where the runner cannot tell."""
+    """All processes of one run of one artifact on one device; ``profile`` is None where the runner cannot tell.
+
+    ``cold_load`` is that of a process before all others.
+    """
 
     processes: tuple[ProcessSamples, ...]
     device_sha256: str
     environment: Environment
     agreement: Agreement
     profile: Profile | None = None
+    cold_load: ColdLoad | None = None

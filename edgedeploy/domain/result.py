@@ -131,7 +131,11 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
-    """One lane of one model on one device. Fields that a failed or skipped stage would have filled are None."""
+    """One lane of one model on one device. Fields that a failed or skipped stage would have filled are None.
+
+    ``load_ns`` is the median of loads with the file in the page cache. ``load_cold_ns`` is one that was taken out of it before,
+    and ``load_cold_cached`` the share that was in there all the same (None: the device did not say).
+    """
 
     id: str
     created_at: str
@@ -150,6 +154,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     push: PushStats | None = None
     verify: Verification = Verification()
     load_ns: int | None = None
+    load_cold_ns: int | None = None
+    load_cold_cached: float | None = None
     latency_ns: Latency | None = None
     profile: Profile | None = None
     generation: GenerationSummary | None = None

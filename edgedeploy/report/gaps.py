@@ -24,6 +24,8 @@ def _of_the_run(run: RunResult) -> Iterator[str]:
         yield "latency"
     if run.load_ns is None:
         yield "load time"
+    elif run.load_cold_ns is None:
+        yield "cold load time"
     if run.peak_rss_bytes is None:
         yield "peak memory"
     if run.device_sha256 is None:

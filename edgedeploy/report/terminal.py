@@ -10,7 +10,7 @@ from edgedeploy.report import units
 from edgedeploy.report.history import print_history
 from edgedeploy.report.layout import empty_table, fits, verdict_text
 from edgedeploy.report.operators import delegation_words, fallback_lines, slowest_lines
-from edgedeploy.report.words import agreement_words, measured_words, pushed_words, verification_words
+from edgedeploy.report.words import agreement_words, cold_load_words, measured_words, pushed_words, verification_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -26,6 +26,7 @@ _EVERYTHING = (
     "device",
     "size",
     "load",
+    "cold load",
     "p50",
     "p90",
     "p99",
@@ -76,6 +77,7 @@ def _cells(run: RunResult) -> dict[str, str]:
         "device": units.clean(run.device) or units.ABSENT,
         "size": units.size(run.artifact.size_bytes if run.artifact else None),
         "load": units.duration(run.load_ns),
+        "cold load": cold_load_words(run),
         "p50": units.duration(latency.p50 if latency else None),
         "p90": units.duration(latency.p90 if latency else None),
         "p99": units.duration(latency.p99 if latency else None),
@@ -120,7 +122,8 @@ def _print_block(run: RunResult, console: Console) -> None:
     console.print(_name(run), verdict_text(run), sep="  ")
     groups = (
         ("p50", "p90", "p99"),
-        ("load", "size", "peak RSS", "pushed"),
+        ("load", "cold load", "peak RSS"),
+        ("size", "pushed"),
         ("host vs PyTorch",),
         ("device vs PyTorch",),
     )

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
-from edgedeploy.domain.measurement import Generation, ProcessSamples, ProfiledOperator, WarmUp
+from edgedeploy.domain.measurement import ColdLoad, Generation, ProcessSamples, ProfiledOperator, WarmUp
 from edgedeploy.errors import RunnerError
 
 SCHEMA = "edgedeploy.runner/1"
@@ -76,7 +76,16 @@ class ProcessDocument(msgspec.Struct, frozen=True, kw_only=True):
     load_ns: DurationNs
     rss_before_load_bytes: SizeBytes
     peak_rss_bytes: SizeBytes
+    pss_bytes: SizeBytes | None = None
+    cpu_ns: DurationNs | None = None
+    involuntary_switches: Count | None = None
+    cached_bytes_before_load: SizeBytes | None = None
     turns: Annotated[tuple[TurnDocument, ...], Meta(max_length=_TURNS_MAX)] = ()
+
+    @property
+    def cold_load(self) -> ColdLoad:
+        """How a load went that was to be cold."""
+        return ColdLoad(load_ns=self.load_ns, size_bytes=self.model.size_bytes, cached_bytes=self.cached_bytes_before_load)
 
 
 class TurnDocument(msgspec.Struct, frozen=True, kw_only=True):
@@ -140,6 +149,9 @@ class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
             peak_rss_bytes=self.peak_rss_bytes,
             rss_before_load_bytes=self.rss_before_load_bytes,
             warm_up=self.warm_up,
+            pss_bytes=self.pss_bytes,
+            cpu_ns=self.cpu_ns,
+            involuntary_switches=self.involuntary_switches,
         )
 
 
@@ -181,6 +193,9 @@ class LanguageDocument(ProcessDocument, frozen=True, kw_only=True):
             latency_ns=first.decode_ns,
             peak_rss_bytes=self.peak_rss_bytes,
             rss_before_load_bytes=self.rss_before_load_bytes,
+            pss_bytes=self.pss_bytes,
+            cpu_ns=self.cpu_ns,
+            involuntary_switches=self.involuntary_switches,
             generation=Generation(
                 prompt_tokens=first.prompt_tokens,
                 prefill_ns=first.prefill_ns,

@@ -32,6 +32,8 @@ def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: st
     arguments += ["--vary", "1" if policy.inputs == "varied" else "0", "--threads", str(policy.threads)]
     if policy.cpus:
         arguments += ["--cpus", ",".join(map(str, policy.cpus))]
+    if launch.cold:
+        arguments += ["--cold", "1"]
     if launch.profile:
         arguments += ["--profile", str(PROFILED_INVOCATIONS)]
     if launch.turns is not None:

@@ -10,15 +10,15 @@ import msgspec
 
 from edgedeploy.agreement import merged
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
-from edgedeploy.domain.measurement import DeviceFacts, Environment, Measurement, ProcessSamples, unsteady
+from edgedeploy.domain.measurement import ColdLoad, DeviceFacts, Environment, Measurement, ProcessSamples, unsteady
 from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import RunnerError
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.profile import join
 from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
-from edgedeploy.stages.execute import Placed, agreement, execute, once
-from edgedeploy.stages.talk import agreed, answer
+from edgedeploy.stages.execute import Placed, agreement, execute, launch_of, once, shortest, start
+from edgedeploy.stages.talk import agreed, answer, conversation
 from edgedeploy.stats import quantile
 
 _PROBE_LIMIT_S = 30.0
@@ -35,7 +35,8 @@ def measure(
     """Every sample of every process, the outputs' agreement with PyTorch, and what the device said about itself.
 
     Latency is that of the main method at the shapes of its first golden inputs; every method is compared with PyTorch, whose
-    answers lie in ``folder``. Of a language model, what is measured is the answer to its first prompt, token by token.
+    answers lie in ``folder``. Of a language model, what is measured is the answer to its first prompt, token by token. Loads are
+    warm, but for one in a process of its own.
 
     Raises:
         RunnerError: a process failed; nothing of the run is kept.
@@ -44,6 +45,7 @@ def measure(
     subject = f"{placed.artifact.model} {placed.artifact.lane.id} on {placed.device}"
     sink(Started(stage="measure", subject=subject))
     before = facts_of(connection, probe, placed.scratch)
+    cold_load = _cold_load(connection, placed, policy)
     processes: list[ProcessSamples] = []
     calls = placed.artifact.calls()
     method, golden = calls[0]
@@ -86,7 +88,20 @@ def measure(
         environment=_environment(document, before, after),
         agreement=agreement_found,
         profile=profile,
+        cold_load=cold_load,
     )
+
+
+def _cold_load(connection: Connection, placed: Placed, policy: MeasurePolicy) -> ColdLoad:
+    """From a process before all others, for which the model was taken out of the page cache. It measures nothing else."""
+    artifact, briefly = placed.artifact, shortest(policy)
+    if artifact.language is None:
+        method, golden = artifact.calls()[0]
+        launch = launch_of(placed, method, golden, briefly)
+        return start(connection, placed, msgspec.structs.replace(launch, cold=True), RunnerDocument).cold_load
+    launch = conversation(placed, artifact.language, briefly, artifact.language.prompts[:1], None)
+    talk = launch.talk and msgspec.structs.replace(launch.talk, generate_tokens=1)
+    return start(connection, placed, msgspec.structs.replace(launch, cold=True, talk=talk), LanguageDocument).cold_load
 
 
 def _profile(connection: Connection, placed: Placed, policy: MeasurePolicy, sink: Sink) -> Profile | None:

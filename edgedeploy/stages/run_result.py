@@ -75,11 +75,14 @@ def _generation(processes: Sequence[ProcessSamples], kv_cache_bytes: int) -> Gen
 
 def measured_run(result: RunResult, found: Measurement, kv_cache_bytes: int) -> RunResult:
     """The same result with what was measured."""
+    cold = found.cold_load
     samples = tuple(sample for process in found.processes for sample in process.latency_ns)
     return msgspec.structs.replace(
         result,
         verify=msgspec.structs.replace(result.verify, device=found.agreement),
         load_ns=quantile([process.load_ns for process in found.processes], 0.5),
+        load_cold_ns=cold.load_ns if cold else None,
+        load_cold_cached=cold.cached if cold else None,
         latency_ns=Latency(samples=samples, p50=quantile(samples, 0.5), p90=quantile(samples, 0.9), p99=quantile(samples, 0.99)),
         profile=found.profile,
         generation=_generation(found.processes, kv_cache_bytes),

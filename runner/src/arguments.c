@@ -133,6 +133,7 @@ static bool parse_option(const char *option, const char *value, runner_arguments
   if (strcmp(option, "--max-seconds") == 0) return parse_seconds(option, value, &arguments->max_seconds, why);
   if (strcmp(option, "--min-seconds") == 0) return parse_seconds_or_none(option, value, &arguments->min_seconds, why);
   if (strcmp(option, "--warmup-seconds") == 0) return parse_seconds_or_none(option, value, &arguments->warmup_seconds, why);
+  if (strcmp(option, "--cold") == 0) return parse_switch(option, value, &arguments->cold, why);
   if (strcmp(option, "--vary") == 0) return parse_switch(option, value, &arguments->vary, why);
   if (strcmp(option, "--turn-seconds") == 0) return parse_seconds(option, value, &arguments->turn_seconds, why);
   if (strcmp(option, "--turns") == 0) {

@@ -39,6 +39,7 @@ typedef struct {
   int64_t profile; /* profiled invocations; 0: a measurement */
   double min_seconds;
   double max_seconds;
+  bool cold; /* the model is taken out of the page cache before it is loaded */
   bool vary; /* timed iterations cycle through all cases */
   const char *turns; /* of two processes, as 'ABBA'; NULL: this one is alone */
   char side;         /* with turns: which of them are its own */

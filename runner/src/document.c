@@ -92,8 +92,14 @@ void document_of_run(json_text *text, const session *run) {
   json_member(text, "resolution_ns", monotonic_resolution_ns());
   json_raw(text, "}");
   json_member(text, "load_ns", run->load_ns);
+  if (run->cached_bytes_before_load >= 0) json_member(text, "cached_bytes_before_load", run->cached_bytes_before_load);
   json_member(text, "rss_before_load_bytes", run->rss_before_load_bytes);
   json_member(text, "peak_rss_bytes", peak_resident_bytes());
+  if (run->pss_bytes >= 0) json_member(text, "pss_bytes", run->pss_bytes);
+  if (run->latency_ns.count > 0 || run->answer_count > 0) {
+    json_member(text, "cpu_ns", run->timed_usage.cpu_ns);
+    json_member(text, "involuntary_switches", run->timed_usage.involuntary_switches);
+  }
   if (run->arguments.turns != NULL) describe_turns(text, run);
   if (is_language(run)) {
     language_describe(run, text);

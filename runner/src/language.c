@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "language.h"
 
 #include <stdlib.h>
@@ -21,11 +22,13 @@ bool language_read(session *run, failure *why) {
 bool language_run(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
   run->stage = "execute";
+  const process_usage before = usage_now();
   for (; run->answer_count < arguments->prompt_count; ++run->answer_count) {
     const bool done = generate(run->engine, &run->prompts[run->answer_count], (size_t)arguments->prefill,
                                (size_t)arguments->generate, &run->answers[run->answer_count], why);
     if (!done) return false;
   }
+  if (arguments->turns == NULL) usage_add_since(&run->timed_usage, before);
   return arguments->score == NULL ||
          score(run->engine, &run->text, (size_t)arguments->window, &run->nll, &run->scored, why);
 }

@@ -3,7 +3,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -33,4 +35,32 @@ bool model_file_hash(model_file *model, const char *path, failure *why) {
   close(file);
   sha256_end_hex(&stream, model->sha256);
   return true;
+}
+
+static int64_t cached_bytes(int file, size_t size_bytes) {
+  if (size_bytes == 0) return 0;
+  const size_t page_bytes = (size_t)sysconf(_SC_PAGESIZE), pages = (size_bytes + page_bytes - 1) / page_bytes;
+  void *mapping = mmap(NULL, size_bytes, PROT_READ, MAP_PRIVATE, file, 0);
+  if (mapping == MAP_FAILED) return -1;
+  unsigned char *resident = malloc(pages);
+  int64_t cached = -1;
+  if (resident != NULL && mincore(mapping, size_bytes, resident) == 0) {
+    cached = 0;
+    for (size_t i = 0; i < pages; ++i) cached += (resident[i] & 1) * (int64_t)page_bytes;
+  }
+  free(resident);
+  munmap(mapping, size_bytes);
+  return cached < (int64_t)size_bytes ? cached : (int64_t)size_bytes;
+}
+
+int64_t model_file_evict(const char *path) {
+  const int file = open(path, O_RDONLY | O_CLOEXEC);
+  if (file < 0) return -1;
+  struct stat info;
+  /* Pages that are not yet on the storage would stay, and a file that has just been pushed has many. */
+  fdatasync(file);
+  posix_fadvise(file, 0, 0, POSIX_FADV_DONTNEED);
+  const int64_t cached = fstat(file, &info) == 0 ? cached_bytes(file, (size_t)info.st_size) : -1;
+  close(file);
+  return cached;
 }

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 int64_t monotonic_resolution_ns(void) {
   struct timespec step;
@@ -13,25 +14,47 @@ int64_t monotonic_resolution_ns(void) {
   return (int64_t)step.tv_sec * 1000000000 + step.tv_nsec;
 }
 
-/* The number after `key` in /proc/self/status, or 0. */
-static int64_t status_field(const char *key) {
-  FILE *status = fopen("/proc/self/status", "re");
-  if (status == NULL) return 0;
-  int64_t value = 0;
+/* The number after `key` in a file of lines, or `otherwise`. */
+static int64_t field_of(const char *path, const char *key, int64_t otherwise) {
+  FILE *file = fopen(path, "re");
+  if (file == NULL) return otherwise;
+  int64_t value = otherwise;
   char line[256];
-  while (fgets(line, sizeof line, status) != NULL) {
+  while (fgets(line, sizeof line, file) != NULL) {
     if (strncmp(line, key, strlen(key)) == 0) {
       value = strtoll(line + strlen(key), NULL, 10);
       break;
     }
   }
-  fclose(status);
+  fclose(file);
   return value;
 }
+
+static int64_t status_field(const char *key) { return field_of("/proc/self/status", key, 0); }
 
 int64_t resident_bytes(void) { return status_field("VmRSS:") * 1024; }
 
 int64_t peak_resident_bytes(void) { return status_field("VmHWM:") * 1024; }
+
+int64_t proportional_bytes(void) {
+  const int64_t kilobytes = field_of("/proc/self/smaps_rollup", "Pss:", -1);
+  return kilobytes < 0 ? -1 : kilobytes * 1024;
+}
+
+static int64_t nanoseconds(struct timeval time) { return (int64_t)time.tv_sec * 1000000000 + (int64_t)time.tv_usec * 1000; }
+
+process_usage usage_now(void) {
+  struct rusage used = {0};
+  getrusage(RUSAGE_SELF, &used);
+  return (process_usage){.cpu_ns = nanoseconds(used.ru_utime) + nanoseconds(used.ru_stime),
+                         .involuntary_switches = used.ru_nivcsw};
+}
+
+void usage_add_since(process_usage *total, process_usage before) {
+  const process_usage now = usage_now();
+  total->cpu_ns += now.cpu_ns - before.cpu_ns;
+  total->involuntary_switches += now.involuntary_switches - before.involuntary_switches;
+}
 
 int64_t thread_count(void) { return status_field("Threads:"); }
 

@@ -22,7 +22,21 @@ int64_t monotonic_resolution_ns(void);
 /* Resident memory now (VmRSS) and its high-water mark (VmHWM); 0 where /proc does not say. */
 int64_t resident_bytes(void);
 int64_t peak_resident_bytes(void);
+/* This process's share of the memory it uses, that of shared pages divided among those who share them (Pss); -1 where the kernel
+ * does not say. */
+int64_t proportional_bytes(void);
 int64_t thread_count(void);
+
+/* What all threads of this process have used so far: processor time in user and system mode, and how often one was made to wait
+ * that could have gone on. */
+typedef struct {
+  int64_t cpu_ns;
+  int64_t involuntary_switches;
+} process_usage;
+
+process_usage usage_now(void);
+/* Adds to `total` what was used since `before`. */
+void usage_add_since(process_usage *total, process_usage before);
 /* Pins this process (and every thread it starts later). Fails when any of the processors cannot be had. */
 bool pin_to_cpus(const int *cpus, size_t count, failure *why);
 /* The affinity mask in force, in ascending order; returns how many there are. */

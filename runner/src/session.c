@@ -37,6 +37,7 @@ static bool load(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
   run->stage = "load";
   if (!run->engine->prepare(arguments->threads, why)) return false;
+  run->cached_bytes_before_load = arguments->cold ? model_file_evict(arguments->model) : -1;
   run->rss_before_load_bytes = resident_bytes();
   const int64_t began_ns = monotonic_now_ns();
   if (!run->engine->load(arguments->model, arguments->method, arguments->profile > 0, why)) return false;
@@ -78,8 +79,9 @@ static bool run_session(session *run, failure *why) {
   const bool language = is_language(run);
   if (language ? !language_read(run, why) : !inputs_read(&run->inputs, arguments, &run->stage, why)) return false;
   if (!load(run, why)) return false;
-  if (!language) return run_tensors(run, why);
-  return language_run(run, why) && (arguments->turns == NULL || turns_take(run, why));
+  const bool done = language ? language_run(run, why) && (arguments->turns == NULL || turns_take(run, why)) : run_tensors(run, why);
+  run->pss_bytes = proportional_bytes();
+  return done;
 }
 
 static bool write_all(int descriptor, const char *chars, size_t size) {

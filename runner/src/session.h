@@ -8,6 +8,7 @@
 #include "inputs.h"
 #include "model_file.h"
 #include "outputs.h"
+#include "process_facts.h"
 #include "samples.h"
 #include "steady.h"
 
@@ -24,6 +25,7 @@ typedef struct {
   model_file model;
   input_set inputs;
   output_set outputs;
+  int64_t cached_bytes_before_load; /* of the model, with --cold; -1: unknown */
   int64_t rss_before_load_bytes;
   int64_t load_ns;
   int64_t first_inference_ns;
@@ -31,6 +33,8 @@ typedef struct {
   size_t warmup_iterations;
   steady_watch steady;
   samples latency_ns;
+  process_usage timed_usage; /* while iterations were timed, or prompts answered */
+  int64_t pss_bytes;         /* after that; -1: unknown */
   turn_taken *turns;
   size_t turn_count;
   operator_profile profile;

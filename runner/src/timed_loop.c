@@ -42,6 +42,7 @@ bool measure(session *run, failure *why) {
   if (least == 0) return true;
   const int64_t loop_began_ns = monotonic_now_ns();
   const size_t *done = &run->latency_ns.count;
+  const process_usage before = usage_now();
   double spent_ns;
   do {
     iteration timed;
@@ -49,6 +50,7 @@ bool measure(session *run, failure *why) {
     samples_add(&run->latency_ns, timed.ended_ns - timed.began_ns);
     spent_ns = (double)(timed.ended_ns - loop_began_ns);
   } while (spent_ns < most_ns && (*done < least || spent_ns < least_ns) && *done < MAX_ITERATIONS);
+  usage_add_since(&run->timed_usage, before);
   return true;
 }
 

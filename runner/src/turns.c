@@ -33,19 +33,24 @@ static bool take_turn(session *run, failure *why) {
   } while ((double)(timed.ended_ns - turn_began_ns) < turn_ns * UNTIMED_SHARE);
   turn_taken *turn = &run->turns[run->turn_count++];
   *turn = (turn_taken){.began_ns = timed.ended_ns};
+  const process_usage before = usage_now();
   do {
     if (!iterate(run, run->latency_ns.count, &timed, why)) return false;
     samples_add(&run->latency_ns, timed.ended_ns - timed.began_ns);
     ++turn->iterations;
   } while ((int64_t)turn->iterations < run->arguments.iterations && (double)(timed.ended_ns - turn->began_ns) < turn_ns);
+  usage_add_since(&run->timed_usage, before);
   return true;
 }
 
 static bool answer_once(session *run, failure *why) {
   run->stage = "execute";
   run->turns[run->turn_count++] = (turn_taken){.began_ns = monotonic_now_ns(), .iterations = 1};
-  return generate(run->engine, &run->prompts[0], (size_t)run->arguments.prefill, (size_t)run->arguments.generate,
-                  &run->answers[run->answer_count++], why);
+  const process_usage before = usage_now();
+  const bool done = generate(run->engine, &run->prompts[0], (size_t)run->arguments.prefill, (size_t)run->arguments.generate,
+                             &run->answers[run->answer_count++], why);
+  usage_add_since(&run->timed_usage, before);
+  return done;
 }
 
 bool turns_take(session *run, failure *why) {

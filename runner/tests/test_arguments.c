@@ -56,10 +56,10 @@ int main(void) {
   CHECK(!WITH("--turn-seconds", "0"));
 
   CHECK(WITH("--threads", "1") && parsed.warmup_seconds == 0 && parsed.min_seconds == 0 && !parsed.vary);
-  CHECK(WITH("--warmup-seconds", "5", "--min-seconds", "0.5", "--vary", "1"));
-  CHECK(parsed.warmup_seconds == 5 && parsed.min_seconds == 0.5 && parsed.vary);
+  CHECK(WITH("--warmup-seconds", "5", "--min-seconds", "0.5", "--vary", "1", "--cold", "1"));
+  CHECK(parsed.warmup_seconds == 5 && parsed.min_seconds == 0.5 && parsed.vary && parsed.cold);
   CHECK(WITH("--warmup-seconds", "0", "--min-seconds", "0", "--vary", "0") && parsed.min_seconds == 0 && !parsed.vary);
-  CHECK(!WITH("--warmup-seconds", "-1") && !WITH("--min-seconds", "nan") && !WITH("--vary", "2") && !WITH("--vary", ""));
+  CHECK(!WITH("--warmup-seconds", "-1") && !WITH("--min-seconds", "nan") && !WITH("--vary", "2") && !WITH("--vary", "") && !WITH("--cold", "yes"));
 
   CHECK(!PARSE("--model", "m"));
   CHECK(!PARSE("--output-dir", "o"));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import platform
 import shutil
@@ -134,6 +135,44 @@ def test_the_document_tells_what_was_done(run_model: Callable[..., Ran], models:
     assert document.runner.version == "0.1.0"
     assert sdk._WHEELS[{"pte": "executorch", "tflite": "litert"}[format_of(runner)]].version in (document.runner.engine_version)
     assert sorted(path.name for path in ran.output_dir.iterdir()) == ["output_0.bin"]
+
+
+@pytest.mark.parametrize("runner", QUICK)
+def test_what_the_process_used_is_told(run_model: Callable[..., Ran], runner: str) -> None:
+    document = run_model(runner, "convolution", "--iterations", "5", "--min-seconds", "0.1").document
+    assert document.pss_bytes is not None
+    assert 0 < document.pss_bytes <= document.peak_rss_bytes
+    assert document.cpu_ns is not None
+    assert 0 < document.cpu_ns < 10**9
+    assert document.involuntary_switches is not None
+    idle = run_model(runner, "convolution", "--iterations", "0").document
+    assert (idle.cpu_ns, idle.involuntary_switches) == (None, None)
+
+
+@pytest.mark.parametrize("runner", QUICK)
+def test_a_cold_load_begins_without_the_file_in_the_page_cache(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, runner: str
+) -> None:
+    suffix = format_of(runner)
+    inputs = input_arguments(models, "convolution", suffix, tmp_path)
+    model = tmp_path / f"own.{suffix}"  # nobody else has it mapped
+    content = (models / f"convolution.{suffix}").read_bytes()
+    model.write_bytes(content)
+    arguments = ["--model", str(model), *inputs, "--iterations", "1"]
+    assert run(starts[runner], arguments, tmp_path / "warm").document.cold_load.cached is None
+    cold = run(starts[runner], [*arguments, "--cold", "1"], tmp_path / "cold").document.cold_load
+    assert cold.size_bytes == len(content)
+    assert cold.cached_bytes == 0 or _file_system(tmp_path) == "tmpfs"
+    with model.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapping:
+        assert len(bytes(mapping)) == len(content)
+        cached = run(starts[runner], [*arguments, "--cold", "1"], tmp_path / "mapped").document.cold_load.cached_bytes
+    assert cached == len(content)
+
+
+def _file_system(path: Path) -> str:
+    return (
+        subprocess.run(["stat", "-f", "-c", "%T", str(path)], capture_output=True, check=True, timeout=9).stdout.decode().strip()
+    )
 
 
 @pytest.mark.parametrize("runner", QUICK)
@@ -464,6 +503,7 @@ def test_an_output_folder_that_is_not_there(starts: dict[str, list[str]], models
         ["--warmup-seconds", "-1"],
         ["--min-seconds", "nan"],
         ["--vary", "2"],
+        ["--cold", "yes"],
         ["--cpus", "a"],
         ["--cpus", "1023"],
         ["--threads", "5000"],

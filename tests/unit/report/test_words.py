@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from unit.results.documents import measured_run, report_of
 
 from edgedeploy.domain.measurement import (
@@ -18,7 +19,7 @@ from edgedeploy.domain.result import RunResult, Verification
 from edgedeploy.report.github import step_summary
 from edgedeploy.report.html import render_html
 from edgedeploy.report.junit import junit_xml
-from edgedeploy.report.words import measured_words, verification_words
+from edgedeploy.report.words import cold_load_words, measured_words, verification_words
 
 
 def output(name: str, sqnr_db: float | None, *, finite: bool = True, top1: float | None = None) -> OutputAgreement:
@@ -88,6 +89,21 @@ def test_a_process_that_never_became_steady_is_told_of() -> None:
     assert measured_words(run) == (f"{words} in their warm-up",)
     for text in (step_summary(report_of(run)), junit_xml(report_of(run)), render_html((run,), title="a report")):
         assert words in text.replace("\\", "")
+
+
+@pytest.mark.parametrize(
+    ("load_cold_ns", "cached", "words"),
+    [
+        (41_200_000, 0.0, "41.2 ms"),
+        (41_200_000, 0.125, "41.2 ms (12.5% still cached)"),
+        (41_200_000, None, "41.2 ms (perhaps cached)"),
+        (None, None, "–"),
+    ],
+)
+def test_how_cold_a_load_was(load_cold_ns: int | None, cached: float | None, words: str) -> None:
+    run = msgspec.structs.replace(measured_run(), load_cold_ns=load_cold_ns, load_cold_cached=cached)
+    assert cold_load_words(run) == words
+    assert words in render_html((run,), title="a report")
 
 
 def test_every_report_has_them() -> None:

@@ -35,6 +35,9 @@ PROCESSES = st.builds(
     latency_ns=SAMPLES,
     peak_rss_bytes=COUNTS,
     rss_before_load_bytes=COUNTS,
+    pss_bytes=st.none() | COUNTS,
+    cpu_ns=st.none() | COUNTS,
+    involuntary_switches=st.none() | COUNTS,
     warm_up=st.none() | st.builds(WarmUp, iterations=COUNTS, steady_since=st.none() | COUNTS),
 )
 AGREEMENTS = st.builds(
@@ -91,6 +94,8 @@ def runs(draw: st.DrawFn) -> RunResult:
         push=draw(st.none() | st.builds(PushStats, seconds=FINITE)),
         verify=draw(st.builds(Verification, host=st.none() | AGREEMENTS, device=st.none() | AGREEMENTS)),
         load_ns=draw(st.none() | COUNTS),
+        load_cold_ns=draw(st.none() | COUNTS),
+        load_cold_cached=draw(st.none() | st.floats(min_value=0, max_value=1)),
         latency_ns=draw(st.none() | latencies),
         peak_rss_bytes=draw(st.none() | COUNTS),
         device_sha256=draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)),
@@ -189,6 +194,8 @@ def measured_run(
             device=Agreement(max_abs_error=0.0124, cosine=0.99995, sqnr_db=38.4, exact=False),
         ),
         load_ns=41_900_000,
+        load_cold_ns=187_000_000,
+        load_cold_cached=0.0,
         latency_ns=Latency(
             samples=samples,
             p50=ranked[(len(ranked) - 1) // 2],

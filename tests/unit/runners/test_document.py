@@ -89,6 +89,27 @@ class TestGoodDocuments:
         assert document.outputs[0].shape == ()
 
 
+class TestFactsOfTheProcess:
+    FACTS: ClassVar[dict[str, int]] = {"pss_bytes": 5_000_000, "cpu_ns": 17_000, "involuntary_switches": 2}
+
+    def test_they_arrive(self) -> None:
+        samples = parse(encoded(self.FACTS)).samples
+        assert {name: getattr(samples, name) for name in self.FACTS} == self.FACTS
+
+    def test_what_the_device_does_not_say_is_none(self) -> None:
+        samples = parse(encoded()).samples
+        assert [getattr(samples, name) for name in self.FACTS] == [None, None, None]
+
+    @pytest.mark.parametrize("name", [*FACTS, "cached_bytes_before_load"])
+    def test_none_is_negative(self, name: str) -> None:
+        assert "breaks the protocol" in refused(encoded({name: -1})).what
+
+    def test_how_cold_a_load_was(self) -> None:
+        cold = parse(encoded({"cached_bytes_before_load": 6186})).cold_load
+        assert (cold.load_ns, cold.cached) == (847931, 0.25)
+        assert parse(encoded()).cold_load.cached is None
+
+
 class TestWarmUp:
     def test_a_process_became_steady(self) -> None:
         document = parse(encoded({"warmup_iterations": 40, "steady": {"since": 8, "known": 32}}))

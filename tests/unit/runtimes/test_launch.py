@@ -14,7 +14,7 @@ BUNDLE = RunnerBundle(name="agent", files=(), start=("{python}", "{dir}/agent.py
 POLICY = MeasurePolicy(cpus=(4, 5))
 
 
-def words(*, profile: bool = False, policy: MeasurePolicy = POLICY) -> tuple[str, ...]:
+def words(*, profile: bool = False, cold: bool = False, policy: MeasurePolicy = POLICY) -> tuple[str, ...]:
     launch = Launch(
         model="/a/m.pte",
         method="decode",
@@ -23,6 +23,7 @@ def words(*, profile: bool = False, policy: MeasurePolicy = POLICY) -> tuple[str
         output_dir="/s",
         policy=policy,
         profile=profile,
+        cold=cold,
     )
     return command(BUNDLE, launch, runner_dir="/r", python="python3")
 
@@ -44,6 +45,11 @@ def test_every_option_has_its_value() -> None:
 def test_the_policy_decides_how_long_and_on_what() -> None:
     argv = words(policy=MeasurePolicy(warmup_seconds=0, min_seconds=0.5, inputs="varied"))
     assert (after("--warmup-seconds", argv), after("--min-seconds", argv), after("--vary", argv)) == ("0", "0.5", "1")
+
+
+def test_a_cold_load_is_asked_for() -> None:
+    assert "--cold" not in words()
+    assert after("--cold", words(cold=True)) == "1"
 
 
 def test_a_profile_is_asked_for() -> None:

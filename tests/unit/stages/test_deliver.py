@@ -33,7 +33,7 @@ from edgedeploy.transports.local import LocalConnection
 
 SCRIPT = r"""
 while [ $# -gt 0 ]; do
-  case $1 in --model) model=$2 ;; --output-dir) out=$2 ;; --iterations) n=$2 ;; esac
+  case $1 in --cold) cold=1 ;; --model) model=$2 ;; --output-dir) out=$2 ;; --iterations) n=$2 ;; esac
   shift 2
 done
 case $model in *broken*)
@@ -48,7 +48,7 @@ samples=1000; i=1
 while [ "$i" -lt "$n" ]; do samples="$samples, $((1000 + i))"; i=$((i + 1)); done
 echo '{"schema": "edgedeploy.runner/1", "runner": {"name": "script", "version": "1", "engine": "sh", "engine_version": "1"},
   "model": {"sha256": "'$sha'", "size_bytes": 1}, "threads": 1, "cpus": [0], "clock": {"name": "none", "resolution_ns": 1},
-  "load_ns": 5000, "first_inference_ns": 7000, "warmup_ns": [], "latency_ns": ['$samples'], "rss_before_load_bytes": 1,
+  "load_ns": '${cold:+9}'5000, '${cold:+'"cached_bytes_before_load": 0, '}'"first_inference_ns": 7000, "warmup_ns": [], "latency_ns": ['$samples'], "rss_before_load_bytes": 1,
   "peak_rss_bytes": 2000000, "cases": 1,
   '$more'"outputs": [{"dtype": "float32", "shape": [2], "file": "output_0.bin", "sha256": "'$wrote'"}]}'
 """
@@ -128,6 +128,7 @@ def test_one_device_gets_push_samples_and_verdict(desk: Desk) -> None:
     assert result.verdict.status == "pass"
     assert result.latency_ns is not None
     assert (result.latency_ns.samples, result.latency_ns.p50) == ((1000, 1001, 1002, 1000, 1001, 1002), 1001)
+    assert (result.load_cold_ns, result.load_cold_cached) == (95_000, 0.0)
     assert (result.load_ns, result.peak_rss_bytes, len(result.processes)) == (5000, 2_000_000, 2)
     assert result.artifact is not None
     assert result.device_sha256 == result.artifact.sha256
