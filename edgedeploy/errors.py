@@ -21,6 +21,7 @@
     ├── DeviceRunError        6   the device answered, and the work on it failed
     │   ├── DeviceStorageError      6   full, read-only, not executable
     │   └── RunnerError             6   the runner failed, crashed or printed nonsense
+    │       └── RunnerKilledError   6   it was killed: memory ran out, or somebody did it
     └── InternalError        70   our bug
 
 Exit codes 1 (a gate failed) and 7 (inconclusive) belong to verdicts, not to exceptions; see
@@ -153,6 +154,10 @@ class DeviceStorageError(DeviceRunError):
 
 class RunnerError(DeviceRunError):
     """The runner on the device failed, crashed, or printed something that is not its document."""
+
+
+class RunnerKilledError(RunnerError):
+    """The runner was ended by SIGKILL, which is what the kernel does when memory runs out."""
 
 
 class InternalError(EdgedeployError):

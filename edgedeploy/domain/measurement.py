@@ -230,7 +230,10 @@ class Core(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a device is and how it is at this moment. None means that the device did not say, never a guess."""
+    """What a device is and how it is at this moment. None means that the device did not say, never a guess.
+
+    ``oom_kills`` is how many processes the kernel has ended since it started because memory ran out.
+    """
 
     os: str
     os_version: str | None = None
@@ -242,6 +245,7 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     cores: tuple[Core, ...] = ()
     memory_total_bytes: int | None = None
     memory_available_bytes: int | None = None
+    oom_kills: int | None = None
     storage_free_bytes: int | None = None
     temperatures_c: dict[str, float] = {}
     thermal_status: str | None = None

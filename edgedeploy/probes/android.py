@@ -15,6 +15,7 @@ from edgedeploy.probes.kernel_files import (
     load_average_1m,
     memory_bytes,
     number,
+    oom_kills,
     storage_free_bytes,
     zone_temperatures_c,
 )
@@ -75,6 +76,7 @@ class AndroidProbe:
             cores=cores(said.get("cores"), said.get("cpufreq")),
             memory_total_bytes=memory_bytes(said.get("meminfo"), "MemTotal"),
             memory_available_bytes=memory_bytes(said.get("meminfo"), "MemAvailable"),
+            oom_kills=oom_kills(said.get("vmstat")),
             storage_free_bytes=storage_free_bytes(said.get("storage")),
             temperatures_c=_temperatures_c(thermal, battery, said.get("thermal")),
             thermal_status=status,

@@ -18,6 +18,7 @@ KERNEL_SECTIONS = (
     section("kernel", "uname -r"),
     section("loadavg", "cat /proc/loadavg"),
     section("meminfo", "grep -E '^(MemTotal|MemAvailable):' /proc/meminfo"),
+    section("vmstat", "grep '^oom_kill ' /proc/vmstat"),
     section("cores", "echo /sys/devices/system/cpu/cpu[0-9]*"),
     section(
         "cpufreq",
@@ -62,6 +63,12 @@ def memory_bytes(meminfo: str | None, key: str) -> int | None:
     """Return ``MemTotal`` or ``MemAvailable`` of /proc/meminfo in bytes."""
     found = re.search(rf"^{re.escape(key)}:\s+(\d{{1,15}}) kB", meminfo or "", re.MULTILINE | re.ASCII)
     return int(found[1]) * 1024 if found else None
+
+
+def oom_kills(vmstat: str | None) -> int | None:
+    """Return ``oom_kill`` of /proc/vmstat; kernels before 4.13 do not count."""
+    found = re.search(r"^oom_kill (\d{1,18})$", vmstat or "", re.MULTILINE | re.ASCII)
+    return int(found[1]) if found else None
 
 
 def storage_free_bytes(df: str | None) -> int | None:

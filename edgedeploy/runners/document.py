@@ -10,7 +10,7 @@ from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
 from edgedeploy.domain.measurement import ColdLoad, Generation, ProcessSamples, ProfiledOperator, WarmUp
-from edgedeploy.errors import RunnerError
+from edgedeploy.errors import RunnerError, RunnerKilledError
 
 SCHEMA = "edgedeploy.runner/1"
 
@@ -306,7 +306,8 @@ def _reject_silence(exit_code: int, stderr: bytes, where: str) -> NoReturn:
     if number is not None:
         name = _SIGNAL_NAMES.get(number, f"signal {number}")
         advice = _ADVICE_BY_SIGNAL.get(number, "run it again; if it stays, try another lane or runtime")
-        raise RunnerError(f"the runner died of {name}", where=where, seen=said, next_step=advice)
+        kind = RunnerKilledError if number == signal.SIGKILL else RunnerError
+        raise kind(f"the runner died of {name}", where=where, seen=said, next_step=advice)
     what = {
         0: "the runner ended without printing its document",
         _NOT_EXECUTABLE: "the runner is not executable on this device (exit code 126)",

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -13,11 +15,12 @@ from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.measurement import ColdLoad, DeviceFacts, Environment, Measurement, ProcessSamples, unsteady
 from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.errors import RunnerError
+from edgedeploy.errors import RunnerError, RunnerKilledError
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.profile import join
 from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
 from edgedeploy.stages.execute import Placed, agreement, execute, launch_of, once, shortest, start
+from edgedeploy.stages.killed import explained
 from edgedeploy.stages.talk import agreed, answer, conversation
 from edgedeploy.stats import quantile
 
@@ -45,24 +48,25 @@ def measure(
     subject = f"{placed.artifact.model} {placed.artifact.lane.id} on {placed.device}"
     sink(Started(stage="measure", subject=subject))
     before = facts_of(connection, probe, placed.scratch)
-    cold_load = _cold_load(connection, placed, policy)
-    processes: list[ProcessSamples] = []
     calls = placed.artifact.calls()
     method, golden = calls[0]
     language = placed.artifact.language
-    for number in range(policy.processes):
-        if number and policy.cooldown_s:
-            time.sleep(policy.cooldown_s)
-        sink(Progress(stage="measure", subject=subject, done=number, total=policy.processes, text="process"))
-        document: RunnerDocument | LanguageDocument
-        if language is None:
-            document = execute(connection, placed, method, golden, policy)
-        else:
-            document = answer(connection, placed, language, policy, language.prompts[:1], None)
-        processes.append(document.samples)
-    found = [agreement(connection, placed, method, golden, document, folder)] if isinstance(document, RunnerDocument) else []
-    after = facts_of(connection, probe, placed.scratch)
-    found += [once(connection, placed, other, case, policy, folder) for other, case in calls[len(found) :]]
+    processes: list[ProcessSamples] = []
+    with _kills_explained(connection, placed, probe, before):
+        cold_load = _cold_load(connection, placed, policy)
+        for number in range(policy.processes):
+            if number and policy.cooldown_s:
+                time.sleep(policy.cooldown_s)
+            sink(Progress(stage="measure", subject=subject, done=number, total=policy.processes, text="process"))
+            document: RunnerDocument | LanguageDocument
+            if language is None:
+                document = execute(connection, placed, method, golden, policy)
+            else:
+                document = answer(connection, placed, language, policy, language.prompts[:1], None)
+            processes.append(document.samples)
+        found = [agreement(connection, placed, method, golden, document, folder)] if isinstance(document, RunnerDocument) else []
+        after = facts_of(connection, probe, placed.scratch)
+        found += [once(connection, placed, other, case, policy, folder) for other, case in calls[len(found) :]]
     agreement_found = merged(found)
     if language is not None and isinstance(document, LanguageDocument):
         said = agreed(document, language.prompts[:1], None)
@@ -90,6 +94,15 @@ def measure(
         profile=profile,
         cold_load=cold_load,
     )
+
+
+@contextmanager
+def _kills_explained(connection: Connection, placed: Placed, probe: Probe, before: DeviceFacts) -> Iterator[None]:
+    """Whoever is killed in here, the error says what the device knows about its memory."""
+    try:
+        yield
+    except RunnerKilledError as error:
+        raise explained(error, before, facts_of(connection, probe, placed.scratch), placed.artifact.size_bytes) from error
 
 
 def _cold_load(connection: Connection, placed: Placed, policy: MeasurePolicy) -> ColdLoad:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import mmap
@@ -12,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -24,13 +25,17 @@ from integration.runner_starts import CASES, LIMIT_S, QUICK, RUNNERS, Ran, build
 from edgedeploy.domain.artifact import DelegateGraph, Operator
 from edgedeploy.domain.measurement import WarmUp
 from edgedeploy.domain.release import RunnerBundle
-from edgedeploy.errors import MissingToolError, RunnerError, UsageError
+from edgedeploy.errors import MissingToolError, RunnerError, RunnerKilledError, UsageError
+from edgedeploy.probes.linux import LinuxProbe
 from edgedeploy.profile import join
 from edgedeploy.runners import build_tools, sdk
 from edgedeploy.runners.agent import agent_runner
 from edgedeploy.runners.document import RunnerDocument, parse_document
 from edgedeploy.runners.native import native_runner
 from edgedeploy.shipped import shipped
+from edgedeploy.stages.killed import explained
+from edgedeploy.stages.measure import facts_of
+from edgedeploy.transports.local import LocalConnection
 
 pytestmark = [
     pytest.mark.sdk,
@@ -531,6 +536,42 @@ def test_a_killed_runner_is_recognised(starts: dict[str, list[str]], models: Pat
         stdout, stderr = process.communicate(timeout=LIMIT_S)
     with pytest.raises(RunnerError, match="SIGKILL"):
         parse_document(stdout, exit_code=process.returncode, stderr=stderr, where="here", kind=RunnerDocument)
+
+
+@pytest.fixture
+def small_group(tmp_path: Path) -> Iterator[Path]:
+    """A group of processes that may have 64 MB (cgroup v1 or v2), which is what a small device is like."""
+    for root, limit in ((Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes"), (Path("/sys/fs/cgroup"), "memory.max")):
+        group = root / f"edgedeploy-{tmp_path.name}-{os.getpid()}"
+        try:
+            group.mkdir()
+            (group / limit).write_text(str(64 << 20), encoding="ascii")
+        except OSError:
+            with contextlib.suppress(OSError):
+                group.rmdir()
+            continue
+        yield group
+        group.rmdir()
+        return
+    pytest.skip("no memory cgroup can be made here: needs root")
+
+
+def test_a_runner_that_the_kernel_ends_for_want_of_memory(
+    starts: dict[str, list[str]], models: Path, tmp_path: Path, small_group: Path
+) -> None:
+    inputs = tmp_path / "cases.bin"
+    inputs.write_bytes(bytes(192 * 4 * 250_000))
+    arguments = ["--model", str(models / "convolution.tflite"), "--input", f"float32:1,3,8,8:{inputs}"]
+    start = ["sh", "-c", f'echo $$ > {small_group}/cgroup.procs && exec "$@"', "sh", *starts["native-tflite"]]
+    connection, probe = LocalConnection("here"), LinuxProbe()
+    before = facts_of(connection, probe, "/")
+    ran = run(start, arguments, tmp_path / "o")
+    after = facts_of(connection, probe, "/")
+    with pytest.raises(RunnerKilledError) as caught:
+        _ = ran.document
+    if before.oom_kills is None:
+        pytest.skip("this kernel does not count")
+    assert explained(caught.value, before, after, 9000).what == "memory ran out, and the kernel ended the runner"
 
 
 # ------------------------------------------------------------------------------------------------ old Pythons

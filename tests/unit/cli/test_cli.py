@@ -160,7 +160,7 @@ def test_the_exit_codes_are_those_of_the_design() -> None:
         "ModelError": 4, "CompressError": 4, "ExportError": 4, "VerifyError": 4,
         "DeviceError": 5, "DeviceUnavailableError": 5, "DeviceAbsentError": 5, "DeviceBusyError": 5,
         "DeviceLostError": 5, "CommandTimeoutError": 5, "LeaseLostError": 5,
-        "DeviceRunError": 6, "DeviceStorageError": 6, "RunnerError": 6,
+        "DeviceRunError": 6, "DeviceStorageError": 6, "RunnerError": 6, "RunnerKilledError": 6,
     }  # fmt: skip
     assert {kind.__name__ for kind in EVERY_ERROR if kind.retryable} == {
         "DeviceAbsentError", "DeviceBusyError", "DeviceLostError", "CommandTimeoutError", "LeaseLostError",

@@ -106,6 +106,14 @@ def test_what_a_raspberry_pi_says_of_throttling(bits: str, status: str, *, throt
     assert (facts.thermal_status, facts.throttled) == (status, throttled)
 
 
+@pytest.mark.parametrize(
+    ("vmstat", "count"), [("oom_kill 3", 3), ("oom_kill 0", 0), ("", None), ("oom_kill -1", None), ("oom_killer 3", None)]
+)
+@pytest.mark.parametrize("probe", [LinuxProbe(), AndroidProbe()], ids=lambda probe: probe.name)
+def test_how_often_memory_ran_out(probe: Probe, vmstat: str, count: int | None) -> None:
+    assert probe.parse(f"\n@@edgedeploy@@ vmstat\n{vmstat}\n").oom_kills == count
+
+
 def test_a_mac() -> None:
     facts = parsed(MacosProbe(), "macos.txt")
     assert (facts.os, facts.os_version, facts.os_build) == ("macos", "15.1", "24B83")
