@@ -7,7 +7,7 @@ BIN    := $(VENV)/bin
 PIP     = $(BIN)/pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help zoo demo test test-tools test-hardware unit lint format clean bench-start_up bench-pipeline_overhead bench-predictions bench-export bench-push bench-faults bench-gate
+.PHONY: help zoo demo test test-tools test-hardware unit lint format clean bench-start_up bench-pipeline_overhead bench-predictions bench-export bench-push bench-faults bench-gate bench-runner-bias
 
 help:
 	@echo "make demo    run the main job on a real model, on this machine"
@@ -15,7 +15,7 @@ help:
 	@echo "make test-hardware TARGET=pixel8    a push to a real device"
 	@echo "make unit    the unit tests alone (seconds)"
 	@echo "make lint    ruff, mypy, import contracts"
-	@echo "make bench-start_up, make bench-pipeline_overhead, make bench-predictions, make bench-export, make bench-push, make bench-faults, make bench-gate"
+	@echo "make bench-start_up, make bench-pipeline_overhead, make bench-predictions, make bench-export, make bench-push, make bench-faults, make bench-gate, make bench-runner-bias"
 	@echo "make zoo     every model of examples/zoo in every lane, into docs/zoo.md (long)"
 	@echo "make clean   remove the environment"
 
@@ -87,6 +87,10 @@ bench-faults: test-tools $(VENV)/.test
 # 320 comparisons, about an hour; COUNT=10 records nothing
 bench-gate: $(VENV)/.demo
 	$(BIN)/python benchmarks/gate/run.py $(addprefix --count ,$(COUNT))
+
+# Two to five minutes.
+bench-runner-bias: $(VENV)/.test
+	$(BIN)/python benchmarks/runner_bias/run.py
 
 # MODEL=vit: one row. SECONDS=3600: a longer time limit per model.
 zoo: $(VENV)/.test
