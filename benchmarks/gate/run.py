@@ -163,7 +163,7 @@ def _placed() -> Iterator[tuple[Connection, dict[str, Placed], MeasurePolicy]]:
             store = aboard.store("gate")
             payloads = [Payload(prepared=item.prepared, bundle=aboard.runner_for(item)) for item in ready]
             release, _ = push(store, payloads, Terms(project="gate", device=device.name), sink=ignore)
-            policy = msgspec.structs.replace(ready[0].prepared.run.policy, iterations=2000)
+            policy = msgspec.structs.replace(ready[0].prepared.run.policy, iterations=2000, warmup_seconds=0.0)
             with store.scratch() as scratch:
                 base = store.release_dir(release)
                 placed = {
