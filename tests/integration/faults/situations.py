@@ -38,7 +38,7 @@ echo '{"schema": "edgedeploy.runner/1", "runner": {"name": "script", "version": 
   "load_ns": 5000, "first_inference_ns": 7000, "warmup_ns": [], "latency_ns": [1000, 1001], "rss_before_load_bytes": 1,
   "peak_rss_bytes": 2000000, "cases": 1, "outputs": [{"dtype": "float32", "shape": [2], "file": "output_0.bin"}]}'
 """
-_POLICY = MeasurePolicy(processes=1, iterations=2, warmup_iterations=0)
+_POLICY = MeasurePolicy(processes=1, iterations=2, warmup_iterations=0, warmup_seconds=0)
 _HOST = Verification(host=Agreement(max_abs_error=0.0, cosine=1.0, sqnr_db=None, exact=True))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -24,7 +24,7 @@ from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.result import PushReport, RunResult, Verification
 from edgedeploy.domain.target import Abi, MeasurePolicy
-from edgedeploy.errors import DeviceLostError, DeviceUnavailableError, MissingToolError
+from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceUnavailableError, MissingToolError
 from edgedeploy.host import host_abi
 from edgedeploy.ports import Completed
 from edgedeploy.stages.deliver import Delivery, deliver
@@ -36,6 +36,11 @@ while [ $# -gt 0 ]; do
   case $1 in --cold) cold=1 ;; --model) model=$2 ;; --output-dir) out=$2 ;; --iterations) n=$2 ;; esac
   shift 2
 done
+case $model in
+  *crashing*) kill -s SEGV $$ ;;
+  *killed*) kill -s KILL $$ ;;
+  *foreign*) echo "sh: run: Exec format error" >&2; exit 126 ;;
+esac
 case $model in *broken*)
   echo '{"schema": "edgedeploy.runner/1", "error": {"stage": "load", "message": "no kernel for aten::roll"}}'; exit 1 ;;
 esac
@@ -61,12 +66,13 @@ class FakeProbe:
 
     def __init__(self, abi: str | None) -> None:
         self.abi = abi
+        self.oom_kills: Callable[[], int | None] = lambda: None
 
     def command(self, workdir: str) -> tuple[str, ...]:
         return ("echo",)
 
     def parse(self, output: str) -> DeviceFacts:
-        return DeviceFacts(os="linux", abi=self.abi, throttled=False)
+        return DeviceFacts(os="linux", abi=self.abi, throttled=False, oom_kills=self.oom_kills())
 
 
 class Desk:
@@ -176,6 +182,39 @@ def test_a_run_that_fails_on_the_device_holds_up_no_other_run(desk: Desk) -> Non
     assert results[0].push is not None
     assert results[0].latency_ns is None
     assert list((desk.folder / "a/runs").iterdir()) == []
+
+
+def test_ways_of_not_ending_well_are_told_apart(desk: Desk) -> None:
+    def hangs(argv: Sequence[str]) -> Completed | None:
+        if "--model" in argv and any("models/hanging/" in word for word in argv):
+            raise CommandTimeoutError("no end after 380 s")
+        return None
+
+    desk.unit("a", answers=hangs)
+    results = desk.deliver(*(desk.ready(name) for name in ("crashing", "killed", "foreign", "hanging", "broken", "net")))
+    errors = {result.model: result.error for result in results if result.error is not None}
+    assert {model: error.what for model, error in errors.items()} == {
+        "crashing": "the runner died of SIGSEGV",
+        "killed": "the runner died of SIGKILL",
+        "foreign": "the runner is not executable on this device (exit code 126)",
+        "hanging": "the runner did not end in time and was killed",
+        "broken": "the runner failed at stage 'load'",
+    }
+    assert len({error.next_step for error in errors.values()}) == len(errors)
+    assert "memory" in errors["killed"].next_step
+    assert "abi" in errors["foreign"].next_step
+    assert {error.exit_code for error in errors.values()} == {6}
+
+
+def test_when_memory_ran_out_the_kernels_count_says_so(desk: Desk) -> None:
+    counts = iter(range(9))
+    desk.probe.oom_kills = lambda: next(counts)
+    desk.unit("a")
+    (result,) = desk.deliver(desk.ready("killed"))
+    assert result.error is not None
+    assert (result.error.kind, result.error.what) == (
+        "RunnerKilledError", "memory ran out, and the kernel ended the runner",
+    )  # fmt: skip
 
 
 def test_outputs_that_change_after_they_were_written_are_not_compared(desk: Desk) -> None:
