@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "turns.h"
+
 bool is_language(const session *run) {
   return run->arguments.prompt_count > 0 || run->arguments.score != NULL;
 }
@@ -28,7 +30,8 @@ bool language_run(session *run, failure *why) {
                                (size_t)arguments->generate, &run->answers[run->answer_count], why);
     if (!done) return false;
   }
-  if (arguments->turns == NULL) usage_add_since(&run->timed_usage, before);
+  if (arguments->turns != NULL) return turns_take(run, why);
+  usage_add_since(&run->timed_usage, before);
   return arguments->score == NULL ||
          score(run->engine, &run->text, (size_t)arguments->window, &run->nll, &run->scored, why);
 }

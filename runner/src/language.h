@@ -8,7 +8,7 @@
 bool is_language(const session *run);
 /* Prompts and text, before anything is loaded. */
 bool language_read(session *run, failure *why);
-/* Answers every prompt once, and scores the text. */
+/* Answers every prompt once, and takes its turns or scores the text. */
 bool language_run(session *run, failure *why);
 void language_describe(const session *run, json_text *text);
 

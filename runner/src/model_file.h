@@ -13,8 +13,8 @@ typedef struct {
 } model_file;
 
 bool model_file_hash(model_file *model, const char *path, failure *why);
-/* Takes the file out of the page cache. Returns how many of its bytes are in there all the same (another process has it mapped, or
- * its file system has no other place for it); -1 where the system does not tell. */
+/* Takes the file out of the page cache. Returns how many of its bytes are in there all the same (another process has it mapped,
+ * or its file system has no other place for it); -1 where the system does not tell. */
 int64_t model_file_evict(const char *path);
 
 #endif

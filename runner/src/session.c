@@ -79,7 +79,7 @@ static bool run_session(session *run, failure *why) {
   const bool language = is_language(run);
   if (language ? !language_read(run, why) : !inputs_read(&run->inputs, arguments, &run->stage, why)) return false;
   if (!load(run, why)) return false;
-  const bool done = language ? language_run(run, why) && (arguments->turns == NULL || turns_take(run, why)) : run_tensors(run, why);
+  const bool done = language ? language_run(run, why) : run_tensors(run, why);
   run->pss_bytes = proportional_bytes();
   return done;
 }

@@ -33,8 +33,11 @@ struct Arguments {
     var inputs: [Input] = []
     var units = MLComputeUnits.all
     var warmup = 5
+    var warmupSeconds = 0.0
     var iterations = 50
+    var minSeconds = 0.0
     var maxSeconds = 30.0
+    var vary = false
     var profile = 0
     var checked: [String] = []
     var removed: [String] = []
@@ -61,8 +64,12 @@ struct Arguments {
             case "--warmup": warmup = try Self.count(name, value)
             case "--iterations": iterations = try Self.count(name, value)
             case "--max-seconds":
-                guard let seconds = Double(value), seconds > 0 else { throw Failure(stage: "usage", message: "\(name) \(value)") }
-                maxSeconds = seconds
+                maxSeconds = try Self.seconds(name, value)
+                guard maxSeconds > 0 else { throw Failure(stage: "usage", message: "\(name) \(value)") }
+            case "--min-seconds": minSeconds = try Self.seconds(name, value)
+            case "--warmup-seconds": warmupSeconds = try Self.seconds(name, value)
+            case "--vary": vary = try Self.count(name, value) == 1
+            case "--cold": _ = try Self.count(name, value)  // iOS lets no app empty the page cache
             case "--threads":
                 guard try Self.count(name, value) <= 1 else {
                     throw Failure(stage: "usage", message: "Core ML chooses its threads itself: --threads has to be 0 or 1")
@@ -75,6 +82,13 @@ struct Arguments {
         }
         guard !document.isEmpty else { throw Failure(stage: "usage", message: "--document is missing") }
         guard model.isEmpty || !outputDir.isEmpty else { throw Failure(stage: "usage", message: "--output-dir is missing") }
+    }
+
+    private static func seconds(_ name: String, _ value: String) throws -> Double {
+        guard let number = Double(value), number >= 0, number.isFinite else {
+            throw Failure(stage: "usage", message: "\(name) \(value)")
+        }
+        return number
     }
 
     private static func count(_ name: String, _ value: String) throws -> Int {

@@ -11,6 +11,7 @@ struct Failure: Error {
 
 struct Session {
     static let schema = "edgedeploy.runner/1"
+    static let warmUpsTold = 10_000
     let battery: Battery
 
     /// Does what the arguments say, writes the document, and gives the exit code.
@@ -93,10 +94,12 @@ struct Session {
             do { try output.bytes.write(to: file) } catch { throw Failure(stage: "output", message: "\(file.path): \(error)") }
         }
 
-        let features = try engine.features(cases.part(0), of: arguments.inputs)
-        let warmupNs = try arguments.iterations == 0 ? [] : times(engine, features, most: arguments.warmup, within: .infinity)
-        let latencyNs = try times(engine, features, most: arguments.iterations, within: arguments.maxSeconds)
-        return [
+        let used = arguments.vary ? cases.count : 1
+        let features = try (0..<used).map { try engine.features(cases.part($0), of: arguments.inputs) }
+        let warmed = try warmUp(engine, features, arguments)
+        let latencyNs = try times(
+            engine, features, most: arguments.iterations, atLeast: arguments.minSeconds, within: arguments.maxSeconds)
+        var document: [String: Any] = [
             "model": ["sha256": model.sha256, "size_bytes": model.sizeBytes] as [String: Any],
             "threads": 0,
             "cpus": [Int](),
@@ -104,7 +107,7 @@ struct Session {
             "load_ns": loadNs,
             "compile_ns": compileNs,
             "first_inference_ns": firstNs,
-            "warmup_ns": warmupNs,
+            "warmup_ns": Array(warmed.ns.prefix(max(arguments.warmup, Self.warmUpsTold))),
             "latency_ns": latencyNs,
             "rss_before_load_bytes": footprintBefore,
             "peak_rss_bytes": footprint().peak,
@@ -113,17 +116,50 @@ struct Session {
                 ["dtype": output.dtype, "shape": output.shape, "file": "output_\(index).bin"] as [String: Any]
             },
         ]
+        if arguments.warmupSeconds > 0, arguments.iterations > 0 {
+            document["warmup_iterations"] = warmed.ns.count
+            if let steady = warmed.watch.steady {
+                document["steady"] = ["since": steady.since, "known": steady.known]
+            } else {
+                document["steady"] = NSNull()
+            }
+        }
+        return document
     }
 
-    /// One time per iteration; what a prediction leaves behind is freed outside of the readings.
-    private func times(_ engine: CoreMLEngine, _ features: Features, most: Int, within seconds: Double) throws -> [UInt64] {
+    /// As many iterations as were asked for; then until the process is steady, or the time for that is over.
+    private func warmUp(
+        _ engine: CoreMLEngine, _ features: [Features], _ arguments: Arguments
+    ) throws -> (ns: [UInt64], watch: SteadyWatch) {
+        var watch = SteadyWatch()
+        guard arguments.iterations > 0 else { return ([], watch) }
+        let began = now()
+        var taken = try times(engine, features, most: arguments.warmup, atLeast: 0, within: .infinity)
+        guard arguments.warmupSeconds > 0 else { return (taken, watch) }
+        for ns in taken { watch.take(ns) }
+        while watch.steady == nil, Double(now() - began) < arguments.warmupSeconds * 1e9 {
+            let one = features[taken.count % features.count]
+            let ns = try times(engine, [one], most: 1, atLeast: 0, within: .infinity)[0]
+            taken.append(ns)
+            watch.take(ns)
+        }
+        return (taken, watch)
+    }
+
+    /// One time per iteration, the cases in turn; what a prediction leaves behind is freed outside of the readings.
+    private func times(
+        _ engine: CoreMLEngine, _ features: [Features], most: Int, atLeast least: Double, within seconds: Double
+    ) throws -> [UInt64] {
         var taken: [UInt64] = []
         taken.reserveCapacity(most)
         let began = now()
-        while taken.count < most, taken.isEmpty || Double(now() - began) < seconds * 1e9 {
+        while most > 0 {
+            let spent = Double(now() - began) / 1e9
+            let enough = taken.count >= most && spent >= least
+            if enough || (!taken.isEmpty && spent >= seconds) { break }
             try autoreleasepool {
                 let start = now()
-                let predicted = try engine.predict(features)
+                let predicted = try engine.predict(features[taken.count % features.count])
                 let end = now()
                 withExtendedLifetime(predicted) { taken.append(end - start) }
             }

@@ -38,7 +38,10 @@ def arguments() -> argparse.Namespace:
         parser.add_argument(f"--{name}", action="append", default=[])
     for name in ("warmup", "iterations", "threads", "profile"):
         parser.add_argument(f"--{name}", type=int, default=0)
-    parser.add_argument("--max-seconds", type=float, default=30)
+    for name in ("warmup-seconds", "min-seconds", "max-seconds"):
+        parser.add_argument(f"--{name}", type=float, default=0)
+    for name in ("vary", "cold"):
+        parser.add_argument(f"--{name}", choices=("0", "1"), default="0")
     parser.add_argument("--facts", action="store_true")
     return parser.parse_args()
 

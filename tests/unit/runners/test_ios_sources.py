@@ -25,7 +25,7 @@ def source(name: str) -> str:
 
 def test_every_file_says_that_it_was_never_compiled() -> None:
     files = sorted(SOURCES.glob("*.swift"))
-    assert len(files) == 7
+    assert len(files) == 8
     for file in files:
         assert file.read_text(encoding="utf-8").startswith("// NEVER COMPILED, NEVER RUN by the project: no Mac was at hand.")
     assert "NEVER BUILT" in (SOURCES.parent / "project.yml").read_text(encoding="utf-8")
@@ -40,6 +40,7 @@ def test_the_app_knows_every_argument_that_it_is_given(tmp_path: Path) -> None:
         output_dir="o",
         policy=MeasurePolicy(),
         profile=True,
+        cold=True,
     )
     bundle = CoremlApp().bundle("ios-arm64", cache_dir=tmp_path, emit=print)
     given = {word for word in command(bundle, launch, runner_dir="r", python="p") if word.startswith("--")}
