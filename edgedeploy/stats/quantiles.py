@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
+from math import ceil, floor, sqrt
+from statistics import NormalDist
+
+from edgedeploy.stats.student import t_interval
 
 
 def quantile(samples: Sequence[int], q: float) -> int:
@@ -22,22 +25,23 @@ def quantile(samples: Sequence[int], q: float) -> int:
     return ordered[max(int(rank), 1) - 1]
 
 
-def quantile_interval(
-    groups: Sequence[Sequence[int]], q: float = 0.5, *, confidence: float = 0.95, resamples: int = 400, seed: int = 1
-) -> tuple[int, int]:
-    """A bootstrap confidence interval (percentile method, Efron 1979) of a quantile over processes.
+def quantile_interval(groups: Sequence[Sequence[int]], q: float = 0.5, *, confidence: float = 0.95) -> tuple[int, int]:
+    """A confidence interval of a quantile over processes, in the samples' unit; rounded outwards.
 
-    Iterations inside one process are not independent, processes are: whole processes are drawn with replacement, then
-    iterations within each (two-stage cluster bootstrap, Davison & Hinkley 1997, §3.8). Deterministic for a given ``seed``.
+    Iterations inside one process are not independent, processes are: of several, it is Student's interval of the mean of their
+    quantiles. (A bootstrap over so few is too short: simulated, it covers 75 % with three processes where it says 95 %.)
+    Of one process there is only its own spread: the interval between two of its samples that has the quantile with that
+    confidence (order statistics: Conover 1999, §3.2), which says nothing about another process.
 
-    Returns:
-        The lower and upper end, in the samples' unit.
+    Raises:
+        ValueError: no samples.
     """
-    rng = random.Random(seed)  # noqa: S311 - resampling, not secrets
     groups = [group for group in groups if group]
-    estimates = []
-    for _ in range(resamples):
-        drawn = rng.choices(groups, k=len(groups))
-        estimates.append(quantile([sample for group in drawn for sample in rng.choices(group, k=len(group))], q))
     tail = (1.0 - confidence) / 2.0
-    return quantile(estimates, tail), quantile(estimates, 1.0 - tail)
+    if len(groups) != 1:
+        mean, half = t_interval([quantile(group, q) for group in groups], tail)
+        return max(0, floor(mean - half)), ceil(mean + half)
+    ordered = sorted(groups[0])
+    count = len(ordered)
+    reach = NormalDist().inv_cdf(1.0 - tail) * sqrt(count * q * (1.0 - q))
+    return ordered[max(0, ceil(count * q - reach) - 1)], ordered[min(count - 1, ceil(count * q + reach))]
