@@ -84,7 +84,7 @@ bench-push: test-tools $(VENV)/.test
 bench-faults: test-tools $(VENV)/.test
 	$(BIN)/python benchmarks/faults/run.py
 
-# 320 comparisons, about an hour; COUNT=10 records nothing
+# 210 comparisons, about 40 minutes; COUNT=10 records nothing
 bench-gate: $(VENV)/.demo
 	$(BIN)/python benchmarks/gate/run.py $(addprefix --count ,$(COUNT))
 
