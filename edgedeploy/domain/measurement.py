@@ -7,6 +7,7 @@ from typing import Annotated
 
 import msgspec
 
+from edgedeploy.domain.conditions import During
 from edgedeploy.domain.operator_times import Profile
 
 
@@ -221,11 +222,15 @@ class LayerAgreement(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Core(msgspec.Struct, frozen=True, kw_only=True):
-    """One processor as the kernel numbers it. Frequencies in Hz; None where the device does not say."""
+    """One processor as the kernel numbers it. Frequencies in Hz; None where the device does not say.
+
+    ``max_hz`` is the most that it can, ``limit_hz`` the most that it may at this moment.
+    """
 
     index: int
     current_hz: int | None = None
     max_hz: int | None = None
+    limit_hz: int | None = None
     governor: str | None = None
 
 
@@ -233,6 +238,7 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a device is and how it is at this moment. None means that the device did not say, never a guess.
 
     ``oom_kills`` is how many processes the kernel has ended since it started because memory ran out.
+    ``throttle_count`` is how often its processors were too hot since it started. ``plugged``: it gets power from outside.
     """
 
     os: str
@@ -250,14 +256,17 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
     temperatures_c: dict[str, float] = {}
     thermal_status: str | None = None
     throttled: bool | None = None
+    throttle_count: int | None = None
     battery_percent: int | None = None
     battery_charging: bool | None = None
+    plugged: bool | None = None
+    battery_saver: bool | None = None
     load_average_1m: float | None = None
     properties: dict[str, str] = {}
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """The circumstances of a measurement, before and after."""
+    """The circumstances of a measurement, before, after and, where the device could be watched, in between."""
 
     runner: str
     engine: str
@@ -269,6 +278,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     before: DeviceFacts
     after: DeviceFacts
+    during: During | None = None
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):

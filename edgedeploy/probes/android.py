@@ -26,6 +26,8 @@ from edgedeploy.probes.sections import script, section, split_sections, storage_
 _THERMAL_STATUS = ("none", "light", "moderate", "severe", "critical", "emergency", "shutdown")
 # android.os.BatteryManager.BATTERY_STATUS_*: 2 charging, 3 discharging, 4 not charging, 5 full.
 _CHARGING = {2: True, 3: False, 4: False, 5: False}
+# Settings.Global.LOW_POWER_MODE; null: it was never switched on.
+_BATTERY_SAVER = {"1": True, "0": False, "null": False}
 _ABI = {"arm64-v8a": "android-arm64"}
 _KEPT = ("ro.product.", "ro.soc.", "ro.hardware", "ro.board.", "ro.build.", "ro.boot.hardware")
 _DROPPED = ("ro.build.date", "ro.build.host", "ro.build.user", "ro.build.flavor", "ro.build.description")
@@ -53,6 +55,7 @@ class AndroidProbe:
             section("getprop", "getprop"),
             section("battery", "dumpsys battery"),
             section("thermalservice", "dumpsys thermalservice"),
+            section("battery-saver", "settings get global low_power"),
             storage_section("storage", workdir),
         )
 
@@ -83,6 +86,8 @@ class AndroidProbe:
             throttled=None if status is None else status != _THERMAL_STATUS[0],
             battery_percent=_percent(level, scale),
             battery_charging=_CHARGING.get(integer(battery.get("status")) or 0),
+            plugged=_plugged(battery),
+            battery_saver=_BATTERY_SAVER.get((said.get("battery-saver") or "").strip()),
             load_average_1m=load_average_1m(said.get("loadavg")),
             properties={
                 key: value
@@ -122,6 +127,12 @@ def _temperatures_c(thermalservice: str | None, battery: dict[str, str], zones: 
     for name, celsius in zone_temperatures_c(zones).items():
         add_temperature(found, name, celsius)
     return found
+
+
+def _plugged(battery: dict[str, str]) -> bool | None:
+    """Android 14 says ``Dock powered``, older systems do not."""
+    powered = [value for key, value in battery.items() if key.endswith(" powered")]
+    return "true" in powered if powered else None
 
 
 def _percent(level: int | None, scale: int | None) -> int | None:

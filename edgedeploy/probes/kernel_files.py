@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from edgedeploy.domain.measurement import Core
 from edgedeploy.probes.sections import section
@@ -24,8 +24,10 @@ KERNEL_SECTIONS = (
         "cpufreq",
         "grep -H . /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_cur_freq"
         " /sys/devices/system/cpu/cpu[0-9]*/cpufreq/cpuinfo_max_freq"
+        " /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_max_freq"
         " /sys/devices/system/cpu/cpu[0-9]*/cpufreq/scaling_governor",
     ),
+    section("throttle-counts", "cat /sys/devices/system/cpu/cpu[0-9]*/thermal_throttle/core_throttle_count"),
     section(
         "thermal",
         "grep -H . /sys/class/thermal/thermal_zone*/type /sys/class/thermal/thermal_zone*/temp",
@@ -84,6 +86,12 @@ def load_average_1m(loadavg: str | None) -> float | None:
     return load if load is not None and load >= 0 else None
 
 
+def throttle_count(counts: str | None) -> int | None:
+    """Return how often x86 cores were too hot since the start, by one counter per processor."""
+    values = [value for row in (counts or "").splitlines() if (value := integer(row)) is not None and value >= 0]
+    return sum(values) if values else None
+
+
 def cores(names: str | None, cpufreq: str | None) -> tuple[Core, ...]:
     """Return all processors, those that are switched off too, in the kernel's order."""
     read: dict[int, dict[str, str]] = {int(index): {} for index in _CPU_NAME.findall(names or "")}
@@ -94,6 +102,7 @@ def cores(names: str | None, cpufreq: str | None) -> tuple[Core, ...]:
             index=index,
             current_hz=_hertz(facts.get("scaling_cur_freq")),
             max_hz=_hertz(facts.get("cpuinfo_max_freq")),
+            limit_hz=_hertz(facts.get("scaling_max_freq")),
             governor=facts.get("scaling_governor") or None,
         )
         for index, facts in sorted(read.items())
@@ -110,9 +119,14 @@ def zone_temperatures_c(thermal: str | None) -> dict[str, float]:
         millidegrees = integer(facts.get("temp"))
         if millidegrees is None or abs(millidegrees) < _SMALLEST_MILLIDEGREES:
             continue
-        name = facts.get("type") or f"zone{index}"
-        add_temperature(found, name if name not in found else f"{name}#{index}", millidegrees / 1000)
+        add_temperature(found, zone_name(facts.get("type"), index, found), millidegrees / 1000)
     return found
+
+
+def zone_name(kind: str | None, index: int, taken: Collection[str]) -> str:
+    """What to call a thermal zone: its type, with its number added where another one is called so already."""
+    name = kind or f"zone{index}"
+    return name if name not in taken else f"{name}#{index}"
 
 
 def add_temperature(found: dict[str, float], name: str, celsius: float | None) -> None:

@@ -18,9 +18,11 @@ from edgedeploy.probes.kernel_files import (
     number,
     oom_kills,
     storage_free_bytes,
+    throttle_count,
     zone_temperatures_c,
 )
 from edgedeploy.probes.sections import script, section, split_sections, storage_section
+from edgedeploy.probes.supplies import SUPPLIES_SECTION, parse_supplies
 
 # get_throttled, https://www.raspberrypi.com/documentation/computers/os.html#vcgencmd; bits 16 to 19: since boot.
 _THROTTLED_NOW = {0: "under-voltage", 1: "frequency capped", 2: "throttled", 3: "soft temperature limit"}
@@ -54,6 +56,7 @@ class LinuxProbe:
             section("cpuinfo", "grep -m 1 '^model name' /proc/cpuinfo; grep '^Model' /proc/cpuinfo"),
             section("vcgencmd-temp", "command -v vcgencmd >/dev/null && vcgencmd measure_temp"),
             section("vcgencmd-throttled", "command -v vcgencmd >/dev/null && vcgencmd get_throttled"),
+            SUPPLIES_SECTION,
             storage_section("storage", workdir),
         )
 
@@ -63,6 +66,7 @@ class LinuxProbe:
         release = parse_os_release(said.get("os-release"))
         system = line(said.get("system"))
         machine = line(said.get("machine"))
+        supplies = parse_supplies(said.get("supplies"))
         throttled_bits = parse_throttled(said.get("vcgencmd-throttled"))
         temperatures = zone_temperatures_c(said.get("thermal"))
         add_temperature(temperatures, "firmware", _firmware_celsius(said.get("vcgencmd-temp")))
@@ -87,6 +91,10 @@ class LinuxProbe:
             temperatures_c=temperatures,
             thermal_status=_limits(throttled_bits),
             throttled=None if throttled_bits is None else any(throttled_bits >> bit & 1 for bit in _THROTTLED_NOW),
+            throttle_count=throttle_count(said.get("throttle-counts")),
+            battery_percent=supplies.percent,
+            battery_charging=supplies.charging,
+            plugged=supplies.plugged,
             load_average_1m=load_average_1m(said.get("loadavg")),
             properties=properties,
         )

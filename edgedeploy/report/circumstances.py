@@ -1,4 +1,4 @@
-"""The circumstances of a run as rows of text: what the device is, and how it was before and after."""
+"""The circumstances of a run as rows of text: what the device is, and how it was before, meanwhile and after."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from edgedeploy.domain.conditions import During
 from edgedeploy.domain.measurement import Core, DeviceFacts, Environment
 from edgedeploy.report import units
 
@@ -26,6 +27,7 @@ class CoreRow(msgspec.Struct, frozen=True, kw_only=True):
     greatest: str
     before: str
     after: str
+    meanwhile: str = ""
 
 
 def identity(environment: Environment) -> tuple[tuple[str, str], ...]:
@@ -48,6 +50,19 @@ def identity(environment: Environment) -> tuple[tuple[str, str], ...]:
         ("memory", units.size(facts.memory_total_bytes) if facts.memory_total_bytes is not None else None),
     )
     return tuple((name, value) for name, value in rows if value) + tuple(sorted(facts.properties.items()))
+
+
+def meanwhile(environment: Environment) -> tuple[tuple[str, str], ...]:
+    """Name and value of what was seen beside the runner."""
+    during = environment.during
+    if during is None or not during.samples:
+        return ()
+    rows = (
+        ("hottest meanwhile", f"{units.celsius(during.hottest_c)}, {during.zone}" if during.zone else None),
+        ("load by others meanwhile", f"{during.others:.2f} processors in the median" if during.others is not None else None),
+        ("looked at", f"{len(during.samples)} times" + (f", for {during.cost:.1%} of a processor" if during.cost else "")),
+    )
+    return tuple((name, value) for name, value in rows if value)
 
 
 def changes(environment: Environment) -> tuple[Change, ...]:
@@ -75,9 +90,19 @@ def cores(environment: Environment) -> tuple[CoreRow, ...]:
                 greatest=units.clock(first.max_hz if first.max_hz is not None else last.max_hz),
                 before=units.clock(first.current_hz),
                 after=units.clock(last.current_hz),
+                meanwhile=_clocks(environment.during, index),
             )
         )
     return tuple(rows)
+
+
+def _clocks(during: During | None, cpu: int) -> str:
+    """``1.20 GHz to 2.91 GHz``; empty for a processor that was not watched."""
+    seen = during.clock_range_hz(cpu) if during is not None and cpu in during.cpus else None
+    if during is None or seen is None:
+        return ""
+    slowest, fastest = units.clock(seen[0]), units.clock(seen[1])
+    return slowest if slowest == fastest else f"{slowest} to {fastest}"
 
 
 def _state(facts: DeviceFacts) -> Iterator[tuple[str, str]]:
@@ -87,14 +112,24 @@ def _state(facts: DeviceFacts) -> Iterator[tuple[str, str]]:
         yield "thermal status", facts.thermal_status
     if facts.throttled is not None:
         yield "throttled", "yes" if facts.throttled else "no"
+    if facts.throttle_count is not None:
+        yield "times throttled since its start", str(facts.throttle_count)
     if facts.memory_available_bytes is not None:
         yield "memory available", units.size(facts.memory_available_bytes)
     if facts.storage_free_bytes is not None:
         yield "storage free", units.size(facts.storage_free_bytes)
     if facts.load_average_1m is not None:
         yield "load average, 1 min", f"{facts.load_average_1m:.2f}"
+    yield from _power(facts)
+
+
+def _power(facts: DeviceFacts) -> Iterator[tuple[str, str]]:
     if facts.battery_percent is not None:
         yield "battery", f"{facts.battery_percent} %{_charging(facts)}"
+    if facts.plugged is not None:
+        yield "power from outside", "yes" if facts.plugged else "no"
+    if facts.battery_saver is not None:
+        yield "battery saver", "on" if facts.battery_saver else "off"
 
 
 def _charging(facts: DeviceFacts) -> str:

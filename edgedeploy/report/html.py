@@ -29,6 +29,7 @@ class RunView(msgspec.Struct, frozen=True, kw_only=True):
     p99_percent: float | None
     gaps: tuple[str, ...]
     identity: tuple[tuple[str, str], ...]
+    meanwhile: tuple[tuple[str, str], ...]
     changes: tuple[circumstances.Change, ...]
     cores: tuple[circumstances.CoreRow, ...]
 
@@ -106,6 +107,7 @@ def _views(runs: Sequence[RunResult]) -> list[RunView]:
                 p99_percent=bar[1] if bar else None,
                 gaps=not_measured(run),
                 identity=circumstances.identity(environment) if environment else (),
+                meanwhile=circumstances.meanwhile(environment) if environment else (),
                 changes=circumstances.changes(environment) if environment else (),
                 cores=circumstances.cores(environment) if environment else (),
             )

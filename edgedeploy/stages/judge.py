@@ -8,6 +8,7 @@ from edgedeploy.domain.measurement import Measurement, unsteady
 from edgedeploy.domain.precision import floors_of
 from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.verdict import Verdict
+from edgedeploy.stages.excuse import excuse_of
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stats import quantile, quantile_interval
 
@@ -20,8 +21,8 @@ def judge(run: PlannedRun, artifact: Artifact, measurement: Measurement) -> Verd
 
     A latency budget passes or fails when the 95 % interval of its quantile lies on one side of it, and is inconclusive when
     the interval straddles it, or when fewer than ten samples lie beyond the quantile. Throttling makes a latency budget that
-    was missed inconclusive. Processes that never became steady excuse nothing, and are told of. Agreement with PyTorch on the
-    device is judged like on the host.
+    was missed inconclusive (:func:`excuse_of`). Processes that never became steady excuse nothing, and are told of. Agreement with
+    PyTorch on the device is judged like on the host.
     """
     failures = [f"on the device: {text}" for text in complaints(measurement.agreement, floors_of(run.recipe))]
     failures += _over(run.budget, artifact, measurement)
@@ -48,13 +49,12 @@ def _judge_latency(
     seen = f"{quantile([s for group in groups for s in group], q) / 1e6:.3f} ms (95 % interval {low:.3f} to {high:.3f})"
     if restless := unsteady(measurement.processes):
         seen += f" ({restless})"
-    environment = measurement.environment
     if high <= bound_ms:
         return
     if low <= bound_ms:
         unclear.append(f"{key}: {seen} does not settle a budget of {bound_ms:g} ms; measure more processes")
-    elif environment.before.throttled or environment.after.throttled:
-        unclear.append(f"{key}: {seen} is above {bound_ms:g} ms, but the device was throttled; let it cool down")
+    elif excuse := excuse_of(measurement.environment):
+        unclear.append(f"{key}: {seen} is above {bound_ms:g} ms, but {excuse}")
     else:
         failures.append(f"{key}: {seen} is above the budget of {bound_ms:g} ms")
 

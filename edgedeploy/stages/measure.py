@@ -1,4 +1,4 @@
-"""Measure: fresh processes of the runner, one after the other, with the circumstances before and after."""
+"""Measure: fresh processes of the runner, one after the other, with the circumstances before, meanwhile and after."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.agreement import merged
+from edgedeploy.domain.conditions import During
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.measurement import ColdLoad, DeviceFacts, Environment, Measurement, ProcessSamples, unsteady
 from edgedeploy.domain.operator_times import Profile
@@ -22,6 +23,7 @@ from edgedeploy.runners.document import LanguageDocument, ProcessDocument, Runne
 from edgedeploy.stages.execute import Placed, agreement, execute, launch_of, once, shortest, start
 from edgedeploy.stages.killed import explained
 from edgedeploy.stages.talk import agreed, answer, conversation
+from edgedeploy.stages.watching import Watching
 from edgedeploy.stats import quantile
 
 _PROBE_LIMIT_S = 30.0
@@ -48,6 +50,7 @@ def measure(
     subject = f"{placed.artifact.model} {placed.artifact.lane.id} on {placed.device}"
     sink(Started(stage="measure", subject=subject))
     before = facts_of(connection, probe, placed.scratch)
+    watching = Watching(connection, placed.scratch, policy.cpus)
     calls = placed.artifact.calls()
     method, golden = calls[0]
     language = placed.artifact.language
@@ -60,11 +63,12 @@ def measure(
             sink(Progress(stage="measure", subject=subject, done=number, total=policy.processes, text="process"))
             document: RunnerDocument | LanguageDocument
             if language is None:
-                document = execute(connection, placed, method, golden, policy)
+                document = execute(watching, placed, method, golden, policy)
             else:
-                document = answer(connection, placed, language, policy, language.prompts[:1], None)
+                document = answer(watching, placed, language, policy, language.prompts[:1], None)
             processes.append(document.samples)
         found = [agreement(connection, placed, method, golden, document, folder)] if isinstance(document, RunnerDocument) else []
+        during = watching.seen()
         after = facts_of(connection, probe, placed.scratch)
         found += [once(connection, placed, other, case, policy, folder) for other, case in calls[len(found) :]]
     agreement_found = merged(found)
@@ -89,7 +93,7 @@ def measure(
     return Measurement(
         processes=tuple(processes),
         device_sha256=document.model.sha256,
-        environment=_environment(document, before, after),
+        environment=_environment(document, before, during, after),
         agreement=agreement_found,
         profile=profile,
         cold_load=cold_load,
@@ -137,7 +141,7 @@ def facts_of(connection: Connection, probe: Probe, workdir: str) -> DeviceFacts:
     return probe.parse(done.stdout.decode(errors="replace"))
 
 
-def _environment(document: ProcessDocument, before: DeviceFacts, after: DeviceFacts) -> Environment:
+def _environment(document: ProcessDocument, before: DeviceFacts, during: During, after: DeviceFacts) -> Environment:
     return Environment(
         runner=f"{document.runner.name} {document.runner.version}",
         engine=document.runner.engine,
@@ -149,4 +153,5 @@ def _environment(document: ProcessDocument, before: DeviceFacts, after: DeviceFa
         host=platform.node(),
         before=before,
         after=after,
+        during=during,
     )

@@ -44,7 +44,7 @@ def test_an_android_phone() -> None:
         "soc_therm": 44.125,
     }
     assert (facts.thermal_status, facts.throttled) == ("severe", True)
-    assert (facts.battery_percent, facts.battery_charging) == (100, False)
+    assert (facts.battery_percent, facts.battery_charging, facts.plugged, facts.battery_saver) == (100, False, True, False)
     assert facts.load_average_1m == 6.21
     assert facts.properties["ro.product.odd"] == "two\nlines"
     # Neither the serial number nor what does not describe the device goes into results.
@@ -121,6 +121,30 @@ def test_a_mac() -> None:
     assert facts.memory_total_bytes == 16 << 30
     assert facts.storage_free_bytes == 250_000_000 * 1024
     assert facts.load_average_1m == 1.52
+    assert facts.memory_available_bytes == 303_000 * 16384
+    assert (facts.battery_percent, facts.battery_charging, facts.plugged) == (83, True, True)
+    assert (facts.thermal_status, facts.throttled) == ("limited to 80 % of the clock", True)
+
+
+def test_a_laptop_with_a_wireless_mouse() -> None:
+    supplies = "/sys/class/power_supply/"
+    said = "".join(
+        f"{supplies}{row}\n"
+        for row in (
+            "AC/type:Mains", "AC/online:0", "BAT0/type:Battery", "BAT0/status:Discharging", "BAT0/capacity:61",
+            "hidpp_battery_0/type:Battery", "hidpp_battery_0/scope:Device", "hidpp_battery_0/status:Full",
+        )
+    )  # fmt: skip
+    facts = LinuxProbe().parse(f"\n@@edgedeploy@@ supplies\n{said}\n@@edgedeploy@@ throttle-counts\n3\n0\n4\n")
+    assert (facts.battery_percent, facts.battery_charging, facts.plugged) == (61, False, False)
+    assert facts.throttle_count == 7
+
+
+@pytest.mark.parametrize("capacity", ["-1", "101", "full", ""])
+def test_a_battery_that_talks_nonsense(capacity: str) -> None:
+    said = f"/sys/class/power_supply/b/type:Battery\n/sys/class/power_supply/b/capacity:{capacity}\n"
+    facts = LinuxProbe().parse(f"\n@@edgedeploy@@ supplies\n{said}")
+    assert (facts.battery_percent, facts.battery_charging, facts.plugged) == (None, None, None)
 
 
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)

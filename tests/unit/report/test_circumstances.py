@@ -1,0 +1,47 @@
+"""What was seen beside the runner, in words."""
+
+from __future__ import annotations
+
+import msgspec
+from documents import measured_run
+
+from edgedeploy.domain.conditions import During, Sample
+from edgedeploy.report import circumstances
+from edgedeploy.report.gaps import not_measured
+from edgedeploy.report.html import render_html
+
+DURING = During(
+    cpus=(7,),
+    zone="BIG",
+    cost=0.003,
+    samples=(
+        Sample(at_s=0, hottest_c=40.0, clocks_hz=(1_200_000_000,), busy=None, own=None),
+        Sample(at_s=0.5, hottest_c=52.0, clocks_hz=(2_900_000_000,), busy=1.25, own=1.0),
+    ),
+)
+
+
+def test_what_was_seen_meanwhile_is_told() -> None:
+    run = measured_run()
+    assert run.environment is not None
+    environment = msgspec.structs.replace(run.environment, during=DURING)
+    assert circumstances.meanwhile(environment) == (
+        ("hottest meanwhile", "52.0 °C, BIG"),
+        ("load by others meanwhile", "0.25 processors in the median"),
+        ("looked at", "2 times, for 0.3% of a processor"),
+    )
+    assert circumstances.cores(environment)[7].meanwhile == "1.20 GHz to 2.90 GHz"
+    assert circumstances.cores(environment)[6].meanwhile == ""
+    page = render_html([msgspec.structs.replace(run, environment=environment)], title="t")
+    assert "1.20 GHz to 2.90 GHz" in page
+    assert "52.0 °C, BIG" in page
+
+
+def test_what_could_not_be_seen_is_a_gap() -> None:
+    run = measured_run()
+    assert run.environment is not None
+    blind = During(samples=(Sample(at_s=0),), unavailable=("temperature", "load by others"))
+    environment = msgspec.structs.replace(run.environment, during=blind)
+    assert circumstances.meanwhile(environment) == (("looked at", "1 times"),)
+    gaps = not_measured(msgspec.structs.replace(run, environment=environment))
+    assert {"temperature meanwhile", "load by others meanwhile"} <= set(gaps)
