@@ -61,7 +61,7 @@ def _facts(device: Device, lab: Lab) -> DeviceFacts | None:
     from edgedeploy import registry
     from edgedeploy.errors import EdgedeployError
     from edgedeploy.host import host_os
-    from edgedeploy.stages.measure import facts_of
+    from edgedeploy.stages.facts import facts_of
 
     if device.state != "ready":
         return None

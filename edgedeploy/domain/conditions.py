@@ -7,6 +7,20 @@ from statistics import median
 import msgspec
 
 
+class Start(msgspec.Struct, frozen=True, kw_only=True):
+    """What was waited for before a measurement, and how the device was when it began.
+
+    ``unmet`` says in words what was not as it should be when the time for waiting was over; empty: all was well. ``unknown``
+    names what was asked for and is not told there. ``load`` is how many processors were at work, over a second.
+    """
+
+    waited_s: float
+    unmet: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+    hottest_c: float | None = None
+    load: float | None = None
+
+
 class Sample(msgspec.Struct, frozen=True, kw_only=True):
     """The device at one moment, ``at_s`` after the first one. None: not told.
 

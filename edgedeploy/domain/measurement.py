@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from edgedeploy.domain.conditions import During
+from edgedeploy.domain.conditions import During, Start
 from edgedeploy.domain.operator_times import Profile
 
 
@@ -266,7 +266,10 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
-    """The circumstances of a measurement, before, after and, where the device could be watched, in between."""
+    """The circumstances of a measurement, before, after and, where the device could be watched, in between.
+
+    ``start`` is None where nothing was waited for.
+    """
 
     runner: str
     engine: str
@@ -279,6 +282,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     before: DeviceFacts
     after: DeviceFacts
     during: During | None = None
+    start: Start | None = None
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):

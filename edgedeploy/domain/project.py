@@ -19,6 +19,8 @@ from edgedeploy.domain.target import (
     PositiveInt,
     Processes,
     Seconds,
+    StartLoad,
+    StartTemperature,
     Threads,
     WarmupIterations,
 )
@@ -79,6 +81,9 @@ class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     cpus: tuple[Cpu, ...] | None = None
     cooldown_s: Pause | None = None
     inputs: Inputs | None = None
+    start_wait_s: Pause | None = None
+    start_temperature_c: StartTemperature | None = None
+    start_load: StartLoad | None = None
 
 
 class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -22,6 +22,8 @@ Processes = Annotated[int, Meta(gt=0, le=1000)]
 WarmupIterations = Annotated[int, Meta(ge=0, le=10_000_000)]
 Threads = Annotated[int, Meta(ge=0, le=1024)]
 Cpu = Annotated[int, Meta(ge=0, lt=1024)]
+StartTemperature = Annotated[float, Meta(gt=0, le=150)] | Literal["any", "idle"]
+StartLoad = Annotated[float, Meta(gt=0, le=1024)]
 VelaSection = Annotated[str, Meta(pattern=r"^(?![\s\S]*\n)[A-Za-z0-9_]*$")]
 Iterations = Annotated[int, Meta(gt=0, le=10_000_000, description="what a runner keeps room for")]
 
@@ -110,6 +112,9 @@ class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     A process is warmed up by ``warmup_iterations``, and on from there until it is steady or ``warmup_seconds`` are over; then it
     is timed for ``iterations`` and ``min_seconds``, whichever takes longer, but for ``max_seconds`` at most. ``inputs``: all
     iterations on the first golden case, or on all of them in turn.
+
+    Before it begins, a device is waited for, ``start_wait_s`` at most (0: not at all): until nothing throttles it, no more than
+    ``start_load`` processors are at work, and it is no hotter than ``start_temperature_c`` ("idle": until it cools no further).
     """
 
     processes: Processes = 3
@@ -122,6 +127,9 @@ class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cpus: tuple[Cpu, ...] = ()
     cooldown_s: Pause = 0.0
     inputs: Inputs = "fixed"
+    start_wait_s: Pause = 0.0
+    start_temperature_c: StartTemperature = "any"
+    start_load: StartLoad = 0.5
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -86,6 +86,15 @@ def load_average_1m(loadavg: str | None) -> float | None:
     return load if load is not None and load >= 0 else None
 
 
+def busy_ticks(row: str) -> int | None:
+    """Time that was not idle, of the ``cpu`` line of /proc/stat: user, nice, system, irq, softirq, steal."""
+    words = row.split()
+    values = [integer(word) for word in words[1:9]]
+    if not words or not words[0].startswith("cpu") or len(values) < 4 or None in values:  # noqa: PLR2004
+        return None
+    return sum(value for at, value in enumerate(values) if value is not None and at not in (3, 4))
+
+
 def throttle_count(counts: str | None) -> int | None:
     """Return how often x86 cores were too hot since the start, by one counter per processor."""
     values = [value for row in (counts or "").splitlines() if (value := integer(row)) is not None and value >= 0]

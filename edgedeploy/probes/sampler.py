@@ -12,14 +12,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edgedeploy.domain.conditions import During, Sample
-from edgedeploy.probes.kernel_files import add_temperature, integer, number, zone_name
+from edgedeploy.probes.kernel_files import add_temperature, busy_ticks, integer, number, zone_name
+from edgedeploy.probes.load import processors
 
 _PERIOD_S = 0.5
 _SLOW_PERIOD_S = 5  # where a look takes long: sensors behind a slow bus, an emulated processor
 _LONG_TICKS = 3  # of 10 ms, the resolution of /proc/uptime
 _MOST_SAMPLES = 7200
 _MOST_ZONES = 64
-_TICKS_PER_S = 100  # USER_HZ, which is 100 on every architecture that edgedeploy knows (proc_stat(5))
 
 _TIMES = re.compile(r"(\d{1,9})m(\d{1,2}(?:\.\d{1,9})?)s (\d{1,9})m(\d{1,2}(?:\.\d{1,9})?)s", re.ASCII)
 
@@ -174,19 +174,10 @@ class _Program:
                 hottest_c=max(look.temperatures_c.values(), default=None),
                 clocks_hz=tuple(look.clocks_hz.get(cpu) for cpu in cpus),
                 limits_hz=tuple(look.limits_hz.get(cpu) for cpu in cpus),
-                busy=_processors(before, look, before.busy_ticks, look.busy_ticks) if before else None,
-                own=_processors(before, look, before.own_ticks, look.own_ticks) if before else None,
+                busy=processors((before.at_s, before.busy_ticks), (look.at_s, look.busy_ticks)) if before else None,
+                own=processors((before.at_s, before.own_ticks), (look.at_s, look.own_ticks)) if before else None,
             )
             before = look
-
-
-def busy_ticks(row: str) -> int | None:
-    """Time that was not idle, of the ``cpu`` line of /proc/stat: user, nice, system, irq, softirq, steal."""
-    words = row.split()
-    values = [integer(word) for word in words[1:9]]
-    if not words or not words[0].startswith("cpu") or len(values) < 4 or None in values:  # noqa: PLR2004
-        return None
-    return sum(value for at, value in enumerate(values) if value is not None and at not in (3, 4))
 
 
 def _own_ticks(row: str) -> int | None:
@@ -196,13 +187,6 @@ def _own_ticks(row: str) -> int | None:
         return None
     user, system = integer(words[11]), integer(words[12])
     return None if user is None or system is None else user + system
-
-
-def _processors(before: _Look, now: _Look, earlier: int | None, later: int | None) -> float | None:
-    seconds = now.at_s - before.at_s
-    if earlier is None or later is None or seconds <= 0 or later < earlier:
-        return None
-    return round((later - earlier) / _TICKS_PER_S / seconds, 2)
 
 
 def _seconds_of(row: str) -> float | None:

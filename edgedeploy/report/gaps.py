@@ -43,6 +43,8 @@ def _of_the_device(run: RunResult) -> Iterator[str]:
     if not any(core.governor for core in before.cores):
         yield "the frequency governor"
     yield from (f"throttling {when}" for when, facts in states if facts.throttled is None and facts.thermal_status is None)
+    if (start := run.environment.start) is not None:
+        yield from (f"{what} before the start" for what in start.unknown)
     if (during := run.environment.during) is not None:
         yield from (f"{what} meanwhile" for what in during.unavailable)
     if before.os_build is None and before.kernel is None:

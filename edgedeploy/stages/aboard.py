@@ -22,7 +22,7 @@ from edgedeploy.host import host_abi, host_os
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.runners.device_helper import device_helper
 from edgedeploy.stages.execute import Placed
-from edgedeploy.stages.measure import facts_of
+from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.push import Payload
 from edgedeploy.stages.reach import store_of

@@ -20,9 +20,9 @@ from edgedeploy.runners.document import ProcessDocument
 from edgedeploy.stages.aboard import Aboard
 from edgedeploy.stages.duel import Duel
 from edgedeploy.stages.execute import Placed
+from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.fight import Fight, Fought, Rules
 from edgedeploy.stages.fleet import Fleet, Visit, on_each
-from edgedeploy.stages.measure import facts_of
 from edgedeploy.stages.push import Payload, Terms, push
 from edgedeploy.stages.reach import trusted_keys_of
 from edgedeploy.stages.run_result import Ready

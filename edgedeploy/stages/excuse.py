@@ -16,7 +16,9 @@ def excuse_of(environment: Environment) -> str:
 
 
 def _excuses(environment: Environment) -> Iterator[str]:
-    before, after = environment.before, environment.after
+    before, after, start = environment.before, environment.after, environment.start
+    if start is not None and start.unmet:
+        yield f"the device was not ready when it began: {', '.join(start.unmet)}"
     if before.throttled or after.throttled:
         yield "the device was throttled; let it cool down"
     elif meanwhile := _throttled_meanwhile(environment):

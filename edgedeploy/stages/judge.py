@@ -21,8 +21,8 @@ def judge(run: PlannedRun, artifact: Artifact, measurement: Measurement) -> Verd
 
     A latency budget passes or fails when the 95 % interval of its quantile lies on one side of it, and is inconclusive when
     the interval straddles it, or when fewer than ten samples lie beyond the quantile. Throttling makes a latency budget that
-    was missed inconclusive (:func:`excuse_of`). Processes that never became steady excuse nothing, and are told of. Agreement with
-    PyTorch on the device is judged like on the host.
+    was missed inconclusive (:func:`excuse_of`). Processes that never became steady excuse nothing, and are told of. Agreement
+    with PyTorch on the device is judged like on the host.
     """
     failures = [f"on the device: {text}" for text in complaints(measurement.agreement, floors_of(run.recipe))]
     failures += _over(run.budget, artifact, measurement)

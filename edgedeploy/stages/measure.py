@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.agreement import merged
-from edgedeploy.domain.conditions import During
+from edgedeploy.domain.conditions import During, Start
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.measurement import ColdLoad, DeviceFacts, Environment, Measurement, ProcessSamples, unsteady
 from edgedeploy.domain.operator_times import Profile
@@ -21,12 +21,12 @@ from edgedeploy.ports import Connection, Probe
 from edgedeploy.profile import join
 from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
 from edgedeploy.stages.execute import Placed, agreement, execute, launch_of, once, shortest, start
+from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.killed import explained
+from edgedeploy.stages.start_gate import Gate
 from edgedeploy.stages.talk import agreed, answer, conversation
 from edgedeploy.stages.watching import Watching
 from edgedeploy.stats import quantile
-
-_PROBE_LIMIT_S = 30.0
 
 
 def measure(
@@ -49,6 +49,7 @@ def measure(
     """
     subject = f"{placed.artifact.model} {placed.artifact.lane.id} on {placed.device}"
     sink(Started(stage="measure", subject=subject))
+    ready = Gate(connection, probe, policy, sink, subject).wait()
     before = facts_of(connection, probe, placed.scratch)
     watching = Watching(connection, placed.scratch, policy.cpus)
     calls = placed.artifact.calls()
@@ -93,7 +94,7 @@ def measure(
     return Measurement(
         processes=tuple(processes),
         device_sha256=document.model.sha256,
-        environment=_environment(document, before, during, after),
+        environment=_environment(document, (before, after), during, ready),
         agreement=agreement_found,
         profile=profile,
         cold_load=cold_load,
@@ -135,13 +136,9 @@ def _profile(connection: Connection, placed: Placed, policy: MeasurePolicy, sink
     )
 
 
-def facts_of(connection: Connection, probe: Probe, workdir: str) -> DeviceFacts:
-    """What the device says about itself now. A probe's command never fails: what is missing is None."""
-    done = connection.run(probe.command(workdir), timeout_s=_PROBE_LIMIT_S)
-    return probe.parse(done.stdout.decode(errors="replace"))
-
-
-def _environment(document: ProcessDocument, before: DeviceFacts, during: During, after: DeviceFacts) -> Environment:
+def _environment(
+    document: ProcessDocument, facts: tuple[DeviceFacts, DeviceFacts], during: During, start: Start | None
+) -> Environment:
     return Environment(
         runner=f"{document.runner.name} {document.runner.version}",
         engine=document.runner.engine,
@@ -151,7 +148,8 @@ def _environment(document: ProcessDocument, before: DeviceFacts, during: During,
         clock=document.clock.name,
         clock_resolution_ns=document.clock.resolution_ns,
         host=platform.node(),
-        before=before,
-        after=after,
+        before=facts[0],
+        after=facts[1],
         during=during,
+        start=start,
     )

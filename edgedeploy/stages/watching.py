@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgedeploy.domain.conditions import During
 from edgedeploy.errors import DeviceRunError
-from edgedeploy.ports import ByteProgress, Completed, Connection, Feed
+from edgedeploy.ports import RUNNER_APP, ByteProgress, Completed, Connection, Feed
 from edgedeploy.probes.sampler import parse_watched, watched
 
 
@@ -25,6 +25,8 @@ class Watching:
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
         """Run one command and wait; see :class:`edgedeploy.ports.Connection`."""
+        if argv[0] == RUNNER_APP:  # an iPhone has no shell
+            return self._connection.run(argv, timeout_s=timeout_s, stdin=stdin)
         return self._connection.run(watched(argv, self._file, self._cpus), timeout_s=timeout_s, stdin=stdin)
 
     def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:

@@ -33,8 +33,8 @@ from edgedeploy.runners.agent import agent_runner
 from edgedeploy.runners.document import RunnerDocument, parse_document
 from edgedeploy.runners.native import native_runner
 from edgedeploy.shipped import shipped
+from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.killed import explained
-from edgedeploy.stages.measure import facts_of
 from edgedeploy.transports.local import LocalConnection
 
 pytestmark = [

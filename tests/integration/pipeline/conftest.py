@@ -44,7 +44,8 @@ targets = ["pixel8", "linux-x86_64", "raspberry-pi-5"]
 recipes = ["fp32"]
 exporters = ["executorch"]
 # Emulated stand-ins are slow, and have no nine cores.
-measure = { processes = 2, warmup_iterations = 1, warmup_seconds = 0, iterations = 3, threads = 1, cpus = [], cooldown_s = 0 }
+measure = { processes = 2, warmup_iterations = 1, warmup_seconds = 0, iterations = 3, threads = 1, cpus = [], cooldown_s = 0, \
+start_wait_s = 0 }
 """
 
 

@@ -40,7 +40,7 @@ precision = "8da4w"
 model = "llama"
 targets = ["this-machine", "raspberry-pi-5"]
 recipes = ["fp32", "8da4w"]
-measure = { processes = 2, threads = 1, cpus = [], cooldown_s = 0 }
+measure = { processes = 2, threads = 1, cpus = [], cooldown_s = 0, start_wait_s = 0 }
 
 [[deploy]]
 model = "qwen"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from documents import measured_run
 
-from edgedeploy.domain.conditions import During, Sample
+from edgedeploy.domain.conditions import During, Sample, Start
 from edgedeploy.report import circumstances
 from edgedeploy.report.gaps import not_measured
 from edgedeploy.report.html import render_html
@@ -40,8 +40,9 @@ def test_what_was_seen_meanwhile_is_told() -> None:
 def test_what_could_not_be_seen_is_a_gap() -> None:
     run = measured_run()
     assert run.environment is not None
+    unknown = Start(waited_s=2, unknown=("load",))
     blind = During(samples=(Sample(at_s=0),), unavailable=("temperature", "load by others"))
-    environment = msgspec.structs.replace(run.environment, during=blind)
-    assert circumstances.meanwhile(environment) == (("looked at", "1 times"),)
+    environment = msgspec.structs.replace(run.environment, during=blind, start=unknown)
+    assert circumstances.meanwhile(environment) == (("waited for", "2 s; then it was ready"), ("looked at", "1 times"))
     gaps = not_measured(msgspec.structs.replace(run, environment=environment))
-    assert {"temperature meanwhile", "load by others meanwhile"} <= set(gaps)
+    assert {"load before the start", "temperature meanwhile", "load by others meanwhile"} <= set(gaps)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from edgedeploy.domain.conditions import During, Sample
+from edgedeploy.domain.conditions import During, Sample, Start
 from edgedeploy.domain.measurement import Core, DeviceFacts, Environment
 from edgedeploy.stages.excuse import excuse_of
 
@@ -27,6 +28,14 @@ def held_to(*limits_hz: int | None) -> During:
 
 
 FREE = DeviceFacts(os="android", cores=(Core(index=4, max_hz=3 * GHZ, limit_hz=2 * GHZ),))
+
+
+def test_a_device_that_was_not_ready() -> None:
+    unready = msgspec.structs.replace(
+        environment(FREE, FREE), start=Start(waited_s=60, unmet=("soc has 52 °C, more than 40 °C",))
+    )
+    assert excuse_of(unready) == "the device was not ready when it began: soc has 52 °C, more than 40 °C"
+    assert excuse_of(msgspec.structs.replace(unready, start=Start(waited_s=2, unknown=("load",)))) == ""
 
 
 @pytest.mark.parametrize(
