@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 
 from edgedeploy.domain.conditions import During, Start
+from edgedeploy.domain.energy import Energy
 from edgedeploy.domain.operator_times import Profile
 
 
@@ -297,3 +298,4 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     agreement: Agreement
     profile: Profile | None = None
     cold_load: ColdLoad | None = None
+    energy: Energy | None = None

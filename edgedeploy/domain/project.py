@@ -12,6 +12,7 @@ from edgedeploy.domain.precision import AUTO, PRECISIONS
 from edgedeploy.domain.recipe import Budget, Gate, Recipe
 from edgedeploy.domain.target import (
     Cpu,
+    EnergySeconds,
     Inputs,
     Iterations,
     Name,
@@ -84,6 +85,8 @@ class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     start_wait_s: Pause | None = None
     start_temperature_c: StartTemperature | None = None
     start_load: StartLoad | None = None
+    energy_s: EnergySeconds | None = None
+    energy_command: str | None = None
 
 
 class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.delegation import Delegation
+from edgedeploy.domain.energy import Energy
 from edgedeploy.domain.measurement import (
     Agreement,
     Environment,
@@ -158,6 +159,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     load_cold_cached: float | None = None
     latency_ns: Latency | None = None
     profile: Profile | None = None
+    energy: Energy | None = None
     generation: GenerationSummary | None = None
     peak_rss_bytes: int | None = None
     device_sha256: str | None = None

@@ -26,6 +26,8 @@ def _of_the_run(run: RunResult) -> Iterator[str]:
         yield "load time"
     elif run.load_cold_ns is None:
         yield "cold load time"
+    if run.energy is not None and run.energy.absent:
+        yield f"energy: {run.energy.absent}"
     if run.peak_rss_bytes is None:
         yield "peak memory"
     if run.device_sha256 is None:

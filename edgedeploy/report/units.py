@@ -59,6 +59,11 @@ def count(value: int | None) -> str:
     return ABSENT if value is None else f"{value:,}"
 
 
+def three_digits(value: float) -> str:
+    """``0.0123``, ``4.20``, ``1,230``."""
+    return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:#.3g}".rstrip(".")  # noqa: PLR2004
+
+
 def moment(created_at: str) -> str:
     """``2026-03-01 12:00:07 UTC`` of ``2026-03-01T12:00:07.123456+00:00``; other time zones stay as offsets."""
     day, _, rest = created_at.partition("T")

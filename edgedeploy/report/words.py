@@ -33,9 +33,10 @@ def verification_words(verify: Verification) -> tuple[str, ...]:
 
 
 def measured_words(run: RunResult) -> tuple[str, ...]:
-    """What the figures of a measurement leave out: whether the processes were warm."""
+    """What the figures of a measurement leave out: whether the processes were warm, what an inference cost in energy."""
     restless = unsteady(run.processes)
-    return (f"{restless} in their warm-up",) if restless else ()
+    lines = (f"{restless} in their warm-up" if restless else "", energy_words(run))
+    return tuple(line for line in lines if line)
 
 
 def cold_load_words(run: RunResult) -> str:
@@ -45,6 +46,22 @@ def cold_load_words(run: RunResult) -> str:
     cached = run.load_cold_cached
     remark = "perhaps cached" if cached is None else f"{cached:.1%} still cached" if cached else ""
     return units.duration(run.load_cold_ns) + (f" ({remark})" if remark else "")
+
+
+def energy_words(run: RunResult) -> str:
+    """``energy: 12.3 mJ per inference above rest (11.9 to 12.7); 4.2 W at work, 3.2 W at rest, by hwmon ina219``."""
+    energy = run.energy
+    if energy is None:
+        return ""
+    each, active, rest = energy.per_iteration_mj, energy.active_mw, energy.rest_mw
+    if each is None or active is None or rest is None:
+        return f"energy not measured: {energy.absent}"
+    what = "token" if run.generation else "inference"
+    interval = f"{units.three_digits(each.ci_low)} to {units.three_digits(each.ci_high)}"
+    return (
+        f"energy: {units.three_digits(each.mean)} mJ per {what} above rest ({interval}); "
+        f"{units.three_digits(active.mean / 1e3)} W at work, {units.three_digits(rest.mean / 1e3)} W at rest, by {energy.source}"
+    )
 
 
 def _verification_lines(verify: Verification) -> Iterator[str]:

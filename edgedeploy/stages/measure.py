@@ -17,9 +17,10 @@ from edgedeploy.domain.measurement import ColdLoad, DeviceFacts, Environment, Me
 from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import RunnerError, RunnerKilledError
-from edgedeploy.ports import Connection, Probe
+from edgedeploy.ports import RUNNER_APP, Connection, Probe
 from edgedeploy.profile import join
 from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
+from edgedeploy.stages.energy import EnergyPass
 from edgedeploy.stages.execute import Placed, agreement, execute, launch_of, once, shortest, start
 from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.killed import explained
@@ -83,6 +84,15 @@ def measure(
             Note(text=f"{placed.device}: {restless} in {policy.warmup_seconds:g} s of warm-up; is something else running there?")
         )
     everything = [sample for process in processes for sample in process.latency_ns]
+
+    def run(over: Connection, how: MeasurePolicy) -> tuple[int, ...]:
+        if language is None:
+            return execute(over, placed, method, golden, how).samples.latency_ns
+        return answer(over, placed, language, how, language.prompts[:1], None).samples.latency_ns
+
+    app = probe.command("/")[0] == RUNNER_APP
+    energy_pass = EnergyPass(connection, placed.scratch, policy, run, sink, subject, has_no_shell=app)
+    energy = energy_pass.measure(quantile(everything, 0.5))
     sink(
         Finished(
             stage="measure",
@@ -98,6 +108,7 @@ def measure(
         agreement=agreement_found,
         profile=profile,
         cold_load=cold_load,
+        energy=energy,
     )
 
 

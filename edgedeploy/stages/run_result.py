@@ -85,6 +85,7 @@ def measured_run(result: RunResult, found: Measurement, kv_cache_bytes: int) -> 
         load_cold_cached=cold.cached if cold else None,
         latency_ns=Latency(samples=samples, p50=quantile(samples, 0.5), p90=quantile(samples, 0.9), p99=quantile(samples, 0.99)),
         profile=found.profile,
+        energy=found.energy,
         generation=_generation(found.processes, kv_cache_bytes),
         peak_rss_bytes=max(process.peak_rss_bytes for process in found.processes),
         device_sha256=found.device_sha256,

@@ -10,7 +10,9 @@ from integration.transports.rig import Rig, phone_device
 from standins.phone import WORKDIR, Phone
 
 from edgedeploy.errors import DeviceLostError
+from edgedeploy.probes.meters import metered, parse_metered
 from edgedeploy.probes.sampler import parse_watched, watched
+from edgedeploy.stages.beside import Beside
 from edgedeploy.stages.watching import Watching
 from edgedeploy.transports.adb import AdbTransport
 
@@ -63,3 +65,16 @@ def test_a_cable_that_is_pulled_leaves_no_loop_behind(phone: Phone) -> None:
         assert time.monotonic() < until
         time.sleep(1.2)
     assert len(parse_watched(file.read_text()).samples) <= 5
+
+
+def test_the_fuel_gauge_of_a_phone_that_nothing_charges(phone: Phone) -> None:
+    (phone.sys / "class/power_supply/battery/status").write_text("Discharging\n")
+    connection = AdbTransport().connect(phone_device(phone))
+    file = f"{WORKDIR}/metered.txt"
+    beside = Beside(connection, file, lambda argv: metered(argv, file))
+    assert beside.run(["sh", "-c", "sleep 1.2; exit 4"], timeout_s=30).exit_code == 4
+    (series,), reason = parse_metered(beside.written())
+    connection.close()
+    assert (series.source, reason) == ("battery battery", "")
+    assert len(series.points) >= 2
+    assert series.points[0][1] == pytest.approx(0.3125 * 4.21)

@@ -6,9 +6,12 @@ import msgspec
 from documents import measured_run
 
 from edgedeploy.domain.conditions import During, Sample, Start
+from edgedeploy.domain.energy import Energy
+from edgedeploy.domain.estimate import Estimate
 from edgedeploy.report import circumstances
 from edgedeploy.report.gaps import not_measured
 from edgedeploy.report.html import render_html
+from edgedeploy.report.words import energy_words
 
 DURING = During(
     cpus=(7,),
@@ -46,3 +49,20 @@ def test_what_could_not_be_seen_is_a_gap() -> None:
     assert circumstances.meanwhile(environment) == (("waited for", "2 s; then it was ready"), ("looked at", "1 times"))
     gaps = not_measured(msgspec.structs.replace(run, environment=environment))
     assert {"load before the start", "temperature meanwhile", "load by others meanwhile"} <= set(gaps)
+
+
+def test_energy_in_words() -> None:
+    def around(mean: float) -> Estimate:
+        return Estimate(mean=mean, standard_error=mean / 50, ci_low=mean * 0.9, ci_high=mean * 1.1, repetitions=3)
+
+    run = measured_run()
+    assert energy_words(run) == ""
+    told = Energy(source="hwmon ina226", rest_mw=around(3200), active_mw=around(4200), per_iteration_mj=around(12.3))
+    assert energy_words(msgspec.structs.replace(run, energy=told)) == (
+        "energy: 12.3 mJ per inference above rest (11.1 to 13.5); 4.20 W at work, 3.20 W at rest, by hwmon ina226"
+    )
+    absent = msgspec.structs.replace(run, energy=Energy(absent="it is charged"))
+    assert energy_words(absent) == "energy not measured: it is charged"
+    assert "energy: it is charged" in not_measured(absent)
+    page = render_html([msgspec.structs.replace(run, energy=told)], title="t")
+    assert "12.3 mJ per inference above rest" in page
