@@ -7,6 +7,17 @@ from statistics import median
 import msgspec
 
 
+class FixedClock(msgspec.Struct, frozen=True, kw_only=True):
+    """Whether the clock was held during a measurement, and ``how``; where it was not, ``refused`` says why.
+
+    ``left`` says what is not as it was found; empty: all was given back.
+    """
+
+    how: str = ""
+    refused: str = ""
+    left: tuple[str, ...] = ()
+
+
 class Start(msgspec.Struct, frozen=True, kw_only=True):
     """What was waited for before a measurement, and how the device was when it began.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-from edgedeploy.domain.conditions import During, Start
+from edgedeploy.domain.conditions import During, FixedClock, Start
 from edgedeploy.domain.energy import Energy
 from edgedeploy.domain.operator_times import Profile
 
@@ -269,7 +269,7 @@ class DeviceFacts(msgspec.Struct, frozen=True, kw_only=True):
 class Environment(msgspec.Struct, frozen=True, kw_only=True):
     """The circumstances of a measurement, before, after and, where the device could be watched, in between.
 
-    ``start`` is None where nothing was waited for.
+    ``start`` is None where nothing was waited for, ``fixed_clock`` where nobody asked for one.
     """
 
     runner: str
@@ -284,6 +284,7 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     after: DeviceFacts
     during: During | None = None
     start: Start | None = None
+    fixed_clock: FixedClock | None = None
 
 
 class Measurement(msgspec.Struct, frozen=True, kw_only=True):

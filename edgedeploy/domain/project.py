@@ -13,6 +13,7 @@ from edgedeploy.domain.recipe import Budget, Gate, Recipe
 from edgedeploy.domain.target import (
     Cpu,
     EnergySeconds,
+    FixedClockWish,
     Inputs,
     Iterations,
     Name,
@@ -85,6 +86,7 @@ class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     start_wait_s: Pause | None = None
     start_temperature_c: StartTemperature | None = None
     start_load: StartLoad | None = None
+    fixed_clock: FixedClockWish | None = None
     energy_s: EnergySeconds | None = None
     energy_command: str | None = None
 

@@ -24,6 +24,7 @@ Threads = Annotated[int, Meta(ge=0, le=1024)]
 Cpu = Annotated[int, Meta(ge=0, lt=1024)]
 StartTemperature = Annotated[float, Meta(gt=0, le=150)] | Literal["any", "idle"]
 EnergySeconds = Annotated[float, Meta(ge=0, le=3600)]
+FixedClockWish = bool | Annotated[int, Meta(ge=1_000_000, le=100_000_000_000, description="Hz")]
 StartLoad = Annotated[float, Meta(gt=0, le=1024)]
 VelaSection = Annotated[str, Meta(pattern=r"^(?![\s\S]*\n)[A-Za-z0-9_]*$")]
 Iterations = Annotated[int, Meta(gt=0, le=10_000_000, description="what a runner keeps room for")]
@@ -116,6 +117,7 @@ class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Before it begins, a device is waited for, ``start_wait_s`` at most (0: not at all): until nothing throttles it, no more than
     ``start_load`` processors are at work, and it is no hotter than ``start_temperature_c`` ("idle": until it cools no further).
+    ``fixed_clock``: the processors in use are held at their greatest clock, or at so many Hz, where the device lets us.
 
     Energy is measured in passes of ``energy_s`` (0: not), by the device's own instruments, or by ``energy_command``, which runs
     on this machine and prints watts or joules.
@@ -134,6 +136,7 @@ class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     start_wait_s: Pause = 0.0
     start_temperature_c: StartTemperature = "any"
     start_load: StartLoad = 0.5
+    fixed_clock: FixedClockWish = False
     energy_s: EnergySeconds = 0.0
     energy_command: str = ""
 

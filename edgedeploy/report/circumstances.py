@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from edgedeploy.domain.conditions import During, Start
+from edgedeploy.domain.conditions import During, FixedClock, Start
 from edgedeploy.domain.measurement import Core, DeviceFacts, Environment
 from edgedeploy.report import units
 
@@ -56,13 +56,21 @@ def meanwhile(environment: Environment) -> tuple[tuple[str, str], ...]:
     """Name and value of what was seen beside the runner."""
     during = environment.during
     if during is None or not during.samples:
-        return _start(environment.start)
+        return _held(environment.fixed_clock) + _start(environment.start)
     rows = (
         ("hottest meanwhile", f"{units.celsius(during.hottest_c)}, {during.zone}" if during.zone else None),
         ("load by others meanwhile", f"{during.others:.2f} processors in the median" if during.others is not None else None),
         ("looked at", f"{len(during.samples)} times" + (f", for {during.cost:.1%} of a processor" if during.cost else "")),
     )
-    return _start(environment.start) + tuple((name, value) for name, value in rows if value)
+    told = _held(environment.fixed_clock) + _start(environment.start)
+    return told + tuple((name, value) for name, value in rows if value)
+
+
+def _held(clock: FixedClock | None) -> tuple[tuple[str, str], ...]:
+    if clock is None:
+        return ()
+    rows = [("fixed clock", clock.how or f"no: {clock.refused}")]
+    return (*rows, *(("clock not given back", text) for text in clock.left))
 
 
 def _start(start: Start | None) -> tuple[tuple[str, str], ...]:

@@ -58,8 +58,9 @@ def energy_words(run: RunResult) -> str:
         return f"energy not measured: {energy.absent}"
     what = "token" if run.generation else "inference"
     interval = f"{units.three_digits(each.ci_low)} to {units.three_digits(each.ci_high)}"
+    remark = ", which may be none" if each.ci_low <= 0 else ""
     return (
-        f"energy: {units.three_digits(each.mean)} mJ per {what} above rest ({interval}); "
+        f"energy: {units.three_digits(each.mean)} mJ per {what} above rest ({interval}{remark}); "
         f"{units.three_digits(active.mean / 1e3)} W at work, {units.three_digits(rest.mean / 1e3)} W at rest, by {energy.source}"
     )
 

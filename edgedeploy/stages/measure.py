@@ -20,6 +20,7 @@ from edgedeploy.errors import RunnerError, RunnerKilledError
 from edgedeploy.ports import RUNNER_APP, Connection, Probe
 from edgedeploy.profile import join
 from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
+from edgedeploy.stages.clock import Clock
 from edgedeploy.stages.energy import EnergyPass
 from edgedeploy.stages.execute import Placed, agreement, execute, launch_of, once, shortest, start
 from edgedeploy.stages.facts import facts_of
@@ -52,7 +53,8 @@ def measure(
     sink(Started(stage="measure", subject=subject))
     ready = Gate(connection, probe, policy, sink, subject).wait()
     before = facts_of(connection, probe, placed.scratch)
-    watching = Watching(connection, placed.scratch, policy.cpus)
+    clock = Clock(connection, placed.scratch, policy)
+    watching = Watching(clock, placed.scratch, policy.cpus)
     calls = placed.artifact.calls()
     method, golden = calls[0]
     language = placed.artifact.language
@@ -78,7 +80,7 @@ def measure(
         said = agreed(document, language.prompts[:1], None)
         agreement_found = msgspec.structs.replace(agreement_found, language=said)
     sink(Progress(stage="measure", subject=subject, done=policy.processes, total=policy.processes, text="profile"))
-    profile = _profile(connection, placed, policy, sink)
+    profile = _profile(clock, placed, policy, sink)
     if restless := unsteady(processes):
         sink(
             Note(text=f"{placed.device}: {restless} in {policy.warmup_seconds:g} s of warm-up; is something else running there?")
@@ -91,7 +93,7 @@ def measure(
         return answer(over, placed, language, how, language.prompts[:1], None).samples.latency_ns
 
     app = probe.command("/")[0] == RUNNER_APP
-    energy_pass = EnergyPass(connection, placed.scratch, policy, run, sink, subject, has_no_shell=app)
+    energy_pass = EnergyPass(clock, placed.scratch, policy, run, sink, subject, has_no_shell=app)
     energy = energy_pass.measure(quantile(everything, 0.5))
     sink(
         Finished(
@@ -104,7 +106,9 @@ def measure(
     return Measurement(
         processes=tuple(processes),
         device_sha256=document.model.sha256,
-        environment=_environment(document, (before, after), during, ready),
+        environment=msgspec.structs.replace(
+            _environment(document, (before, after), during, ready), fixed_clock=clock.said(sink, placed.device)
+        ),
         agreement=agreement_found,
         profile=profile,
         cold_load=cold_load,

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 
 import pytest
-from integration.transports.rig import Rig, phone_device
+from integration.transports.rig import Rig, board_device, phone_device
+from standins.board import SshBoard
 from standins.phone import WORKDIR, Phone
+from standins.phone_root import phone_root
 
+from edgedeploy.domain.conditions import FixedClock
+from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import DeviceLostError
 from edgedeploy.probes.meters import metered, parse_metered
 from edgedeploy.probes.sampler import parse_watched, watched
 from edgedeploy.stages.beside import Beside
+from edgedeploy.stages.clock import Clock
 from edgedeploy.stages.watching import Watching
 from edgedeploy.transports.adb import AdbTransport
+from edgedeploy.transports.ssh import SshTransport
 
 # For a second and a bit; the loop that watches has less to do than this one.
 BUSY = 'end=$(($(date +%s) + 2)); while [ "$(date +%s)" -lt $end ]; do :; done; echo done; echo hm >&2; exit 3'
@@ -78,3 +85,47 @@ def test_the_fuel_gauge_of_a_phone_that_nothing_charges(phone: Phone) -> None:
     assert (series.source, reason) == ("battery battery", "")
     assert len(series.points) >= 2
     assert series.points[0][1] == pytest.approx(0.3125 * 4.21)
+
+
+def test_a_phone_without_root_gets_its_fixed_performance_mode(phone: Phone) -> None:
+    connection = AdbTransport().connect(phone_device(phone))
+    connection.run(["mkdir", "-p", f"{WORKDIR}/w/runs/1"], timeout_s=20)
+    clock = Clock(connection, f"{WORKDIR}/w/runs/1", MeasurePolicy(fixed_clock=True))
+    ended = clock.run(["sh", "-c", "cat /data/property/fixed_performance_mode; exit 3"], timeout_s=30)
+    after = connection.run(["sh", "-c", f"cat /data/property/fixed_performance_mode; ls {WORKDIR}/w"], timeout_s=20)
+    said = clock.said(lambda _event: None, "phone")
+    connection.close()
+    assert (ended.exit_code, ended.stdout) == (3, b"true\n")
+    assert after.stdout == b"false\nruns\n"
+    assert said == FixedClock(how="Android's fixed performance mode")
+
+
+def test_a_cable_that_is_pulled_gives_the_phone_its_own_mode_back(phone: Phone) -> None:
+    connection = AdbTransport().connect(phone_device(phone))
+    connection.run(["mkdir", "-p", f"{WORKDIR}/w/runs/1"], timeout_s=20)
+    clock = Clock(connection, f"{WORKDIR}/w/runs/1", MeasurePolicy(fixed_clock=True))
+    pull = threading.Timer(0.7, phone.pull_cable)
+    pull.start()
+    with pytest.raises(DeviceLostError):
+        clock.run(["sleep", "2"], timeout_s=30)
+    pull.join()
+    until = time.monotonic() + 20
+    while (phone.workdir / "w/clock").exists():
+        assert time.monotonic() < until
+        time.sleep(0.1)
+    mode = phone.cable.seen_from_outside(phone_root(phone.arch) / "data/property/fixed_performance_mode")
+    assert mode.read_text() == "false\n"
+
+
+def test_a_board_without_rights_keeps_its_clock_and_says_so(pi_board: SshBoard) -> None:
+    folder = Path.home() / ".ssh"
+    folder.mkdir(mode=0o700)
+    (folder / "known_hosts").write_text(pi_board.known_hosts, encoding="ascii")
+    connection = SshTransport().connect(board_device(pi_board))
+    connection.run(["mkdir", "-p", f"{pi_board.home}/w/runs/1"], timeout_s=60)
+    clock = Clock(connection, f"{pi_board.home}/w/runs/1", MeasurePolicy(fixed_clock=True))
+    assert clock.run(["echo", "fine"], timeout_s=60).stdout == b"fine\n"
+    said = clock.said(lambda _event: None, "pi")
+    connection.close()
+    assert said is not None
+    assert "may not be written: it needs root, or sudo without a password" in said.refused

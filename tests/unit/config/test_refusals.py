@@ -136,6 +136,8 @@ NAN, INF = float("nan"), float("inf")
         ("start_wait_s", [NAN, INF, -1, 86_401]),
         ("start_temperature_c", [NAN, INF, 0, 151, "cool"]),
         ("start_load", [NAN, INF, 0, 1025]),
+        ("fixed_clock", [0, 1, 999_999, 100_000_000_001, "fast", 1.5]),
+        ("energy_s", [NAN, INF, -1, 3601]),
         ("threads", [-1, 1025]),
         ("cpus", [[-1], [1024]]),
         ("processes", [0, 1001]),
@@ -157,7 +159,8 @@ def test_what_is_allowed_at_the_bounds() -> None:
     most = {
         "max_seconds": 86_400, "cooldown_s": 86_400, "threads": 1024, "cpus": [0, 1023], "processes": 1000,
         "warmup_iterations": 10_000_000, "warmup_seconds": 86_400, "min_seconds": 86_400, "inputs": "varied",
-        "start_wait_s": 86_400, "start_temperature_c": 150, "start_load": 1024,
+        "start_wait_s": 86_400, "start_temperature_c": 150, "start_load": 1024, "fixed_clock": 100_000_000_000,
+        "energy_s": 3600,
     }  # fmt: skip
     for kind in (MeasurePolicy, MeasureOverride):
         decode(most, kind, file="f")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from documents import measured_run
 
-from edgedeploy.domain.conditions import During, Sample, Start
+from edgedeploy.domain.conditions import During, FixedClock, Sample, Start
 from edgedeploy.domain.energy import Energy
 from edgedeploy.domain.estimate import Estimate
 from edgedeploy.report import circumstances
@@ -40,6 +40,15 @@ def test_what_was_seen_meanwhile_is_told() -> None:
     assert "52.0 °C, BIG" in page
 
 
+def test_a_fixed_clock_is_told() -> None:
+    run = measured_run()
+    assert run.environment is not None
+    held = msgspec.structs.replace(run.environment, fixed_clock=FixedClock(how="governor performance", left=("x is a, was b",)))
+    assert circumstances.meanwhile(held) == (("fixed clock", "governor performance"), ("clock not given back", "x is a, was b"))
+    refused = msgspec.structs.replace(run.environment, fixed_clock=FixedClock(refused="it needs root"))
+    assert circumstances.meanwhile(refused) == (("fixed clock", "no: it needs root"),)
+
+
 def test_what_could_not_be_seen_is_a_gap() -> None:
     run = measured_run()
     assert run.environment is not None
@@ -60,6 +69,10 @@ def test_energy_in_words() -> None:
     told = Energy(source="hwmon ina226", rest_mw=around(3200), active_mw=around(4200), per_iteration_mj=around(12.3))
     assert energy_words(msgspec.structs.replace(run, energy=told)) == (
         "energy: 12.3 mJ per inference above rest (11.1 to 13.5); 4.20 W at work, 3.20 W at rest, by hwmon ina226"
+    )
+    unclear = Estimate(mean=1.0, standard_error=1.0, ci_low=-3.3, ci_high=5.3, repetitions=3)
+    assert "(-3.30 to 5.30, which may be none)" in energy_words(
+        msgspec.structs.replace(run, energy=msgspec.structs.replace(told, per_iteration_mj=unclear))
     )
     absent = msgspec.structs.replace(run, energy=Energy(absent="it is charged"))
     assert energy_words(absent) == "energy not measured: it is charged"
