@@ -12,6 +12,7 @@ import msgspec
 
 from edgedeploy import __version__
 from edgedeploy.cache import Cache
+from edgedeploy.decoding import decode
 from edgedeploy.deploy.signing import Signer
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.release import Attestation, RunnerBundle
@@ -128,7 +129,7 @@ def describe_bundle(folder: Path) -> Bundle:
     """
     file = folder / BUNDLE_FILE
     try:
-        bundle = msgspec.json.decode(file.read_bytes(), type=Bundle)
+        bundle = decode(file.read_bytes(), Bundle)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError(
             "not a bundle",
@@ -175,7 +176,7 @@ def _present(folder: Path) -> set[str]:
 
 def _accounted(folder: Path) -> set[str]:
     """What the bundle in ``folder`` consists of: its files, and the folders they are in."""
-    bundle = msgspec.json.decode((folder / BUNDLE_FILE).read_bytes(), type=Bundle)
+    bundle = decode((folder / BUNDLE_FILE).read_bytes(), Bundle)
     if bundle.schema != BUNDLE_SCHEMA:
         raise ConfigError("a bundle of another version", where=str(folder), seen=bundle.schema)
     files = {PurePosixPath(BUNDLE_FILE)}

@@ -15,6 +15,7 @@ from typing import TypeVar
 
 import msgspec
 
+from edgedeploy.decoding import decode
 from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.errors import UsageError
 from edgedeploy.places import cache_folder
@@ -96,7 +97,7 @@ class Cache:
     def read(self, kind: str, key: str, type_: type[T]) -> T | None:
         """A small record, or None when there is none or it is damaged."""
         try:
-            return msgspec.json.decode((self.root / kind / f"{key}.json").read_bytes(), type=type_)
+            return decode((self.root / kind / f"{key}.json").read_bytes(), type_)
         except (OSError, msgspec.DecodeError):
             return None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgedeploy.decoding import convert
 from edgedeploy.domain.target import Name
 from edgedeploy.errors import UsageError
 from edgedeploy.shipped import shipped
@@ -73,7 +74,7 @@ def project_name(given: str, folder: Path) -> str:
     """
     name = given or re.sub(r"[^a-z0-9._-]+", "-", folder.name.lower()).lstrip("._-").rstrip("-")
     try:
-        return msgspec.convert(name, Name)
+        return convert(name, Name)
     except msgspec.ValidationError as error:
         raise UsageError(
             f"{given!r} is no project name" if given else "the folder's name makes no project name",

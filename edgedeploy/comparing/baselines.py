@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.cache import Cache
+from edgedeploy.decoding import decode
 from edgedeploy.deploy.lease_keeper import this_user
 from edgedeploy.domain.artifact import ARTIFACT_FILE
 from edgedeploy.domain.baseline import Baseline, Baselines
@@ -34,7 +35,7 @@ def read_baselines(project_file: Path, target: str) -> Baselines:
     """
     file = file_of(project_file, target)
     try:
-        found = msgspec.json.decode(file.read_bytes(), type=Baselines)
+        found = decode(file.read_bytes(), Baselines)
     except FileNotFoundError:
         return Baselines(target=target)
     except (OSError, msgspec.DecodeError) as error:

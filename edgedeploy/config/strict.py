@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import msgspec
 
+from edgedeploy.decoding import convert
 from edgedeploy.errors import ConfigError
 from edgedeploy.suggest import did_you_mean
 
@@ -56,7 +57,7 @@ def decode(data: object, kind: type[T], *, file: str) -> T:
         ConfigError: with the key, the value seen, what is allowed, and the nearest allowed key for a misspelt one.
     """
     try:
-        return msgspec.convert(data, kind)
+        return convert(data, kind)
     except msgspec.ValidationError as error:
         raise _explain(error, data, kind, file=file, prefix="") from None
 
@@ -90,11 +91,11 @@ def _explain_entry(
     for name, entry in entries.items():
         key = f"{prefix}.{name}" if prefix else name
         try:
-            msgspec.convert(name, key_type)
+            convert(name, key_type)
         except msgspec.ValidationError as failed:
             return _complaint(f"{failed} (in a name)", name, key_type, file=file, key=key)
         try:
-            msgspec.convert(entry, entry_type)
+            convert(entry, entry_type)
         except msgspec.ValidationError as failed:
             return _explain(failed, entry, entry_type, file=file, prefix=key)
     return ConfigError(str(error), where=f"{file}: {prefix}")

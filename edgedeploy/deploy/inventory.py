@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from edgedeploy.decoding import decode
 from edgedeploy.deploy.device_shell import ENTER_ROOT, DeviceShell
 from edgedeploy.domain.release import Manifest
 
@@ -169,7 +170,7 @@ def _projects(sections: Mapping[str, list[str]]) -> dict[str, Project]:
 def manifest_of(content: bytes, project: str) -> Manifest | None:
     """None where it is damaged, was tampered with, or comes from another version: the next push writes a good one."""
     try:
-        manifest = msgspec.json.decode(content, type=Manifest)
+        manifest = decode(content, Manifest)
     except msgspec.DecodeError:
         return None
     sound = manifest.project == project and all(

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from edgedeploy.decoding import decode
 from edgedeploy.deploy.device_shell import ENTER_ROOT, LIMIT_S, POINT, DeviceShell
 from edgedeploy.deploy.holder_process import has_ended
 from edgedeploy.errors import DeviceBusyError, DeviceRunError, LeaseLostError
@@ -203,7 +204,7 @@ def _read(said: bytes) -> Holder | None:
     if not first.startswith(b"held "):
         return None
     try:
-        note = msgspec.json.decode(b"{" + text.strip().partition(b"{")[2], type=_Note)
+        note = decode(b"{" + text.strip().partition(b"{")[2], _Note)
     except msgspec.DecodeError:
         note = _Note()
     words = text.decode(errors="replace").split(" ", _WORDS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from edgedeploy.decoding import decode
 from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.target import Os
 from edgedeploy.ports import RUNNER_APP
@@ -26,7 +27,7 @@ class IosProbe:
     def parse(self, output: str) -> DeviceFacts:
         """Return the facts; see :class:`edgedeploy.ports.Probe`. Never raises."""
         try:
-            said = msgspec.json.decode(output, type=AppDocument).device
+            said = decode(output, AppDocument).device
         except msgspec.DecodeError:
             return DeviceFacts(os="ios")
         return DeviceFacts(

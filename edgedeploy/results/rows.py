@@ -10,6 +10,7 @@ from itertools import chain
 import msgspec
 from msgspec.structs import replace
 
+from edgedeploy.decoding import convert, decode
 from edgedeploy.domain.measurement import ProcessSamples
 from edgedeploy.domain.result import RunResult
 from edgedeploy.errors import InternalError
@@ -69,7 +70,7 @@ def to_process(row: Mapping[str, object]) -> ProcessSamples:
         msgspec.ValidationError: the row is not one of this version's.
     """
     values = {name: row[name] for name in ("load_ns", "first_inference_ns", "peak_rss_bytes", "rss_before_load_bytes")}
-    return msgspec.convert(values | {name: unpack(row[name]) for name in _SERIES}, ProcessSamples)
+    return convert(values | {name: unpack(row[name]) for name in _SERIES}, ProcessSamples)
 
 
 def to_run(document: str, processes: tuple[ProcessSamples, ...], *, samples_from_processes: bool) -> RunResult:
@@ -78,7 +79,7 @@ def to_run(document: str, processes: tuple[ProcessSamples, ...], *, samples_from
     Raises:
         msgspec.ValidationError: the document is not one of this version's.
     """
-    run = msgspec.json.decode(document, type=RunResult)
+    run = decode(document, RunResult)
     if _generated(run.processes):
         processes = run.processes
     elif len(run.processes) == len(processes):  # documents had no processes until there were facts without a column

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import msgspec
 
+from edgedeploy.decoding import decode
 from edgedeploy.domain.release import FileEntry, LocalFile, RunnerBundle
 from edgedeploy.runners.android import LOADER
 from edgedeploy.runners.build_tools import find_cmake, run_tool
@@ -83,7 +84,7 @@ def _only_one_process(folder: Path) -> Iterator[None]:
 
 def _cached(folder: Path, recipe: BuildRecipe) -> RunnerBundle | None:
     try:
-        entries = msgspec.json.decode((folder / _BUNDLE_FILE).read_bytes(), type=tuple[FileEntry, ...])
+        entries = decode((folder / _BUNDLE_FILE).read_bytes(), tuple[FileEntry, ...])
         whole = all((folder / entry.path).stat().st_size == entry.size_bytes for entry in entries)
     except (OSError, msgspec.DecodeError):
         whole = False

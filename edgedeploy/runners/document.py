@@ -8,6 +8,7 @@ from typing import Annotated, Literal, NoReturn, TypeVar
 import msgspec
 from msgspec import Meta
 
+from edgedeploy.decoding import convert
 from edgedeploy.domain.artifact import DType
 from edgedeploy.domain.measurement import ColdLoad, Generation, ProcessSamples, ProfiledOperator, WarmUp
 from edgedeploy.errors import RunnerError, RunnerKilledError
@@ -330,7 +331,7 @@ def _reject_text(stdout: bytes, exit_code: int, stderr: bytes, where: str) -> No
 
 def _reject_failure(content: object, stdout: bytes, exit_code: int, where: str) -> NoReturn:
     try:
-        failure = msgspec.convert(content, _FailureDocument).error
+        failure = convert(content, _FailureDocument).error
     except msgspec.ValidationError as error:
         raise RunnerError(
             f"the runner's report of a failure breaks the protocol: {error}",
@@ -380,7 +381,7 @@ def parse_document(stdout: bytes, *, exit_code: int, stderr: bytes, where: str, 
     if "error" in content:
         _reject_failure(content, stdout, exit_code, where)
     try:
-        document = msgspec.convert(content, kind)
+        document = convert(content, kind)
     except msgspec.ValidationError as error:
         raise RunnerError(
             f"the runner's document breaks the protocol: {_quote(str(error).encode('utf-8', 'replace'))}",

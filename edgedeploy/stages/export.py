@@ -10,6 +10,7 @@ import msgspec
 
 from edgedeploy import __version__, registry
 from edgedeploy.cache import Cache, key_of
+from edgedeploy.decoding import decode
 from edgedeploy.domain.artifact import ARTIFACT_FILE, Artifact
 from edgedeploy.domain.events import Finished, Sink, Started
 from edgedeploy.domain.target import Target
@@ -86,7 +87,7 @@ def read_artifact(folder: Path) -> Artifact:
     """
     file = folder / ARTIFACT_FILE
     try:
-        return msgspec.json.decode(file.read_bytes(), type=Artifact)
+        return decode(file.read_bytes(), Artifact)
     except (OSError, msgspec.DecodeError) as error:
         raise ConfigError("not an exported artifact", where=str(file), seen=str(error), next_step="export it again") from None
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy import registry
+from edgedeploy.decoding import decode
 from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.release import RunnerBundle
@@ -107,6 +108,6 @@ def python_facts_of(connection: Connection, python: str) -> Mapping[str, str]:
     if done.exit_code != 0:
         return {}
     try:
-        return msgspec.json.decode(done.stdout, type=dict[str, str])
+        return decode(done.stdout, dict[str, str])
     except msgspec.DecodeError:
         return {}

@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from edgedeploy.decoding import decode
 from edgedeploy.domain.device import DeviceState
 from edgedeploy.errors import DeviceAbsentError
 
@@ -175,7 +176,7 @@ def state_of(trouble: Trouble | None) -> DeviceState:
 
 def _read(document: bytes) -> _Document:
     try:
-        return msgspec.json.decode(document, type=_Document)
+        return decode(document, _Document)
     except msgspec.DecodeError as exc:
         raise DeviceAbsentError(
             "devicectl did not write what we know how to read",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, BinaryIO
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from edgedeploy.worker.job import EvaluateJob, ExportJob, Failed, Message, ProfileJob
+from edgedeploy.decoding import decode
+from edgedeploy.worker.job import EvaluateJob, ExportJob, Failed, Message, ProfileJob
 
 
 def main() -> None:
@@ -53,7 +54,7 @@ def _work(line: bytes, channel: BinaryIO, wait: Callable[[], object]) -> None:
     def say(message: Message) -> None:
         channel.write(msgspec.json.encode(message) + b"\n")
 
-    job: Job = msgspec.json.decode(line, type=Job)
+    job: Job = decode(line, Job)
     if isinstance(job, ExportJob):
         _export(job, say)
     elif isinstance(job, EvaluateJob):

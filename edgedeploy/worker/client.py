@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy import errors
+from edgedeploy.decoding import decoder
 from edgedeploy.worker.job import (
     ALL_ORDERS,
     Batch,
@@ -162,10 +163,10 @@ def _messages(process: subprocess.Popen[bytes], job: Job) -> Iterator[Message]:
     if process.stdout is None:
         raise errors.InternalError("a worker without pipes")
     _say(process, msgspec.json.encode(job) + b"\n")
-    decoder: msgspec.json.Decoder[Message] = msgspec.json.Decoder(Message)
+    messages: msgspec.json.Decoder[Message] = decoder(Message)
     for line in process.stdout:
         try:
-            yield decoder.decode(line)
+            yield messages.decode(line)
         except msgspec.DecodeError:  # half a line: the worker was killed while it spoke
             return
 
