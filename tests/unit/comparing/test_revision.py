@@ -1,0 +1,121 @@
+"""The project at a revision of git, by git itself."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from edgedeploy.cache import Cache
+from edgedeploy.comparing.revision import at_revision, revision_of
+from edgedeploy.errors import UsageError
+
+pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+
+Git = Callable[..., str]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in [name for name in os.environ if name.startswith("GIT_")]:
+        monkeypatch.delenv(name)
+    root = tmp_path / "with spaces/repo"
+    (root / "sub").mkdir(parents=True)
+    return root
+
+
+@pytest.fixture
+def git(repository: Path) -> Git:
+    def call(*words: str, cwd: Path = repository) -> str:
+        argv = ["git", "-c", "user.name=n", "-c", "user.email=n@n", *words]
+        return subprocess.run(argv, cwd=cwd, check=True, capture_output=True, text=True).stdout
+
+    call("init", "-q")
+    return call
+
+
+@pytest.fixture
+def project(repository: Path, git: Git) -> Path:
+    file = repository / "sub/edgedeploy.toml"
+    file.write_text("one")
+    git("add", ".")
+    git("commit", "-qm", "one")
+    file.write_text("two")
+    return file
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Cache:
+    return Cache(tmp_path / "cache")
+
+
+def test_it_is_there_as_it_was_and_gone_afterwards(project: Path, git: Git, cache: Cache) -> None:
+    with at_revision(project, "HEAD", cache) as file:
+        assert (file.read_text(), file.parent.name) == ("one", "sub")
+    assert not file.exists()
+    assert len(git("worktree", "list").splitlines()) == 1
+
+
+def test_two_at_once_have_a_place_each_and_the_next_one_the_first_place(project: Path, cache: Cache) -> None:
+    with at_revision(project, "HEAD", cache) as first, at_revision(project, "HEAD", cache) as second:
+        assert first.read_text() == second.read_text() == "one"
+        assert first != second
+    with at_revision(project, "HEAD", cache) as third:
+        assert third == first
+    assert not second.exists()
+
+
+def test_what_a_killed_process_left_is_no_obstacle(project: Path, git: Git, cache: Cache) -> None:
+    with at_revision(project, "HEAD", cache) as file:
+        place = file.parent.parent
+    git("worktree", "add", "--detach", str(place), "HEAD")
+    (place / "sub/leftover").write_text("")
+    with at_revision(project, "HEAD", cache) as file:
+        assert file.parent.parent == place
+        assert not (place / "sub/leftover").exists()
+    assert len(git("worktree", "list").splitlines()) == 1
+
+
+def test_inside_a_hook_of_git_the_folder_tells_which_repository_it_is(
+    project: Path, repository: Path, git: Git, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", ".git/index")
+    with at_revision(project, "HEAD", cache) as file:
+        assert file.read_text() == "one"
+    assert revision_of(project) == ""
+    monkeypatch.undo()
+    assert git("status", "--porcelain") == " M sub/edgedeploy.toml\n"
+
+
+def test_a_project_file_that_is_a_link_keeps_its_folder(project: Path, repository: Path, git: Git, cache: Cache) -> None:
+    (repository / "other").mkdir()
+    link = repository / "other/edgedeploy.toml"
+    link.symlink_to("../sub/edgedeploy.toml")
+    git("add", ".")
+    git("commit", "-qm", "two")
+    with at_revision(link, "HEAD", cache) as file:
+        assert (file.read_text(), file.parent.name) == ("two", "other")
+
+
+def test_a_shallow_clone_says_so(project: Path, repository: Path, git: Git, cache: Cache, tmp_path: Path) -> None:
+    old = git("rev-parse", "HEAD").strip()
+    git("commit", "-qam", "two")
+    git("clone", "-q", "--depth", "1", f"file://{repository}", str(tmp_path / "clone"))
+    with pytest.raises(UsageError) as raised, at_revision(tmp_path / "clone/sub/edgedeploy.toml", old, cache):
+        pass
+    assert "--unshallow" in raised.value.next_step
+    with pytest.raises(UsageError) as raised, at_revision(project, "nothing", cache):
+        pass
+    assert "git log" in raised.value.next_step
+
+
+def test_a_folder_without_a_repository(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    with pytest.raises(UsageError), at_revision(tmp_path / "edgedeploy.toml", "HEAD", cache):
+        pass
+    assert revision_of(tmp_path / "edgedeploy.toml") == ""
