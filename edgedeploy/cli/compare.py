@@ -11,6 +11,7 @@ import click
 
 from edgedeploy.cli.fight import fight_options, tell
 from edgedeploy.cli.options import (
+    Number,
     device_option,
     jobs_option,
     json_option,
@@ -38,7 +39,7 @@ _PERCENT = 100
 @click.option(
     "--tolerance",
     "tolerance_percent",
-    type=click.FloatRange(min=0),
+    type=Number(min=0, max=10_000),
     default=2.0,
     show_default=True,
     metavar="PERCENT",

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from edgedeploy.cli.options import Number
+
 if TYPE_CHECKING:
     from edgedeploy.domain.contest import CompareReport
 
@@ -30,7 +32,7 @@ def fight_options(function: F) -> F:
         click.option(
             "--max-seconds",
             "limit_s",
-            type=click.FloatRange(min=1),
+            type=Number(min=1),
             default=180.0,
             show_default=True,
             metavar="SECONDS",
@@ -39,7 +41,7 @@ def fight_options(function: F) -> F:
         click.option(
             "--turn-seconds",
             "turn_s",
-            type=click.FloatRange(min=0.001, max=60),
+            type=Number(min=0.001, max=60),
             default=0.05,
             show_default=True,
             metavar="SECONDS",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,6 +13,17 @@ from edgedeploy.domain.project import FIRST_CONTACT_S, RETRY_FOR_S
 from edgedeploy.errors import EdgedeployError
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Number(click.FloatRange):
+    """As click's; ``nan``, which is in every range of click's, is none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number, within the range."""
+        found = super().convert(value, param, ctx)
+        if isnan(found):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return found
 
 
 def project_option(function: F) -> F:
@@ -153,7 +165,7 @@ def wait_option(function: F) -> F:
     return click.option(
         "--wait",
         "wait_s",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         default=0,
         metavar="SECONDS",
         help="Wait so long for a device that somebody else has (default: do not wait).",
@@ -165,7 +177,7 @@ def retry_option(function: F) -> F:
     return click.option(
         "--retry-for",
         "retry_for_s",
-        type=click.FloatRange(min=0),
+        type=Number(min=0),
         metavar="SECONDS",
         help="Wait so long for a device that went away (unplugged, rebooting) since it last got something done, and for one that "
         f"is not there yet (default: {RETRY_FOR_S:g}, and {FIRST_CONTACT_S:g} for one that is not there yet); 0: fail at once.",

@@ -122,7 +122,18 @@ def test_a_misspelt_verb_is_told_with_the_nearest(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["push", "--traget", "x"], ["schema", "nothing"], ["history", "--limit", "0"], ["targets", "show"]]
+    "arguments",
+    [
+        ["push", "--traget", "x"],
+        ["schema", "nothing"],
+        ["history", "--limit", "0"],
+        ["targets", "show"],
+        *(
+            ["compare", "now", "--target", "x", option, "nan"]
+            for option in ("--tolerance", "--max-seconds", "--turn-seconds", "--wait")
+        ),
+        ["compare", "now", "--target", "x", "--tolerance", "inf"],
+    ],
 )
 def test_a_wrong_command_line_ends_with_2_and_says_how_to_get_help(
     arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
