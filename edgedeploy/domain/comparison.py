@@ -11,6 +11,8 @@ Figure = Literal["latency_p50", "latency_p90", "latency_p99", "latency_mean", "l
 FIGURES: tuple[Figure, ...] = get_args(Figure)
 Conclusion = Literal["pass", "fail", "inconclusive"]
 
+_FULLY_WRITTEN = 1000  # larger ones are the ends of intervals of two blocks
+
 Nanoseconds = Annotated[int, msgspec.Meta(ge=0)]
 
 
@@ -80,3 +82,14 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     more_blocks: int | None = None
     reasons: tuple[str, ...] = ()
     unrest: Unrest | None = None
+
+    @property
+    def interval(self) -> str:
+        """``1.003 (0.998 to 1.008)``, for the eye."""
+        if self.ratio is None:
+            return "no ratio"
+        return f"{_short(self.ratio)} ({_short(self.ci_low or 0.0)} to {_short(self.ci_high or 0.0)})"
+
+
+def _short(ratio: float) -> str:
+    return f"{ratio:.3f}" if ratio < _FULLY_WRITTEN else f"{ratio:.1e}"

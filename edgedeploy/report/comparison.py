@@ -64,7 +64,4 @@ def _side(name: str, side: Contender, found: Performance) -> str:
 
 
 def _ratio(found: Comparison) -> str:
-    name = _FIGURE_WORDS.get(found.figure, found.figure)
-    if found.ratio is None:
-        return f"{name}: no ratio"
-    return f"{name} {found.ratio:.3f} ({found.ci_low:.3f} to {found.ci_high:.3f})"
+    return f"{_FIGURE_WORDS.get(found.figure, found.figure)} {found.interval}"

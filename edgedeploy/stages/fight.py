@@ -187,11 +187,7 @@ def _reasons(found: tuple[Comparison, ...]) -> tuple[str, ...]:
 
 def _ratios(found: tuple[Comparison, ...]) -> str:
     """``1.003 (0.998 to 1.008)``, with the figures' names where there are several."""
-    told = [
-        (one.figure, "no ratio yet" if one.ratio is None else f"{one.ratio:.3f} ({one.ci_low:.3f} to {one.ci_high:.3f})")
-        for one in found
-    ]
-    return told[0][1] if len(told) == 1 else ", ".join(f"{figure} {ratio}" for figure, ratio in told)
+    return found[0].interval if len(found) == 1 else ", ".join(f"{one.figure} {one.interval}" for one in found)
 
 
 def _turns_of(document: ProcessDocument) -> list[tuple[int, tuple[int, ...]]]:

@@ -23,6 +23,7 @@ LEAST_BLOCKS = 5  # of blocks that a neighbour, on or off, falls between, a quar
 MOST_BLOCKS = 100
 CONFIDENCE = 0.98  # of all looks together
 _NO_CLOCK_IS_THAT_EVEN = 1e-9
+_LARGEST_LOG = 700.0
 TAIL_PER_LOOK = 0.0007  # simulated: 0.92 % over the looks from LEAST_BLOCKS to MOST_BLOCKS
 
 
@@ -70,7 +71,7 @@ def judge(found: BlockRatios, *, tolerance: float = TOLERANCE, together: int = 1
         return _because(blank, f"{count} blocks: there is nothing to compare", LEAST_BLOCKS - count)
     tail = TAIL_PER_LOOK / together
     mean, half = t_interval(found.log_ratios, tail)
-    seen = msgspec.structs.replace(blank, ratio=exp(mean), ci_low=exp(mean - half), ci_high=exp(mean + half))
+    seen = msgspec.structs.replace(blank, ratio=_ratio(mean), ci_low=_ratio(mean - half), ci_high=_ratio(mean + half))
     if count < LEAST_BLOCKS:
         return _because(seen, f"{count} blocks are too few to judge", LEAST_BLOCKS - count)
     if found.figure in QUANTILES and max(found.log_ratios) - min(found.log_ratios) < _NO_CLOCK_IS_THAT_EVEN:
@@ -103,7 +104,7 @@ def blocks_to_settle(log_ratios: Sequence[float], bound: float, tail: float = TA
 
 
 def _unsettled(seen: Comparison, found: BlockRatios, tail: float) -> Comparison:
-    interval = f"{seen.ratio:.3f} ({seen.ci_low:.3f} to {seen.ci_high:.3f}) does not settle {1 + seen.tolerance:g}"
+    interval = f"{seen.interval} does not settle {1 + seen.tolerance:g}"
     bound = log1p(seen.tolerance)
     needed = blocks_to_settle(found.log_ratios, bound, tail)
     more = None if needed is None else needed - seen.blocks
@@ -115,6 +116,11 @@ def _unsettled(seen: Comparison, found: BlockRatios, tail: float) -> Comparison:
     elif not hint:
         hint = f"blocks differ too much for {MOST_BLOCKS} of them: longer turns, or a calmer device"
     return _because(seen, f"{interval}: {hint}", more)
+
+
+def _ratio(log_ratio: float) -> float:
+    """Of two blocks Student's interval is hundreds of times as wide as they are apart: no double may have its end."""
+    return exp(max(-_LARGEST_LOG, min(log_ratio, _LARGEST_LOG)))
 
 
 def _because(comparison: Comparison, reason: str, more_blocks: int | None) -> Comparison:

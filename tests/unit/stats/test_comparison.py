@@ -96,6 +96,17 @@ def test_few_blocks_are_not_judged(count: int) -> None:
     assert "too few" in seen.reasons[0]
 
 
+@pytest.mark.parametrize(("apart", "together"), [(-0.6, 6), (0.6, 6), (3.2, 1)])
+def test_two_blocks_that_are_far_apart_have_a_finite_interval(apart: float, together: int) -> None:
+    found = judge(ratios(0.0, apart), tolerance=0.02, together=together)
+    assert found.verdict == "inconclusive"
+    assert found.ratio is not None
+    assert found.ci_low is not None
+    assert found.ci_high is not None
+    assert 0 < found.ci_low < found.ratio < found.ci_high < float("inf")
+    assert len(found.interval) < 40
+
+
 def test_one_side_missing_is_inconclusive() -> None:
     seen = compare([block(("base", [100, 101]), ("base", [100, 101]))] * 5, "latency_p50")
     assert (seen.verdict, seen.ratio, seen.blocks) == ("inconclusive", None, 0)
