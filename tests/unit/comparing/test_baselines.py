@@ -56,6 +56,14 @@ def test_setting_the_same_again_leaves_the_file_as_it_was(project: Path, tmp_pat
     assert "somebody else" in file.read_text()
 
 
+def test_the_same_artifact_keeps_the_commit_that_made_it(project: Path, tmp_path: Path) -> None:
+    """Else a change of the README, not yet committed, takes away the way to export it again."""
+    same = [ready(tmp_path / "a")]
+    for revision, expected in (("", ""), (REVISION, REVISION), ("", REVISION), (OTHER, OTHER)):
+        (found,) = set_baselines(project, "bench", same, revision).baselines
+        assert found.revision == expected
+
+
 @pytest.mark.parametrize(
     "content",
     [
