@@ -14,7 +14,7 @@ from edgedeploy.comparing.sides import SideOf, match, parse_side
 from edgedeploy.domain.contest import CompareReport, Contest
 from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
-from edgedeploy.errors import ExportError, UsageError
+from edgedeploy.errors import ExportError, MissingToolError, UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
 from edgedeploy.stages.contest import Opponents, contest
 from edgedeploy.stages.fight import Rules
@@ -108,7 +108,8 @@ class Comparing:
         if not others:
             raise UsageError("baselines are what is compared with", next_step="edgedeploy compare baseline CANDIDATE")
         baselines = read_baselines(self.pipeline.project_file, self.target)
-        return artifacts_of(baselines, others, self.pipeline.cache, lambda revision: self._at(revision, side), self.sink)
+        wanted = [item for item in others if self._wanted(item, side)] or self._exported(self.pipeline, side)
+        return artifacts_of(baselines, wanted, self.pipeline.cache, lambda revision: self._at(revision, side), self.sink)
 
     def _exported(self, pipeline: Pipeline, side: SideOf) -> tuple[Ready, ...]:
         recipes, exporters = ((word,) if word else () for word in (side.recipe, side.exporter))
@@ -117,14 +118,19 @@ class Comparing:
     def exported(self, pipeline: Pipeline, selection: Selection, name: str) -> tuple[Ready, ...]:
         """What a project exports; ``name`` is what the user calls it.
 
+        Of the candidates of an automatic recipe one is enough.
+
         Raises:
+            MissingToolError: an SDK that it takes is not installed.
             ExportError: something of it cannot be exported.
         """
         ready, failed = pipeline.ready(self.target, selection=selection, jobs=self.jobs, sink=self.sink)
-        for run in failed:
-            if run.error is not None:
-                error = run.error
-                raise ExportError(f"{name}: {error.what}", where=error.where, seen=error.seen, next_step=error.next_step)
+        done = [item.prepared.run for item in ready]
+        settled = {(run.model_name, run.recipe_name) for run in done if run.automatic}
+        for result in failed:
+            if (error := result.error) is not None and (result.model, result.recipe) not in settled:
+                kind = MissingToolError if error.exit_code == MissingToolError.exit_code else ExportError
+                raise kind(f"{name}: {error.what}", where=error.where, seen=error.seen, next_step=error.next_step)
         return ready
 
     def _of_bundle(self, side: SideOf) -> tuple[Ready, ...]:
