@@ -54,8 +54,12 @@ class Duel:
     policy: MeasurePolicy
     turn_s: float
 
-    def fight(self, connection: Connection, schedule: str) -> tuple[ProcessDocument, ProcessDocument]:
+    def fight(
+        self, connection: Connection, schedule: str, *, known_turn_s: float | None = None
+    ) -> tuple[ProcessDocument, ProcessDocument]:
         """One process of each, and what they say: of the base, side A of ``schedule``, and of the candidate, side B.
+
+        ``known_turn_s`` is about how long a turn takes, where one was taken before: who hangs is given up the sooner.
 
         Raises:
             RunnerError: one failed, crashed, printed nonsense, or ran another file than the one that was sent.
@@ -70,8 +74,8 @@ class Duel:
             for placed, side in sides
         ]
         script = _BOTH.strip() % (quote_command([self.base.scratch]), *commands)
-        warm_up_s = 2 * self.policy.warmup_seconds
-        limit_s = START_LIMIT_S + 4 * (warm_up_s + len(schedule) * max(self.turn_s, self.policy.max_seconds))
+        turn_s = known_turn_s or max(self.turn_s, self.policy.max_seconds)
+        limit_s = START_LIMIT_S + 4 * (2 * self.policy.warmup_seconds + len(schedule) * turn_s)
         try:
             done = connection.run(["sh", "-c", script], timeout_s=limit_s)
         except CommandTimeoutError as error:

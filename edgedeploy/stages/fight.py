@@ -70,6 +70,7 @@ class Fight:
         self._label = label
         self._has_room = has_room
         self._pairs = _FEWEST_PAIRS
+        self._turn_s = rules.turn_s
         self._rng = random.Random(rules.seed)  # noqa: S311 - an experiment's plan, not secrets
 
     def fight(self) -> Fought:
@@ -119,19 +120,25 @@ class Fight:
                     Note(text=f"{self._duel.base.device}: {error.what} ({error.seen}); one after the other", level="warning")
                 )
             else:
-                slower_s = max(statistics.median(_latencies(document)) for document in (base, candidate)) / 1e9
-                turn_s = max(1.1 * self._rules.turn_s, 2 * slower_s)
-                self._pairs = max(_FEWEST_PAIRS, min(_MOST_PAIRS, int(_BLOCK_S / (2 * turn_s))))
+                self._turn_s = max(self._seconds_of_a_turn(document) for document in (base, candidate))
+                self._pairs = max(_FEWEST_PAIRS, min(_MOST_PAIRS, int(_BLOCK_S / (2 * self._turn_s))))
                 return self._in_turns, base, candidate
         else:
             text = "there is no room for two at once: one process after the other, which takes more of them"
             self._sink(Note(text=f"{self._duel.base.device}: {text}", level="warning"))
         return self._one_by_one, self._alone(self._duel.base), self._alone(self._duel.candidate)
 
+    def _seconds_of_a_turn(self, document: ProcessDocument) -> float:
+        """About how long a turn takes: a whole answer, or iterations, and never less than an untimed and a timed one."""
+        if isinstance(document, LanguageDocument):
+            answer = document.generation[-1]
+            return (answer.ttft_ns + sum(answer.decode_ns)) / 1e9
+        return max(1.1 * self._rules.turn_s, 2 * statistics.median(_latencies(document)) / 1e9)
+
     def _in_turns(self) -> Block:
         turns = schedule(self._pairs, seed=self._rng.getrandbits(32))
         letters = "".join("A" if side == "base" else "B" for side in turns)
-        base, candidate = self._duel.fight(self._connection, letters)
+        base, candidate = self._duel.fight(self._connection, letters, known_turn_s=self._turn_s)
         taken = {"base": iter(_turns_of(base)), "candidate": iter(_turns_of(candidate))}
         try:
             ordered = [(side, *next(taken[side])) for side in turns]

@@ -13,7 +13,17 @@ from edgedeploy.domain.events import Event, Note
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import RunnerError
 from edgedeploy.ports import Connection
-from edgedeploy.runners.document import Clock, ModelFile, OutputFile, RunnerDocument, RunnerIdentity, TurnDocument
+from edgedeploy.runners.document import (
+    Clock,
+    GeneratedDocument,
+    LanguageDocument,
+    ModelFile,
+    OutputFile,
+    ProcessDocument,
+    RunnerDocument,
+    RunnerIdentity,
+    TurnDocument,
+)
 from edgedeploy.stages import fight as fight_module
 from edgedeploy.stages.duel import Duel, NoTurnsError
 from edgedeploy.stages.execute import Placed
@@ -52,8 +62,11 @@ class MadeUp:
         self._ratio, self._base_ns, self._lost_turns = ratio, base_ns, lost_turns
         self._rng = random.Random(7)
 
-    def fight(self, _connection: Connection, schedule: str) -> tuple[RunnerDocument, RunnerDocument]:
+    def fight(
+        self, _connection: Connection, schedule: str, *, known_turn_s: float | None = None
+    ) -> tuple[RunnerDocument, RunnerDocument]:
         self.schedules.append(schedule)
+        self.known_turn_s = known_turn_s
         found = []
         for side, factor in (("A", 1.0), ("B", self._ratio)):
             own = [place for place, letter in enumerate(schedule) if letter == side]
@@ -111,10 +124,35 @@ def test_the_first_turns_only_show_how_long_a_block_is_to_be(base: Placed) -> No
     fought(duel)
     assert duel.schedules[0] == "AB"
     assert {len(schedule) for schedule in duel.schedules[1:]} == {20}
+    assert duel.known_turn_s == pytest.approx(0.055)
     slow = MadeUp(base, ratio=1.0, base_ns=10**9)
     fought(slow)
     assert {len(schedule) for schedule in slow.schedules[1:]} == {4}
+    assert slow.known_turn_s == pytest.approx(2, rel=0.1)
     assert all(schedule.count("A") == schedule.count("B") for schedule in slow.schedules)
+
+
+def test_a_turn_of_a_language_model_is_a_whole_answer(base: Placed) -> None:
+    class Speakers(MadeUp):
+        def fight(self, connection: Connection, schedule: str, **known: Any) -> tuple[Any, Any]:
+            both = super().fight(connection, schedule, **known)
+            return tuple(self._spoken(one) for one in both)
+
+        @staticmethod
+        def _spoken(one: RunnerDocument) -> LanguageDocument:
+            decode_ns = [one.latency_ns[20 * turn :][:20] for turn in range(len(one.turns))]
+            answers = [
+                GeneratedDocument(prompt_tokens=9, prefill_ns=10**9, ttft_ns=10**9, decode_ns=times, tokens=(0,) * 21)
+                for times in (decode_ns[0], *decode_ns)
+            ]
+            known = {name: getattr(one, name) for name in ProcessDocument.__struct_fields__}
+            return LanguageDocument(**known, generation=tuple(answers))
+
+    duel = Speakers(base, ratio=1.0, base_ns=100_000_000)
+    found, _ = fought(duel)
+    assert found.verdict == "pass"
+    assert {len(schedule) for schedule in duel.schedules[1:]} == {4}
+    assert duel.known_turn_s == pytest.approx(3, rel=0.1)
 
 
 def test_the_same_seed_takes_the_same_turns_and_another_one_does_not(base: Placed) -> None:
@@ -152,7 +190,7 @@ def test_where_two_cannot_be_there_at_once_they_run_one_after_the_other(
     duel = MadeUp(base, ratio=1.0)
     if why == "no pipes":
 
-        def refuse(_connection: Connection, _schedule: str) -> tuple[RunnerDocument, RunnerDocument]:
+        def refuse(*_about: object) -> tuple[RunnerDocument, RunnerDocument]:
             raise NoTurnsError("two processes cannot be joined", seen="mkfifo: Permission denied")
 
         monkeypatch.setattr(duel, "fight", refuse)
