@@ -51,9 +51,14 @@ def contest(
 
     What is deployed for that has a place of its own in the device's store: the project's releases are not touched.
     """
+    finished: dict[tuple[str, int], Contest] = {}  # by device: one that goes away and comes back begins with the others
 
     def on_one(at: Visit) -> Contests:
-        return Contests(contests=tuple(_Ring(at, rules, cache, signer).contest(pair) for pair in opponents))
+        ring, device = _Ring(at, rules, cache, signer), at.device.name
+        for number, pair in enumerate(opponents):
+            if (device, number) not in finished:
+                finished[device, number] = ring.contest(pair)
+        return Contests(contests=tuple(finished[device, number] for number in range(len(opponents))))
 
     report = on_each(fleet, "", on_one, lease_for=f"compare {fleet.project}")
     found: list[Contest] = []
@@ -61,7 +66,10 @@ def contest(
         if outcome.found is not None:
             found += outcome.found.contests
         elif outcome.error is not None:
-            found += [_failed(outcome.device, pair, outcome.error) for pair in opponents]
+            found += [
+                finished.get((outcome.device, number)) or _failed(outcome.device, pair, outcome.error)
+                for number, pair in enumerate(opponents)
+            ]
     return tuple(found)
 
 
@@ -79,7 +87,7 @@ class _Ring:
         self._host = Aboard(connection=at.connection, device=at.device, target=fleet.target, cache=cache, sink=fleet.sink)
 
     def contest(self, pair: Opponents) -> Contest:
-        """What came of one comparison. A device that goes away ends them all."""
+        """What came of one comparison; a device that goes away is raised."""
         try:
             return self._contest(pair)
         except DeviceError:
