@@ -9,7 +9,7 @@ from pathlib import Path
 from edgedeploy import __version__
 from edgedeploy.bundle import read_bundle
 from edgedeploy.comparing.baselines import artifacts_of, read_baselines
-from edgedeploy.comparing.revision import at_revision
+from edgedeploy.comparing.revision import at_revision, require_own_code
 from edgedeploy.comparing.sides import SideOf, match, parse_side
 from edgedeploy.domain.contest import CompareReport, Contest
 from edgedeploy.domain.events import Note, Sink, ignore
@@ -17,6 +17,7 @@ from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import ExportError, MissingToolError, UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
 from edgedeploy.stages.contest import Opponents, contest
+from edgedeploy.stages.export import files_read
 from edgedeploy.stages.fight import Rules
 from edgedeploy.stages.plan import Selection
 from edgedeploy.stages.run_result import Ready
@@ -102,7 +103,10 @@ class Comparing:
 
     def _at(self, revision: str, side: SideOf) -> tuple[Ready, ...]:
         with at_revision(self.pipeline.project_file, revision, self.pipeline.cache) as file:
-            return self._exported(Pipeline.load(file, cache=self.pipeline.cache), side)
+            ready = self._exported(Pipeline.load(file, cache=self.pipeline.cache), side)
+            read = {path for item in ready for path in files_read(item.prepared.run, file, self.pipeline.cache)}
+            require_own_code(self.pipeline.project_file, revision, read)
+            return ready
 
     def _of_baselines(self, side: SideOf, others: Sequence[Ready]) -> tuple[Ready, ...]:
         if not others:

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from edgedeploy.cache import Cache, key_of
 from edgedeploy.errors import MissingToolError, UsageError
 
 _LIMIT_S = 600.0
+_NAMED = 5  # files that are named
 # What git tells its hooks of the repository they are called for; ours is told by the folder.
 _OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
 
@@ -41,6 +42,24 @@ def at_revision(project_file: Path, revision: str, cache: Cache) -> Iterator[Pat
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             _git(root, "worktree", "prune")
+
+
+def require_own_code(project_file: Path, revision: str, read: Iterable[Path]) -> None:
+    """Whether what was exported at a revision is of that revision; ``read`` are the files that made it.
+
+    Raises:
+        UsageError: Python code of the work tree is among them: the two would be mixed, or the same.
+    """
+    root = Path(_git(project_file.parent, "rev-parse", "--show-toplevel"))
+    code = [str(file) for file in read if file.suffix == ".py" and file.is_relative_to(root)]
+    found = _git(root, "--literal-pathspecs", "ls-files", "-z", "--", *code).split("\0") if code else [""]
+    if found[0]:
+        raise UsageError(
+            f"{revision} imports Python code of the work tree as it is now",
+            where=str(root),
+            seen=", ".join(found[:_NAMED]).rstrip(", "),
+            next_step="an editable install or PYTHONPATH leads there: take it away, or compare with a bundle of that revision",
+        )
 
 
 def revision_of(project_file: Path) -> str:

@@ -157,6 +157,12 @@ def whole_artifact(folder: Path, cache: Cache) -> Artifact | None:
         return None
 
 
+def files_read(run: PlannedRun, project_file: Path, cache: Cache) -> tuple[Path, ...]:
+    """What a run's source read when it was last exported; of installed distributions nothing."""
+    dependencies = cache.read("sources", _source_key(run, project_file), Dependencies)
+    return tuple(map(Path, dependencies.files)) if dependencies is not None else ()
+
+
 def unchanged(dependencies: Dependencies, cache: Cache) -> bool:
     """Whether every file and distribution is what it was."""
     import importlib.metadata

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from edgedeploy.cache import Cache
-from edgedeploy.comparing.revision import at_revision, revision_of
+from edgedeploy.comparing.revision import at_revision, require_own_code, revision_of
 from edgedeploy.errors import UsageError
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
@@ -100,6 +100,23 @@ def test_a_project_file_that_is_a_link_keeps_its_folder(project: Path, repositor
     git("commit", "-qm", "two")
     with at_revision(link, "HEAD", cache) as file:
         assert (file.read_text(), file.parent.name) == ("two", "other")
+
+
+def test_code_of_the_work_tree_is_not_that_of_a_revision(project: Path, repository: Path, git: Git, cache: Cache) -> None:
+    package = repository / "src/net.py"
+    package.parent.mkdir()
+    package.write_text("")
+    (repository / "weights.bin").write_text("")
+    git("add", ".")
+    git("commit", "-qm", "two")
+    untracked = repository / ".venv/installed.py"
+    with at_revision(project, "HEAD", cache) as file:
+        own = file.parent.parent / "src/net.py"
+        require_own_code(project, "git:HEAD", [own, untracked, repository / "weights.bin", Path("/usr/lib/other.py")])
+        with pytest.raises(UsageError, match="git:HEAD imports") as raised:
+            require_own_code(project, "git:HEAD", [own, package])
+    assert raised.value.seen == "src/net.py"
+    assert "PYTHONPATH" in raised.value.next_step
 
 
 def test_a_shallow_clone_says_so(project: Path, repository: Path, git: Git, cache: Cache, tmp_path: Path) -> None:
