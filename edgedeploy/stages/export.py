@@ -21,6 +21,7 @@ from edgedeploy.worker.client import Workers
 from edgedeploy.worker.job import ALL_ORDERS, Dependencies, ExportJob, Order
 
 STAGE_VERSION = 4
+_OURS = Path(__file__).resolve().parents[1]
 
 
 class Prepared(msgspec.Struct, frozen=True, kw_only=True):
@@ -158,9 +159,10 @@ def whole_artifact(folder: Path, cache: Cache) -> Artifact | None:
 
 
 def files_read(run: PlannedRun, project_file: Path, cache: Cache) -> tuple[Path, ...]:
-    """What a run's source read when it was last exported; of installed distributions nothing."""
+    """What a run's source read when it was last exported; of installed distributions and of edgedeploy nothing."""
     dependencies = cache.read("sources", _source_key(run, project_file), Dependencies)
-    return tuple(map(Path, dependencies.files)) if dependencies is not None else ()
+    read = map(Path, dependencies.files) if dependencies is not None else ()
+    return tuple(file for file in read if not file.is_relative_to(_OURS))
 
 
 def unchanged(dependencies: Dependencies, cache: Cache) -> bool:

@@ -18,7 +18,7 @@ from edgedeploy.domain.recipe import Budget, CompressStep, Floors, Recipe
 from edgedeploy.domain.target import EthosU, MeasurePolicy
 from edgedeploy.errors import ConfigError, EdgedeployError, ModelError
 from edgedeploy.stages import export as stage
-from edgedeploy.stages.export import Prepared, cached_export, export, read_artifact
+from edgedeploy.stages.export import Prepared, cached_export, export, files_read, read_artifact
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.worker.client import Outcome, Tell, Workers
 from edgedeploy.worker.job import ALL_ORDERS, Dependencies, Done, ExportJob
@@ -164,6 +164,13 @@ def test_a_changed_file_means_another_export_and_the_old_one_is_found_when_it_is
     back = desk.export()  # what the source depends on is only known by loading it again
     assert back.folder == first.folder
     assert len(desk.jobs) == 3
+
+
+def test_what_an_export_read_is_known_afterwards(desk: Desk) -> None:
+    assert files_read(planned(), desk.file, desk.cache) == ()
+    desk.more.append(Path(stage.__file__))  # ours: no part of a project
+    desk.export()
+    assert files_read(planned(), desk.file, desk.cache) == (desk.source.resolve(),)
 
 
 def test_touching_a_file_changes_nothing(desk: Desk) -> None:
