@@ -92,11 +92,11 @@ class CompareReport(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def exit_code(self) -> int:
-        """Errors first (the first one's), then a comparison that failed, then inconclusive, then 0."""
-        for contest in self.comparisons:
-            if contest.error is not None:
-                return contest.error.exit_code
+        """A comparison that failed first, as no further attempt would change it; then the first error's, inconclusive, 0."""
         verdicts = {contest.verdict for contest in self.comparisons}
         if "fail" in verdicts:
             return GATE_FAILED_EXIT_CODE
+        for contest in self.comparisons:
+            if contest.error is not None:
+                return contest.error.exit_code
         return INCONCLUSIVE_EXIT_CODE if "inconclusive" in verdicts else 0

@@ -170,7 +170,15 @@ class Fight:
 
     def _looked_at(self, blocks: list[Block]) -> tuple[Comparison, ...]:
         bounds = self._rules.bounds
-        return tuple(compare(blocks, figure, tolerance=tolerance, together=len(bounds)) for figure, tolerance in bounds)
+        try:
+            return tuple(compare(blocks, figure, tolerance=tolerance, together=len(bounds)) for figure, tolerance in bounds)
+        except ValueError as error:
+            raise RunnerError(
+                "what was measured cannot be true",
+                where=self._duel.base.device,
+                seen=str(error),
+                next_step="the device's clock went back, or is too coarse for a model that is so fast",
+            ) from error
 
     def _tell(self, found: tuple[Comparison, ...]) -> None:
         done = found[0].blocks

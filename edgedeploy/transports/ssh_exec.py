@@ -57,6 +57,7 @@ def open_channel(transport: paramiko.Transport, line: str) -> paramiko.Channel:
         channel = transport.open_session(timeout=CHANNEL_S)
         _start(channel, line)
     except (paramiko.SSHException, OSError, EOFError) as exc:
+        transport.close()  # so that whoever tidies up after this does not wait as long once more
         raise PeerSilentError(str(exc) or "the connection is closed") from exc
     return channel
 

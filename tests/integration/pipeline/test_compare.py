@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from integration.pipeline.command import Run
+from integration.pipeline.command import EDGEDEPLOY, Run
 from integration.pipeline.test_real_transports import PIXEL, board_keys, write_lab
 from standins.board import SshBoard
 from standins.phone import Phone
@@ -134,6 +136,30 @@ def test_on_a_board(run: Run, project: Path, ssh_board: SshBoard) -> None:
     write_lab(project, "desk", "linux-x86_64", **board_keys(ssh_board, Path.home()))
     options = ("--target", "linux-x86_64", *CALM, "--json")
     check(only(run("compare", "now@fp32", "now@fp32", *options, cwd=project).document), "desk")
+
+
+@pytest.mark.standin
+def test_ctrl_c_leaves_no_runner_on_a_board(run: Run, project: Path, ssh_board: SshBoard) -> None:
+    write_lab(project, "desk", "linux-x86_64", **board_keys(ssh_board, Path.home()))
+    assert run("export", "--target", "linux-x86_64", cwd=project).exit_code == 0
+    sides = ("now@fp32", "now@fp32", "--target", "linux-x86_64", "--tolerance", "0.0001")
+    process = subprocess.Popen([EDGEDEPLOY, "compare", *sides], cwd=project, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    try:
+        for line in process.stderr:
+            if "push" in line and "release" in line:
+                break
+        time.sleep(3)  # the first turns are taken
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=30) == 130
+    finally:
+        process.kill()
+        process.stderr.close()
+    left = "cd .local/share/edgedeploy && ls -A runs; ps ax | grep -c [t]urn-seconds"
+    done = subprocess.run(ssh_board.ssh_argv("sh", "-c", left), capture_output=True, text=True, timeout=30, check=False)
+    assert done.stdout.split() == ["0"], done
+    leases = run("lease", "list", "--target", "linux-x86_64", "--device", "desk", "--json", cwd=project).document
+    assert leases["devices"][0]["found"]["state"] == "free"
 
 
 def test_a_side_that_cannot_be_exported_is_told(run: Run, scratch_project: Path) -> None:

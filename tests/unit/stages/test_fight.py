@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 from typing import Any, cast
 
+import msgspec
 import pytest
 from unit.stages.planned import FP32, artifact, planned, runner
 
@@ -170,6 +171,25 @@ def test_when_the_time_is_over_it_says_so(base: Placed, monkeypatch: pytest.Monk
     assert found.verdict == "inconclusive"
     assert found.reasons[-1] == "the 60 s were over"
     assert 3 <= len(found.blocks) <= 60 / 4
+
+
+@pytest.mark.parametrize("nonsense", ["no time at all", "a clock that went back"])
+def test_times_that_cannot_be_true_are_an_error_of_that_runner(
+    base: Placed, monkeypatch: pytest.MonkeyPatch, nonsense: str
+) -> None:
+    duel = MadeUp(base, ratio=1.0)
+    true_fight = duel.fight
+
+    def fight(connection: Connection, schedule: str, **times: float) -> tuple[RunnerDocument, RunnerDocument]:
+        one, other = true_fight(connection, schedule, **times)
+        if nonsense == "no time at all":
+            return one, msgspec.structs.replace(other, latency_ns=(0,) * len(other.latency_ns))
+        turns = tuple(reversed(other.turns))
+        return one, msgspec.structs.replace(other, turns=turns)
+
+    monkeypatch.setattr(duel, "fight", fight)
+    with pytest.raises(RunnerError, match="cannot be true"):
+        fought(duel)
 
 
 def test_a_runner_that_leaves_out_turns_is_not_believed(base: Placed) -> None:
