@@ -7,8 +7,8 @@ from typing import Literal
 import msgspec
 
 from edgedeploy.domain.comparison import Block, Comparison
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import DeviceFacts
-from edgedeploy.domain.result import Failure
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.upkeep import Finding
 from edgedeploy.domain.verdict import GATE_FAILED_EXIT_CODE, INCONCLUSIVE_EXIT_CODE

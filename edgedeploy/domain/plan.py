@@ -6,8 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.profile import WeightKind
-from edgedeploy.domain.result import Failure
 from edgedeploy.domain.target import Lane
 
 PLAN_SCHEMA = "edgedeploy.plan/2"

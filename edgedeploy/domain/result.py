@@ -7,6 +7,7 @@ import msgspec
 from edgedeploy.domain.artifact import Format
 from edgedeploy.domain.delegation import Delegation
 from edgedeploy.domain.energy import Energy
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import (
     Agreement,
     Environment,
@@ -18,7 +19,6 @@ from edgedeploy.domain.measurement import (
 from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import GATE_FAILED_EXIT_CODE, INCONCLUSIVE_EXIT_CODE, Verdict
-from edgedeploy.errors import EdgedeployError
 
 PUSH_SCHEMA = "edgedeploy.push/2"
 
@@ -104,31 +104,6 @@ class GenerationSummary(msgspec.Struct, frozen=True, kw_only=True):
     prefill_tokens_per_s: float
     decode_tokens_per_s: float
     kv_cache_bytes: int
-
-
-class Failure(msgspec.Struct, frozen=True, kw_only=True):
-    """An :class:`edgedeploy.errors.EdgedeployError`, as data."""
-
-    kind: str
-    exit_code: int
-    retryable: bool
-    what: str
-    where: str
-    seen: str
-    next_step: str
-
-    @classmethod
-    def of(cls, error: EdgedeployError) -> Failure:
-        """The data of an error."""
-        return cls(
-            kind=type(error).__name__,
-            exit_code=error.exit_code,
-            retryable=error.retryable,
-            what=error.what,
-            where=error.where,
-            seen=error.seen,
-            next_step=error.next_step,
-        )
 
 
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):

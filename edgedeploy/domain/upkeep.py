@@ -6,7 +6,7 @@ from typing import Generic, Literal, TypeVar
 
 import msgspec
 
-from edgedeploy.domain.result import Failure
+from edgedeploy.domain.failure import Failure
 
 RELEASES_SCHEMA = "edgedeploy.releases/1"
 ROLLBACK_SCHEMA = "edgedeploy.rollback/1"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from edgedeploy.domain.result import Failure
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.upkeep import (
     BadFile,
     Cleaned,

@@ -13,8 +13,8 @@ from edgedeploy.deploy.signing import Signer
 from edgedeploy.domain.comparison import Block, Figure, Side
 from edgedeploy.domain.contest import Contender, Contest, Contests, Performance
 from edgedeploy.domain.events import Sink
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import DeviceFacts
-from edgedeploy.domain.result import Failure
 from edgedeploy.errors import DeviceError, EdgedeployError
 from edgedeploy.runners.document import ProcessDocument
 from edgedeploy.stages.aboard import Aboard

@@ -13,8 +13,8 @@ from edgedeploy.deploy.lease_keeper import claim
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Sink, ignore
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
-from edgedeploy.domain.result import Failure
 from edgedeploy.domain.target import Target
 from edgedeploy.domain.upkeep import Finding, Outcome, UpkeepReport
 from edgedeploy.errors import EdgedeployError

@@ -9,9 +9,9 @@ import msgspec
 
 from edgedeploy import registry
 from edgedeploy.cache import Cache
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.plan import ModelFacts, Obstacle, PlanLine
 from edgedeploy.domain.profile import ModelProfile
-from edgedeploy.domain.result import Failure
 from edgedeploy.domain.target import Lane, Target
 from edgedeploy.errors import EdgedeployError
 from edgedeploy.obstacles import obstacles, verdict

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 import msgspec
 
 from edgedeploy.domain.delegation import delegation_of
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import Measurement, ProcessSamples
 from edgedeploy.domain.release import Attestation, RunnerBundle
 from edgedeploy.domain.result import (
     ArtifactSummary,
-    Failure,
     GenerationSummary,
     Latency,
     RunResult,

@@ -7,8 +7,8 @@ import io
 from rich.console import Console
 from unit.stages.planned import FP32, INT8
 
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.plan import ModelFacts, Obstacle, PlanLine, PlanReport, Prediction, Roofline
-from edgedeploy.domain.result import Failure
 from edgedeploy.report.plan import print_plan
 
 FACTS = ModelFacts(

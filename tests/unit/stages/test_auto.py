@@ -6,7 +6,8 @@ import msgspec
 import pytest
 from unit.results.documents import measured_run
 
-from edgedeploy.domain.result import ArtifactSummary, Failure, Latency, PushReport, RunResult
+from edgedeploy.domain.failure import Failure
+from edgedeploy.domain.result import ArtifactSummary, Latency, PushReport, RunResult
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import Status, Verdict
 from edgedeploy.stages.auto import candidates, settle

@@ -13,7 +13,8 @@ from unit.stages.planned import FP32, INT8, planned, prepared, target
 from edgedeploy.cache import Cache
 from edgedeploy.domain.contest import Contest, Contests
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.result import Failure, Verification
+from edgedeploy.domain.failure import Failure
+from edgedeploy.domain.result import Verification
 from edgedeploy.domain.upkeep import Outcome, UpkeepReport
 from edgedeploy.errors import DeviceLostError
 from edgedeploy.ports import Connection
