@@ -22,30 +22,26 @@ from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Event, Note, Sink, ignore
 from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience, Project
-from edgedeploy.domain.result import PushReport, RunResult, Verification
+from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.target import Target
 from edgedeploy.errors import EdgedeployError, UsageError
 from edgedeploy.fanout import at_once
 from edgedeploy.host import available_memory_bytes, host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
-from edgedeploy.prediction import jobs_within
 from edgedeploy.results.location import default_url
 from edgedeploy.stages.auto import settle
-from edgedeploy.stages.delegation import require_delegated
 from edgedeploy.stages.deliver import Delivery, deliver
 from edgedeploy.stages.devices import select
-from edgedeploy.stages.export import Prepared, export
 from edgedeploy.stages.fleet import Fleet
-from edgedeploy.stages.host_run import Workplace
-from edgedeploy.stages.plan import PlannedRun, Selection, missing_sdk, plan, require_sdks, worker_groups
-from edgedeploy.stages.preflight import Profiled, export_peak_bytes, foresee, model_facts, one_per_form
+from edgedeploy.stages.plan import PlannedRun, Selection, plan
+from edgedeploy.stages.preflight import Profiled, foresee, model_facts, one_per_form
+from edgedeploy.stages.prepare import Preparation
 from edgedeploy.stages.profile import cached_profile
 from edgedeploy.stages.profile import profile as profile_model
 from edgedeploy.stages.progress import emitter
-from edgedeploy.stages.run_result import Ready, failed_run, undelivered, with_artifact
+from edgedeploy.stages.run_result import Ready, undelivered
 from edgedeploy.stages.runner_choice import portable_runner
-from edgedeploy.stages.verify import require, verify
 from edgedeploy.worker.client import Workers
 
 if TYPE_CHECKING:
@@ -135,7 +131,7 @@ class Pipeline:
         runs = self._runs(kind, selection)
         if output is not None:
             check_output(output)  # before the minutes that exporting takes
-        ready, failed = self._prepare(runs, kind, jobs, _one_at_a_time(sink), full=require_full_delegation)
+        ready, failed = self._preparation(kind, jobs, _one_at_a_time(sink), full=require_full_delegation).of(runs)
         if output is not None and not [run for run in failed if (run.model, run.recipe) not in _automatic(runs)]:
             complete = [self._with_runner(item, kind, sink) for item in ready]
             write_bundle(output, self.project.name, kind, complete, self.signer())
@@ -170,7 +166,7 @@ class Pipeline:
         _tell_broken(self.lab, sink)
         units = _select(self.lab, kind, devices, patience, sink)
         results = self.results()  # opened first: minutes of work need a place to go to
-        ready, failed = self._prepare(runs, kind, jobs, sink, full=require_full_delegation)
+        ready, failed = self._preparation(kind, jobs, sink, full=require_full_delegation).of(runs)
         for run in failed:
             results.add(run)
         delivery = Delivery(
@@ -195,7 +191,7 @@ class Pipeline:
             MissingToolError: an SDK is not installed.
         """
         kind = self.lab.target(target)
-        return self._prepare(self._runs(kind, selection), kind, jobs, _one_at_a_time(sink), full=False)
+        return self._preparation(kind, jobs, _one_at_a_time(sink)).of(self._runs(kind, selection))
 
     def fleet(
         self,
@@ -243,6 +239,17 @@ class Pipeline:
     def _runs(self, target: Target, selection: Selection) -> tuple[PlannedRun, ...]:
         return plan(self.project, self.project_file, target, selection)
 
+    def _preparation(self, target: Target, jobs: int, sink: Sink, *, full: bool = False) -> Preparation:
+        return Preparation(
+            project=self.project.name,
+            project_file=self.project_file,
+            target=target,
+            cache=self.cache,
+            jobs=jobs,
+            sink=sink,
+            full_delegation=full,
+        )
+
     def _profiles(self, runs: Sequence[PlannedRun], jobs: int, sink: Sink, *, make: bool) -> tuple[Profiled, ...]:
         """The profile of each run's model: from the cache, or, with ``make``, counted now."""
         workers = Workers()
@@ -256,64 +263,6 @@ class Pipeline:
                 return error
 
         return at_once([partial(one, run) for run in runs], limit=jobs, stop=workers.stop)
-
-    def _prepare(
-        self, runs: Sequence[PlannedRun], target: Target, jobs: int, sink: Sink, *, full: bool
-    ) -> tuple[tuple[Ready, ...], tuple[RunResult, ...]]:
-        """Export and verify all runs, ``jobs`` worker processes at once; those that fail come back as results."""
-        runs = list(runs)
-        lacking = {run.folder: self._failed(run, target, error) for run in runs if (error := missing_sdk(run.lane))}
-        possible = [run for run in runs if run.folder not in lacking]
-        require_sdks(possible)
-        workers = Workers()
-        workplace = Workplace(target=target, project_file=self.project_file, cache=self.cache, workers=workers, sink=sink)
-
-        def prepare(group: Sequence[PlannedRun]) -> dict[str, Ready | RunResult]:
-            return {
-                run.folder: self._verified(run, outcome, workplace, full=full)
-                for run, outcome in export(group, target, self.project_file, self.cache, workers, sink)
-            }
-
-        groups = worker_groups(possible, jobs)
-        limit = self._within_memory(groups, target, jobs, sink)
-        done = at_once([partial(prepare, group) for group in groups], limit=limit, stop=workers.stop)
-        by_folder = lacking | {folder: item for part in done for folder, item in part.items()}
-        items = [by_folder[run.folder] for run in runs]
-        ready = tuple(item for item in items if isinstance(item, Ready))
-        return ready, tuple(item for item in items if isinstance(item, RunResult))
-
-    def _within_memory(self, groups: Sequence[Sequence[PlannedRun]], target: Target, jobs: int, sink: Sink) -> int:
-        """How many groups at once the memory that is free now has room for, by what is predicted; one is always tried.
-
-        What `edgedeploy plan` has not counted, and what is cached, is taken to need nothing.
-        """
-        free_bytes = available_memory_bytes()
-        if jobs == 1 or len(groups) == 1 or free_bytes is None:
-            return jobs
-        peaks = [export_peak_bytes(group, target, self.project_file, self.cache) for group in groups]
-        limit = jobs_within(free_bytes, peaks, jobs)
-        if limit < jobs:
-            needed = f"an export may take {max(peaks) / 1e9:.1f} GB, and {free_bytes / 1e9:.1f} GB are free"
-            sink(Note(text=f"{limit} at once instead of {jobs}: {needed}"))
-        return limit
-
-    def _verified(
-        self, run: PlannedRun, outcome: Prepared | EdgedeployError, workplace: Workplace, *, full: bool
-    ) -> Ready | RunResult:
-        if isinstance(outcome, EdgedeployError):
-            return self._failed(run, workplace.target, outcome)
-        found = Verification()
-        try:
-            found = verify(outcome, workplace)
-            require(found, outcome, workplace.target)
-            if full:
-                require_delegated(outcome)
-        except EdgedeployError as error:
-            return with_artifact(self._failed(run, workplace.target, error), Ready(prepared=outcome, host=found))
-        return Ready(prepared=outcome, host=found)
-
-    def _failed(self, run: PlannedRun, target: Target, error: EdgedeployError) -> RunResult:
-        return failed_run(run, self.project.name, target.name, "", error)
 
     def _report(self, target: str, runs: tuple[RunResult, ...]) -> PushReport:
         return PushReport(edgedeploy=__version__, project=self.project.name, target=target, runs=runs)

@@ -50,12 +50,12 @@ def set_them(
     as_json: bool,
 ) -> None:
     """Make what the project exports now the baseline of its models, or of those that are chosen."""
+    from edgedeploy.baselines import file_of, set_baselines
     from edgedeploy.cli.progress import shown
-    from edgedeploy.comparing.baselines import file_of, set_baselines
     from edgedeploy.comparing.comparison import Comparing
-    from edgedeploy.comparing.revision import revision_of
     from edgedeploy.domain.events import Note
     from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
+    from edgedeploy.revision import revision_of
     from edgedeploy.stages.plan import Selection
 
     pipeline = Pipeline.load(project_path)
@@ -82,7 +82,7 @@ def set_them(
 @project_option
 def show(target: str, project_path: Path, *, as_json: bool) -> None:
     """Show the baselines of a target."""
-    from edgedeploy.comparing.baselines import read_baselines
+    from edgedeploy.baselines import read_baselines
     from edgedeploy.pipeline import Pipeline
 
     pipeline = Pipeline.load(project_path)

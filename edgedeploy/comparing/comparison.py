@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgedeploy import __version__
+from edgedeploy.baselines import artifacts_of, read_baselines
 from edgedeploy.bundle import read_bundle
-from edgedeploy.comparing.baselines import artifacts_of, read_baselines
-from edgedeploy.comparing.revision import at_revision, require_own_code
 from edgedeploy.comparing.sides import SideOf, match, parse_side
 from edgedeploy.domain.contest import CompareReport, Contest
 from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import ExportError, MissingToolError, UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
+from edgedeploy.revision import at_revision, require_own_code
 from edgedeploy.stages.contest import Opponents, contest
 from edgedeploy.stages.export import files_read
 from edgedeploy.stages.fight import Rules

@@ -21,6 +21,7 @@ from edgedeploy.domain.target import Lane
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.lab import Lab
 from edgedeploy.pipeline import Pipeline, bundle_fleet, push_bundle
+from edgedeploy.stages.prepare import Preparation
 from edgedeploy.stages.push import Payload
 from edgedeploy.stages.reach import trusted_keys_of
 from edgedeploy.stages.run_result import Ready
@@ -143,7 +144,7 @@ def test_the_output_is_looked_at_before_anything_is_exported(tmp_path: Path, mon
     )
     (tmp_path / "m.py").write_text("")
     (tmp_path / "dist").write_text("")
-    monkeypatch.setattr(Pipeline, "_prepare", lambda *_: pytest.fail("exported before looking"))
+    monkeypatch.setattr(Preparation, "of", lambda *_: pytest.fail("exported before looking"))
     with pytest.raises(UsageError, match="not a bundle"):
         Pipeline.load(tmp_path).export("this-machine", output=tmp_path / "dist")
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from unit.stages.planned import Heard, planned, target
 
-from edgedeploy import pipeline as module
 from edgedeploy.cache import Cache
 from edgedeploy.domain.events import Note
-from edgedeploy.domain.project import Project
-from edgedeploy.lab import Lab
-from edgedeploy.pipeline import Pipeline
+from edgedeploy.stages import prepare as module
+from edgedeploy.stages.prepare import Preparation
 
 PEAKS = {"large": 3_000_000_000, "small": 500_000_000}
 
@@ -27,10 +25,10 @@ def limit(
 ) -> int:
     monkeypatch.setattr(module, "available_memory_bytes", lambda: free_bytes)
     monkeypatch.setattr(module, "export_peak_bytes", lambda runs, *_: PEAKS[runs[0].model_name])
-    made = Pipeline(
-        project=Project(name="p", models={}), project_file=folder / "edgedeploy.toml", lab=Lab(None), cache=Cache(folder)
+    made = Preparation(
+        project="p", project_file=folder / "edgedeploy.toml", target=target(), cache=Cache(folder), jobs=jobs, sink=heard
     )
-    return made._within_memory([[planned(model)] for model in models], target(), jobs, heard)
+    return made._within_memory([[planned(model)] for model in models])
 
 
 def test_two_that_fit_run_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, heard: Heard) -> None:

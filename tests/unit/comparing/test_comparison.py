@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from unit.stages.planned import FP32, INT8, planned, prepared
 
+from edgedeploy.baselines import set_baselines
 from edgedeploy.cache import Cache
-from edgedeploy.comparing.baselines import set_baselines
 from edgedeploy.comparing.comparison import Comparing
 from edgedeploy.comparing.sides import parse_side
 from edgedeploy.domain.result import RunResult, Verification

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from edgedeploy.cache import Cache
-from edgedeploy.comparing.revision import at_revision, require_own_code, revision_of
 from edgedeploy.errors import UsageError
+from edgedeploy.revision import at_revision, require_own_code, revision_of
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 

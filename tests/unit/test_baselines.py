@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from unit.stages.planned import FP32, INT8, planned, prepared
 
+from edgedeploy.baselines import artifacts_of, file_of, read_baselines, set_baselines
 from edgedeploy.cache import Cache
-from edgedeploy.comparing.baselines import artifacts_of, file_of, read_baselines, set_baselines
 from edgedeploy.domain.baseline import Baselines
 from edgedeploy.domain.events import Event, Note
 from edgedeploy.domain.result import Verification
