@@ -13,9 +13,10 @@ from edgedeploy.decoding import decode
 from edgedeploy.deploy.lease_keeper import this_user
 from edgedeploy.domain.artifact import ARTIFACT_FILE
 from edgedeploy.domain.baseline import Baseline, Baselines
-from edgedeploy.domain.events import Note, Sink
+from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.stages.export import Prepared, whole_artifact
+from edgedeploy.stages.ring import Opponents
 from edgedeploy.stages.run_result import Ready
 
 FOLDER = "baselines"
@@ -81,48 +82,65 @@ def set_baselines(project_file: Path, target: str, ready: Sequence[Ready], revis
     return found
 
 
-def artifacts_of(
-    baselines: Baselines,
-    wanted: Sequence[Ready],
-    cache: Cache,
-    exported_at: Callable[[str], Sequence[Ready]],
-    sink: Sink,
-) -> tuple[Ready, ...]:
-    """The baseline of each run: itself, from this machine's cache, or exported again from the revision it was made at.
+class Archive:
+    """The artifacts that baselines mean: from this machine's cache, or exported again, each revision once.
 
     ``exported_at`` exports the same models at a revision.
-
-    Raises:
-        UsageError: there is none, or no way to it.
     """
-    by_folder = {baseline.folder: baseline for baseline in baselines.baselines}
-    at_revision: dict[str, dict[str, Ready]] = {}
-    found = []
-    for item in wanted:
+
+    def __init__(
+        self, baselines: Baselines, cache: Cache, exported_at: Callable[[str], Sequence[Ready]], sink: Sink = ignore
+    ) -> None:
+        self.target = baselines.target
+        self._by_folder = {baseline.folder: baseline for baseline in baselines.baselines}
+        self._cache = cache
+        self._exported_at = exported_at
+        self._sink = sink
+        self._exported: dict[str, dict[str, Ready]] = {}
+
+    def baseline_of(self, item: Ready) -> Ready:
+        """The baseline of a run, which is itself where nothing changed.
+
+        Raises:
+            UsageError: there is none, or no way to it.
+            ExportError: its revision cannot be exported any more.
+        """
         run = item.prepared.run
-        baseline = by_folder.get(run.folder)
+        baseline = self._by_folder.get(run.folder)
         if baseline is None:
             raise UsageError(
-                f"{run.label} has no baseline on {baselines.target}",
-                seen=", ".join(by_folder) or "there is no baseline at all",
-                next_step=f"edgedeploy baseline set --target {baselines.target}",
+                f"{run.label} has no baseline on {self.target}",
+                seen=", ".join(self._by_folder) or "there is no baseline at all",
+                next_step=f"edgedeploy baseline set --target {self.target}",
             )
         if item.prepared.artifact.sha256 == baseline.sha256:
-            found.append(item)
-        elif (prepared := _cached(item.prepared, baseline, cache)) is not None:
-            found.append(msgspec.structs.replace(item, prepared=prepared, attestations=()))
-        elif baseline.revision:
-            if baseline.revision not in at_revision:
-                ready = exported_at(baseline.revision)
-                at_revision[baseline.revision] = {one.prepared.run.folder: one for one in ready}
-            found.append(_again(baseline, at_revision[baseline.revision], sink))
-        else:
-            raise UsageError(
-                f"the baseline of {run.label} is not on this machine, and was set from files that no commit has",
-                seen=f"sha256 {baseline.sha256}",
-                next_step="compare with a bundle of it, or set the baseline anew from a clean work tree",
-            )
-    return tuple(found)
+            return item
+        if (prepared := _cached(item.prepared, baseline, self._cache)) is not None:
+            return msgspec.structs.replace(item, prepared=prepared, attestations=())
+        if baseline.revision:
+            return _again(baseline, self._at(baseline.revision), self._sink)
+        raise UsageError(
+            f"the baseline of {run.label} is not on this machine, and was set from files that no commit has",
+            seen=f"sha256 {baseline.sha256}",
+            next_step="compare with a bundle of it, or set the baseline anew from a clean work tree",
+        )
+
+    def opponents(self, item: Ready) -> Opponents:
+        """A run and its baseline, with what the run's gate asks."""
+        gate = item.prepared.run.gate
+        return Opponents(
+            base=self.baseline_of(item),
+            candidate=item,
+            base_origin="baseline",
+            candidate_origin="now",
+            bounds=gate.bounds,
+            size=gate.size,
+        )
+
+    def _at(self, revision: str) -> dict[str, Ready]:
+        if revision not in self._exported:
+            self._exported[revision] = {one.prepared.run.folder: one for one in self._exported_at(revision)}
+        return self._exported[revision]
 
 
 def _cached(prepared: Prepared, baseline: Baseline, cache: Cache) -> Prepared | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgedeploy import __version__
+from edgedeploy.baselines import Archive, read_baselines
 from edgedeploy.bundle import Bundle, check_output, describe_bundle, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.config.project import check_targets, find_project_file, read_project
@@ -24,15 +25,17 @@ from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience, Project
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.target import Target
-from edgedeploy.errors import EdgedeployError, UsageError
+from edgedeploy.errors import EdgedeployError, ExportError, MissingToolError, UsageError
 from edgedeploy.fanout import at_once
 from edgedeploy.host import available_memory_bytes, host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
 from edgedeploy.results.location import default_url
+from edgedeploy.revision import at_revision, require_own_code
 from edgedeploy.stages.auto import settle
 from edgedeploy.stages.deliver import Delivery, deliver
 from edgedeploy.stages.devices import select
+from edgedeploy.stages.export import files_read
 from edgedeploy.stages.fleet import Fleet
 from edgedeploy.stages.plan import PlannedRun, Selection, plan
 from edgedeploy.stages.preflight import Profiled, foresee, model_facts, one_per_form
@@ -40,7 +43,8 @@ from edgedeploy.stages.prepare import Preparation
 from edgedeploy.stages.profile import cached_profile
 from edgedeploy.stages.profile import profile as profile_model
 from edgedeploy.stages.progress import emitter
-from edgedeploy.stages.run_result import Ready, undelivered
+from edgedeploy.stages.ring import Opponents
+from edgedeploy.stages.run_result import Ready, failed_run, undelivered, with_artifact
 from edgedeploy.stages.runner_choice import portable_runner
 from edgedeploy.worker.client import Workers
 
@@ -138,13 +142,14 @@ class Pipeline:
         done = [undelivered(item, self.project.name, target, "exported, not deployed") for item in ready]
         return self._report(target, settle((*failed, *done), _automatic(runs)))
 
-    def push(
+    def push(  # noqa: PLR0913 - keywords, each with a default
         self,
         target: str,
         *,
         selection: Selection = EVERYTHING,
         devices: Sequence[str] = (),
         measure: bool = True,
+        gate: bool = True,
         require_full_delegation: bool = False,
         jobs: int = DEFAULT_JOBS,
         patience: Patience = DEFAULT_PATIENCE,
@@ -152,6 +157,7 @@ class Pipeline:
     ) -> PushReport:
         """Export what is not cached, verify, push to the devices, measure there, judge, and keep the results.
 
+        With ``gate``, what the project gates is also compared with its baseline on each device, in turns.
         A run or a device that fails is a result with an ``error``; the others go on. ``jobs`` exports run at once, each in a
         process of its own that may take several times the model's size in memory. Each result is kept as soon as it is there.
 
@@ -167,6 +173,11 @@ class Pipeline:
         units = _select(self.lab, kind, devices, patience, sink)
         results = self.results()  # opened first: minutes of work need a place to go to
         ready, failed = self._preparation(kind, jobs, sink, full=require_full_delegation).of(runs)
+        opponents: dict[str, Opponents] = {}
+        if gate and measure:
+            opponents, ungated = self._opponents(ready, self.archive(target, selection=selection, jobs=jobs, sink=sink))
+            ready = tuple(item for item in ready if item.prepared.run.folder not in ungated)
+            failed = (*failed, *ungated.values())
         for run in failed:
             results.add(run)
         delivery = Delivery(
@@ -177,6 +188,7 @@ class Pipeline:
             keep_releases=self.project.keep_releases,
             signer=self.signer(),
             patience=patience,
+            opponents=opponents,
         )
         delivered = deliver(delivery, units, self.cache, sink, keep=results.add) if ready else ()
         return self._report(target, settle((*failed, *delivered), _automatic(runs)))
@@ -192,6 +204,69 @@ class Pipeline:
         """
         kind = self.lab.target(target)
         return self._preparation(kind, jobs, _one_at_a_time(sink)).of(self._runs(kind, selection))
+
+    def exported(
+        self,
+        target: str,
+        *,
+        selection: Selection = EVERYTHING,
+        name: str = "now",
+        jobs: int = DEFAULT_JOBS,
+        sink: Sink = ignore,
+    ) -> tuple[Ready, ...]:
+        """As :meth:`ready`, where nothing may fail; ``name`` is what errors call it.
+
+        Of the candidates of an automatic recipe one is enough.
+
+        Raises:
+            UsageError, ConfigError: the request makes no sense.
+            MissingToolError: an SDK that it takes is not installed.
+            ExportError: something of it cannot be exported.
+        """
+        ready, failed = self.ready(target, selection=selection, jobs=jobs, sink=sink)
+        done = [item.prepared.run for item in ready]
+        settled = {(run.model_name, run.recipe_name) for run in done if run.automatic}
+        for result in failed:
+            if (error := result.error) is not None and (result.model, result.recipe) not in settled:
+                kind = MissingToolError if error.exit_code == MissingToolError.exit_code else ExportError
+                raise kind(f"{name}: {error.what}", where=error.where, seen=error.seen, next_step=error.next_step)
+        return ready
+
+    def exported_at(
+        self,
+        revision: str,
+        target: str,
+        *,
+        selection: Selection = EVERYTHING,
+        name: str = "",
+        jobs: int = DEFAULT_JOBS,
+        sink: Sink = ignore,
+    ) -> tuple[Ready, ...]:
+        """As :meth:`exported`, of the project as it was at a revision of git.
+
+        Raises:
+            UsageError: git does not know it, or it has no such project; it reads code of the work tree as it is now.
+        """
+        with at_revision(self.project_file, revision, self.cache) as file:
+            then = Pipeline.load(file, cache=self.cache)
+            ready = then.exported(target, selection=selection, name=name or f"git:{revision}", jobs=jobs, sink=sink)
+            read = {path for item in ready for path in files_read(item.prepared.run, file, self.cache)}
+            require_own_code(self.project_file, revision, read)
+            return ready
+
+    def archive(
+        self, target: str, *, selection: Selection = EVERYTHING, jobs: int = DEFAULT_JOBS, sink: Sink = ignore
+    ) -> Archive:
+        """The baselines of a target, with the way to their artifacts.
+
+        Raises:
+            ConfigError: the file of baselines says something that is not allowed.
+        """
+
+        def exported_at(revision: str) -> tuple[Ready, ...]:
+            return self.exported_at(revision, target, selection=selection, name="baseline", jobs=jobs, sink=sink)
+
+        return Archive(read_baselines(self.project_file, target), self.cache, exported_at, sink)
 
     def fleet(
         self,
@@ -235,6 +310,18 @@ class Pipeline:
         artifact = item.prepared.artifact
         runner = portable_runner(artifact, target.runtimes, abi=abi, os=system, cache_dir=self.cache.runners, emit=emit)
         return msgspec.structs.replace(item, runner=runner, runner_abi=abi)
+
+    def _opponents(self, ready: Sequence[Ready], archive: Archive) -> tuple[dict[str, Opponents], dict[str, RunResult]]:
+        """By their folders: what is gated with its baseline, and what should be and cannot."""
+        opponents, failed = {}, {}
+        for item in ready:
+            run = item.prepared.run
+            if run.gate.asks:
+                try:
+                    opponents[run.folder] = archive.opponents(item)
+                except EdgedeployError as error:
+                    failed[run.folder] = with_artifact(failed_run(run, self.project.name, archive.target, "", error), item)
+        return opponents, failed
 
     def _runs(self, target: Target, selection: Selection) -> tuple[PlannedRun, ...]:
         return plan(self.project, self.project_file, target, selection)

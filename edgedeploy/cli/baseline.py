@@ -52,7 +52,6 @@ def set_them(
     """Make what the project exports now the baseline of its models, or of those that are chosen."""
     from edgedeploy.baselines import file_of, set_baselines
     from edgedeploy.cli.progress import shown
-    from edgedeploy.comparing.comparison import Comparing
     from edgedeploy.domain.events import Note
     from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
     from edgedeploy.revision import revision_of
@@ -60,8 +59,8 @@ def set_them(
 
     pipeline = Pipeline.load(project_path)
     with shown(quiet=as_json and not os.isatty(2)) as sink:
-        comparing = Comparing(pipeline=pipeline, target=target, jobs=jobs or DEFAULT_JOBS, sink=sink)
-        ready = comparing.exported(pipeline, Selection(models=models, recipes=recipes, exporters=exporters), "now")
+        selection = Selection(models=models, recipes=recipes, exporters=exporters)
+        ready = pipeline.exported(target, selection=selection, jobs=jobs or DEFAULT_JOBS, sink=sink)
         revision = revision_of(pipeline.project_file)
         if not revision:
             sink(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import functools
-import random
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -24,8 +24,8 @@ def fight_options(function: F) -> F:
     def call(*arguments: Any, limit_s: float, turn_s: float, seed: int | None, **others: Any) -> Any:
         from edgedeploy.stages.fight import Rules
 
-        chosen = random.SystemRandom().getrandbits(31) if seed is None else seed
-        return function(*arguments, rules=Rules(limit_s=limit_s, turn_s=turn_s, seed=chosen), **others)
+        rules = Rules(limit_s=limit_s, turn_s=turn_s)
+        return function(*arguments, rules=rules if seed is None else replace(rules, seed=seed), **others)
 
     decorated: Any = call
     options = (

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 @bundle_option("Push what `edgedeploy export -o` wrote; no project and no SDK is needed.")
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached; touch nothing.")
 @click.option("--no-measure", is_flag=True, help="Deploy only.")
+@click.option("--no-gate", is_flag=True, help="Compare nothing with its baseline, whatever [[deploy]] says.")
 @wait_option
 @retry_option
 @full_delegation_option
@@ -61,6 +62,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
     *,
     dry_run: bool,
     no_measure: bool,
+    no_gate: bool,
     require_full_delegation: bool,
     as_json: bool,
 ) -> None:
@@ -97,6 +99,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
                 selection=selection,
                 devices=devices,
                 measure=not no_measure,
+                gate=not no_gate,
                 require_full_delegation=require_full_delegation,
                 jobs=jobs or DEFAULT_JOBS,
                 patience=Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s),

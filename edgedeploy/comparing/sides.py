@@ -14,8 +14,8 @@ import msgspec
 
 from edgedeploy.bundle import BUNDLE_FILE
 from edgedeploy.errors import UsageError
-from edgedeploy.stages.contest import Opponents
 from edgedeploy.stages.plan import PlannedRun
+from edgedeploy.stages.ring import Opponents
 from edgedeploy.stages.run_result import Ready
 
 _FORMS = "now, git:REVISION, baseline, or the folder of a bundle; @RECIPE or @RECIPE/EXPORTER may follow"

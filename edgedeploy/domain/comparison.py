@@ -67,10 +67,10 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
     ``low`` to ``high`` is its interval, which may be looked at after every block; ``confidence`` holds for all of these looks
     together. All three are None where there is nothing to compute them from. ``more_blocks`` is about how many more blocks
     would settle it; None where they would not, or where it is settled. ``samples`` counts the latencies that were used; for
-    load and memory it counts processes.
+    load and memory it counts processes. A ``size`` is exact: its interval is the ratio itself.
     """
 
-    figure: Figure
+    figure: Figure | Literal["size"]
     verdict: Conclusion
     tolerance: float
     ratio: float | None

@@ -61,6 +61,17 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     latency_mean_percent: Percent | None = None
     load_percent: Percent | None = None
     peak_rss_percent: Percent | None = None
+    size_percent: Percent | None = None
+
+    @property
+    def asks(self) -> bool:
+        """Whether anything is judged."""
+        return bool(self.bounds) or self.size_percent is not None
+
+    @property
+    def size(self) -> float | None:
+        """By what fraction the artifact may be larger."""
+        return None if self.size_percent is None else self.size_percent / _PERCENT
 
     @property
     def bounds(self) -> tuple[tuple[Figure, float], ...]:
@@ -70,7 +81,10 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Upper bounds a run has to keep; a bound that is not given is not judged. MB is 10^6 bytes."""
+    """Upper bounds a run has to keep; a bound that is not given is not judged. MB is 10^6 bytes.
+
+    ``energy_mj`` is that of an inference; of a language model, that of a token after the first.
+    """
 
     latency_p50_ms: Positive | None = None
     latency_p90_ms: Positive | None = None
@@ -78,3 +92,4 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     load_ms: Positive | None = None
     peak_rss_mb: Positive | None = None
     size_mb: Positive | None = None
+    energy_mj: Positive | None = None

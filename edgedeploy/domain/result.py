@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from edgedeploy.domain.artifact import Format
+from edgedeploy.domain.contest import Contest
 from edgedeploy.domain.delegation import Delegation
 from edgedeploy.domain.energy import Energy
 from edgedeploy.domain.failure import Failure
@@ -110,7 +111,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """One lane of one model on one device. Fields that a failed or skipped stage would have filled are None.
 
     ``load_ns`` is the median of loads with the file in the page cache. ``load_cold_ns`` is one that was taken out of it before,
-    and ``load_cold_cached`` the share that was in there all the same (None: the device did not say).
+    and ``load_cold_cached`` the share that was in there all the same (None: the device did not say). ``gate`` is its comparison
+    with its baseline, without the single latencies.
     """
 
     id: str
@@ -140,6 +142,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     device_sha256: str | None = None
     processes: tuple[ProcessSamples, ...] = ()
     environment: Environment | None = None
+    gate: Contest | None = None
     error: Failure | None = None
 
 

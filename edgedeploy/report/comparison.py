@@ -5,22 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from edgedeploy.domain.comparison import Comparison
 from edgedeploy.domain.contest import CompareReport, Contender, Contest, Performance
 from edgedeploy.report import units
 from edgedeploy.report.layout import status_text
+from edgedeploy.report.words import ratio_words
 
 if TYPE_CHECKING:
     from rich.console import Console
-
-_FIGURE_WORDS = {
-    "latency_p50": "p50",
-    "latency_p90": "p90",
-    "latency_p99": "p99",
-    "latency_mean": "mean latency",
-    "load": "load",
-    "peak_rss": "peak RSS",
-}
 
 
 def print_comparison(report: CompareReport, console: Console | None = None) -> None:
@@ -48,9 +39,9 @@ def _lines(contest: Contest) -> Iterator[str]:
         yield _side("candidate", contest.candidate, contest.candidate_performance)
         spent = f"{contest.blocks} blocks, {contest.samples:,} samples, {contest.seconds:.0f} s"
         tolerated = f"up to {1 + contest.tolerance:g} is tolerated"
-        yield f"{_ratio(contest.decided[0])}; {tolerated} ({spent})"
-        yield from (f"{_ratio(one)}; up to {1 + one.tolerance:g} is tolerated" for one in contest.decided[1:])
-        others = [_ratio(one) for one in contest.others if one.ratio is not None]
+        yield f"{ratio_words(contest.decided[0])}; {tolerated} ({spent})"
+        yield from (f"{ratio_words(one)}; up to {1 + one.tolerance:g} is tolerated" for one in contest.decided[1:])
+        others = [ratio_words(one) for one in contest.others if one.ratio is not None]
         if others:
             yield "; ".join(others)
     yield from contest.reasons
@@ -61,7 +52,3 @@ def _lines(contest: Contest) -> Iterator[str]:
 def _side(name: str, side: Contender, found: Performance) -> str:
     times = f"p50 {units.duration(found.latency_p50_ns)}, load {units.duration(found.load_ns)}"
     return f"{name:9} {side.origin}: {times}, peak RSS {units.size(found.peak_rss_bytes)}, {units.size(side.size_bytes)}"
-
-
-def _ratio(found: Comparison) -> str:
-    return f"{_FIGURE_WORDS.get(found.figure, found.figure)} {found.interval}"

@@ -4,9 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from edgedeploy.domain.comparison import Comparison
+from edgedeploy.domain.contest import Contest
 from edgedeploy.domain.measurement import Agreement, LanguageAgreement, MetricResult, unsteady
 from edgedeploy.domain.result import PushStats, RunResult, Verification
 from edgedeploy.report import units
+
+_FIGURE_WORDS = {
+    "latency_p50": "p50",
+    "latency_p90": "p90",
+    "latency_p99": "p99",
+    "latency_mean": "mean latency",
+    "load": "load",
+    "peak_rss": "peak RSS",
+}
 
 
 def agreement_words(agreement: Agreement | None) -> str:
@@ -33,10 +44,23 @@ def verification_words(verify: Verification) -> tuple[str, ...]:
 
 
 def measured_words(run: RunResult) -> tuple[str, ...]:
-    """What the figures of a measurement leave out: whether the processes were warm, what an inference cost in energy."""
+    """What the figures leave out: whether the processes were warm, what an inference cost in energy, how the gate ended."""
     restless = unsteady(run.processes)
-    lines = (f"{restless} in their warm-up" if restless else "", energy_words(run))
+    lines = (f"{restless} in their warm-up" if restless else "", energy_words(run), gate_words(run.gate))
     return tuple(line for line in lines if line)
+
+
+def gate_words(gate: Contest | None) -> str:
+    """``against its baseline: p50 1.003 (0.998 to 1.008), size 1.000, pass``; empty where it is not gated."""
+    if gate is None or not gate.decided:
+        return ""
+    return f"against its baseline: {', '.join(map(ratio_words, gate.decided))}, {gate.verdict}"
+
+
+def ratio_words(found: Comparison) -> str:
+    """``p50 1.003 (0.998 to 1.008)``; of what is exact ``size 1.021``."""
+    name = _FIGURE_WORDS.get(found.figure, found.figure)
+    return f"{name} {found.ratio:.3f}" if found.figure == "size" and found.ratio is not None else f"{name} {found.interval}"
 
 
 def cold_load_words(run: RunResult) -> str:

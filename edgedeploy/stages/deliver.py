@@ -24,17 +24,19 @@ from edgedeploy.domain.verdict import Verdict
 from edgedeploy.errors import DeviceError, EdgedeployError, RunnerError
 from edgedeploy.fanout import at_once
 from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.fight import Rules
 from edgedeploy.stages.judge import judge
 from edgedeploy.stages.measure import measure
 from edgedeploy.stages.push import Payload, Tally, Terms, push
 from edgedeploy.stages.reach import Attempts, Open, trusted_keys_of
-from edgedeploy.stages.run_result import Ready, blank_run, failed_run, measured_run, with_artifact
+from edgedeploy.stages.ring import Opponents, Ring
+from edgedeploy.stages.run_result import Ready, blank_run, failed_run, gated_run, measured_run, with_artifact
 
 _AT_ONCE = 8
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """What goes where. ``measured`` false only deploys."""
+    """What goes where. ``measured`` false only deploys. ``opponents`` has by its folder what a run is gated by."""
 
     project: str
     target: Target
@@ -43,6 +45,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     keep_releases: int = KEEP_RELEASES
     signer: Signer | None = None
     patience: Patience = DEFAULT_PATIENCE
+    opponents: dict[str, Opponents] = {}
 
 
 def deliver(
@@ -178,7 +181,12 @@ class _Session:
         except EdgedeployError as error:
             return msgspec.structs.replace(self._failed(item, error), push=stats)
         cache_bytes = artifact.language.kv_cache_bytes if artifact.language else 0
-        return measured_run(self._with_push(item, stats, judge(run, artifact, found)), found, cache_bytes)
+        result = measured_run(self._with_push(item, stats, judge(run, artifact, found)), found, cache_bytes)
+        opponents = self._delivery.opponents.get(run.folder)
+        if opponents is None:
+            return result
+        ring = Ring(host=self._host, terms=self._terms(), rules=Rules(), sink=self._sink)
+        return gated_run(result, ring.contest(opponents))
 
     def _healed(self, payload: Payload, store: Store) -> bool:
         """After a run that failed: whether files on the device were damaged, and have been sent again."""

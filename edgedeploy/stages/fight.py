@@ -6,7 +6,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -26,14 +26,18 @@ _BLOCK_S = 5.0  # of turns; loading and warming up come on top
 _FEWEST_PAIRS, _MOST_PAIRS = 2, 10
 
 
+def _any_seed() -> int:
+    return random.SystemRandom().getrandbits(31)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """What decides, with what is tolerated of each; how long it may take. A ``seed`` gives the same schedules again."""
+    """What decides, with what is tolerated of each; how long it may take. The same ``seed`` gives the same schedules."""
 
     bounds: tuple[tuple[Figure, float], ...] = (("latency_p50", TOLERANCE),)
     limit_s: float = 180.0
     turn_s: float = 0.05
-    seed: int = 0
+    seed: int = field(default_factory=_any_seed)
 
 
 @dataclass(frozen=True, kw_only=True)

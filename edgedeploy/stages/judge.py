@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from edgedeploy.agreement import complaints
 from edgedeploy.domain.artifact import Artifact
+from edgedeploy.domain.energy import Energy
 from edgedeploy.domain.measurement import Measurement, unsteady
 from edgedeploy.domain.precision import floors_of
 from edgedeploy.domain.recipe import Budget
@@ -21,7 +22,8 @@ def judge(run: PlannedRun, artifact: Artifact, measurement: Measurement) -> Verd
 
     A latency budget passes or fails when the 95 % interval of its quantile lies on one side of it, and is inconclusive when
     the interval straddles it, or when fewer than ten samples lie beyond the quantile. Throttling makes a latency budget that
-    was missed inconclusive (:func:`excuse_of`). Processes that never became steady excuse nothing, and are told of. Agreement
+    was missed inconclusive (:func:`excuse_of`). An energy budget is judged by its interval in the same way, and is inconclusive
+    on a device that does not tell. Processes that never became steady excuse nothing, and are told of. Agreement
     with PyTorch on the device is judged like on the host.
     """
     failures = [f"on the device: {text}" for text in complaints(measurement.agreement, floors_of(run.recipe))]
@@ -31,6 +33,7 @@ def judge(run: PlannedRun, artifact: Artifact, measurement: Measurement) -> Verd
         bound_ms = getattr(run.budget, key)
         if bound_ms is not None:
             _judge_latency(key, q, bound_ms, measurement, failures, unclear)
+    _judge_energy(run.budget.energy_mj, measurement.energy, failures, unclear)
     if failures:
         return Verdict(status="fail", reasons=tuple(failures + unclear))
     return Verdict(status="inconclusive", reasons=tuple(unclear)) if unclear else Verdict(status="pass")
@@ -57,6 +60,21 @@ def _judge_latency(
         unclear.append(f"{key}: {seen} is above {bound_ms:g} ms, but {excuse}")
     else:
         failures.append(f"{key}: {seen} is above the budget of {bound_ms:g} ms")
+
+
+def _judge_energy(bound_mj: float | None, energy: Energy | None, failures: list[str], unclear: list[str]) -> None:
+    if bound_mj is None:
+        return
+    found = energy.per_iteration_mj if energy else None
+    if found is None:
+        why = energy.absent if energy and energy.absent else "it was not measured"
+        unclear.append(f"energy_mj: {why}")
+        return
+    seen = f"{found.mean:.3f} mJ (95 % interval {found.ci_low:.3f} to {found.ci_high:.3f})"
+    if found.ci_low > bound_mj:
+        failures.append(f"energy_mj: {seen} is above the budget of {bound_mj:g} mJ")
+    elif found.ci_high > bound_mj:
+        unclear.append(f"energy_mj: {seen} does not settle a budget of {bound_mj:g} mJ; measure longer (energy_s)")
 
 
 def _over(budget: Budget, artifact: Artifact, measurement: Measurement) -> list[str]:

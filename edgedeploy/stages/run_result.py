@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 import msgspec
 
+from edgedeploy.domain.contest import Contest
 from edgedeploy.domain.delegation import delegation_of
 from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import Measurement, ProcessSamples
@@ -23,11 +24,13 @@ from edgedeploy.domain.result import (
     Verification,
 )
 from edgedeploy.domain.target import Abi
-from edgedeploy.domain.verdict import Verdict
+from edgedeploy.domain.verdict import Status, Verdict
 from edgedeploy.errors import EdgedeployError
 from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stats import quantile
+
+_WORSE: tuple[Status, ...] = ("pass", "inconclusive", "fail", "error")
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +94,20 @@ def measured_run(result: RunResult, found: Measurement, kv_cache_bytes: int) -> 
         device_sha256=found.device_sha256,
         processes=found.processes,
         environment=found.environment,
+    )
+
+
+def gated_run(result: RunResult, contest: Contest) -> RunResult:
+    """The same result with what came of its gate, whose latencies are left out: the worse of both verdicts is its own."""
+    reasons = tuple(f"against its baseline: {reason}" for reason in contest.reasons)
+    verdict = max(
+        (result.verdict, Verdict(status=contest.verdict)), key=lambda one: _WORSE.index(one.status) if one.status in _WORSE else 0
+    )
+    return msgspec.structs.replace(
+        result,
+        verdict=Verdict(status=verdict.status, reasons=(*result.verdict.reasons, *reasons)),
+        gate=msgspec.structs.replace(contest, measured=()),
+        error=result.error or contest.error,
     )
 
 

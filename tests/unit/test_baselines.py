@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from unit.stages.planned import FP32, INT8, planned, prepared
 
-from edgedeploy.baselines import artifacts_of, file_of, read_baselines, set_baselines
+from edgedeploy.baselines import Archive, file_of, read_baselines, set_baselines
 from edgedeploy.cache import Cache
 from edgedeploy.domain.baseline import Baselines
 from edgedeploy.domain.events import Event, Note
@@ -90,19 +90,19 @@ def test_a_file_that_is_none_is_refused_by_name(project: Path, tmp_path: Path, c
 def test_a_candidate_that_is_the_baseline_is_its_own(project: Path, tmp_path: Path) -> None:
     candidate = ready(tmp_path / "a")
     baselines = set_baselines(project, "bench", [candidate], REVISION)
-    assert artifacts_of(baselines, [candidate], Cache(tmp_path / "cache"), never, never) == (candidate,)
+    assert Archive(baselines, Cache(tmp_path / "cache"), never).baseline_of(candidate) == candidate
 
 
 def test_one_that_is_in_the_cache_is_taken_from_there(project: Path, tmp_path: Path) -> None:
     cache = Cache(tmp_path / "cache")
     exported = ready(cache.root / "exports/one", b"the baseline")
     baselines = set_baselines(project, "bench", [exported], "")
-    (found,) = artifacts_of(baselines, [ready(tmp_path / "now")], cache, never, never)
+    found = Archive(baselines, cache, never).baseline_of(ready(tmp_path / "now"))
     assert found.prepared.folder == str(cache.root / "exports/one")
     assert found.prepared.artifact.sha256 == exported.prepared.artifact.sha256
     (cache.root / "exports/one/model.pte").write_bytes(b"damaged!!!!!")
     with pytest.raises(UsageError, match="not on this machine") as raised:
-        artifacts_of(baselines, [ready(tmp_path / "now")], cache, never, never)
+        Archive(baselines, cache, never).baseline_of(ready(tmp_path / "now"))
     assert "clean work tree" in raised.value.next_step
 
 
@@ -117,13 +117,14 @@ def test_one_that_is_gone_is_exported_again_and_another_file_is_told(project: Pa
         return [again]
 
     for again, notes in ((was, 0), (ready(tmp_path / "again", b"by a newer SDK"), 1)):
-        (found,) = artifacts_of(baselines, [ready(tmp_path / "now")], Cache(tmp_path / "cache"), exported_at, events.append)
-        assert found == again
-        assert len([event for event in events if isinstance(event, Note)]) == notes
+        archive = Archive(baselines, Cache(tmp_path / "cache"), exported_at, events.append)
+        for _ in range(2):
+            assert archive.baseline_of(ready(tmp_path / "now")) == again
+        assert len([event for event in events if isinstance(event, Note)]) == 2 * notes
     assert asked == [REVISION, REVISION]
 
 
 def test_a_run_without_a_baseline_says_how_to_set_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no baseline on bench") as raised:
-        artifacts_of(Baselines(target="bench"), [ready(tmp_path / "now")], Cache(tmp_path / "cache"), never, never)
+        Archive(Baselines(target="bench"), Cache(tmp_path / "cache"), never).baseline_of(ready(tmp_path / "now"))
     assert raised.value.next_step == "edgedeploy baseline set --target bench"

@@ -123,6 +123,31 @@ def test_the_gate_judges_each_run_by_its_own_bounds(run: Run, scratch_project: P
         assert [(one["figure"], one["tolerance"]) for one in contest["decided"]] == [("latency_p50", 2.0), ("peak_rss", 0.5)]
 
 
+def test_a_push_gates_what_it_deploys(run: Run, scratch_project: Path) -> None:
+    here = ("--target", "this-machine")
+    file = scratch_project / "edgedeploy.toml"
+    lanes = 'exporters = ["executorch", "tflite"]'
+    file.write_text(file.read_text().replace(lanes, f"{lanes}\ngate = {{ latency_p50_percent = 200, size_percent = 3 }}"))
+    assert run("baseline", "set", *here, "--exporter", "executorch", cwd=scratch_project).exit_code == 0
+    done = run("push", *here, "--json", cwd=scratch_project)
+    assert done.exit_code == 2, done.stderr
+    ungated, gated = sorted(done.document["runs"], key=lambda one: one["gate"] is not None)
+    assert "no baseline on this-machine" in ungated["error"]["what"]
+    assert ungated["push"] is None
+    assert (gated["verdict"]["status"], gated["gate"]["verdict"]) == ("pass", "pass")
+    assert [one["figure"] for one in gated["gate"]["decided"]] == ["latency_p50", "size"]
+    assert gated["gate"]["decided"][1]["ratio"] == 1
+    assert gated["latency_ns"]["p50"] > 0
+    assert gated["gate"]["blocks"] >= 5
+
+    model = scratch_project / "model.py"
+    model.write_text(model.read_text().replace("nn.Linear(8, 10)", "nn.Linear(8, 100)"))
+    larger = run("push", *here, "--exporter", "executorch", cwd=scratch_project)
+    assert larger.exit_code == 1, larger.stderr
+    assert "against its baseline: size: " in larger.stdout
+    assert run("push", *here, "--exporter", "executorch", "--no-gate", cwd=scratch_project).exit_code == 0
+
+
 @pytest.mark.standin
 def test_on_a_phone(run: Run, project: Path, phone_factory: Callable[..., Phone]) -> None:
     """mkfifo, head, tail and wc are toybox's there, sh is mksh, and the processor is emulated."""

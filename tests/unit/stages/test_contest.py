@@ -19,9 +19,11 @@ from edgedeploy.domain.upkeep import Outcome, UpkeepReport
 from edgedeploy.errors import DeviceLostError
 from edgedeploy.ports import Connection
 from edgedeploy.stages import contest as contest_module
-from edgedeploy.stages.contest import Opponents, blank, contest
+from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.contest import contest
 from edgedeploy.stages.fight import Rules
 from edgedeploy.stages.fleet import Fleet, Visit
+from edgedeploy.stages.ring import Opponents, blank
 from edgedeploy.stages.run_result import Ready
 
 FLEET = Fleet(target=target(), project="project", devices=(Device(name="desk", transport="fake"),))
@@ -45,7 +47,7 @@ def test_what_is_finished_is_kept_when_the_device_goes_away(
     begun: list[str] = []
 
     class Ring:
-        def __init__(self, *_about: object) -> None:
+        def __init__(self, **_about: object) -> None:
             pass
 
         def contest(self, pair: Opponents) -> Contest:
@@ -64,7 +66,8 @@ def test_what_is_finished_is_kept_when_the_device_goes_away(
         )
         return UpkeepReport(schema="", edgedeploy="", target="bench", devices=(outcome,))
 
-    monkeypatch.setattr(contest_module, "_Ring", Ring)
+    monkeypatch.setattr(contest_module, "Ring", Ring)
+    monkeypatch.setattr(Aboard, "check_abi", lambda _self: None)
     monkeypatch.setattr(contest_module, "on_each", visit)
     first, second = contest(FLEET, opponents, Rules(), Cache(tmp_path / "cache"))
     assert (first.verdict, second.verdict) == ("fail", "fail" if back else "error")

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from unit.stages.planned import INT8, artifact, planned
 
 from edgedeploy.agreement import compare
+from edgedeploy.domain.energy import Energy
+from edgedeploy.domain.estimate import Estimate
 from edgedeploy.domain.measurement import (
     Agreement,
     DeviceFacts,
@@ -146,6 +149,29 @@ def test_load_is_judged_by_the_median_and_memory_by_the_largest_process(tmp_path
     memory = (1_000_000, 5_000_000, 2_000_000)
     assert verdict(tmp_path, measured(*groups, rss_bytes=memory), peak_rss_mb=5).status == "pass"
     assert verdict(tmp_path, measured(*groups, rss_bytes=memory), peak_rss_mb=4.9).status == "fail"
+
+
+def energy(mean: float, low: float, high: float) -> Energy:
+    found = Estimate(mean=mean, standard_error=0.1, ci_low=low, ci_high=high, repetitions=5)
+    return Energy(source="a meter", per_iteration_mj=found)
+
+
+@pytest.mark.parametrize(
+    ("found", "status", "words"),
+    [
+        (energy(8, 7.5, 8.5), "pass", ""),
+        (energy(12, 11, 13), "fail", "12.000 mJ (95 % interval 11.000 to 13.000) is above the budget of 10 mJ"),
+        (energy(10.1, 9, 11), "inconclusive", "does not settle a budget of 10 mJ"),
+        (Energy(absent="no meter"), "inconclusive", "no meter"),
+        (None, "inconclusive", "not measured"),
+    ],
+)
+def test_energy_is_judged_by_its_interval_and_never_passes_unmeasured(
+    tmp_path: Path, found: Energy | None, status: str, words: str
+) -> None:
+    told = verdict(tmp_path, msgspec.structs.replace(measured(steady(1)), energy=found), energy_mj=10)
+    assert told.status == status
+    assert words in "".join(told.reasons)
 
 
 def test_a_megabyte_is_a_million_bytes(tmp_path: Path) -> None:

@@ -1,0 +1,198 @@
+"""Two artifacts on one device, block by block until the answer is clear (docs/measuring.md)."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from edgedeploy.domain.comparison import Block, Comparison, Figure, Side
+from edgedeploy.domain.contest import Contender, Contest, Performance
+from edgedeploy.domain.events import Sink
+from edgedeploy.domain.failure import Failure
+from edgedeploy.domain.measurement import DeviceFacts
+from edgedeploy.errors import DeviceError, EdgedeployError
+from edgedeploy.runners.document import ProcessDocument
+from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.duel import Duel
+from edgedeploy.stages.execute import Placed
+from edgedeploy.stages.facts import facts_of
+from edgedeploy.stages.fight import Fight, Fought, Rules, overall
+from edgedeploy.stages.push import Payload, Terms, push
+from edgedeploy.stages.run_result import Ready
+from edgedeploy.stats.comparison import compare
+
+_MOST_ITERATIONS = 2000  # of one turn
+_ROOM = 3  # of a model's size is what its process may need
+_INFORMATION: tuple[Figure, ...] = ("latency_p50", "latency_p90", "latency_p99", "load", "peak_rss")
+_DEPLOYED = "compare"
+
+
+class Opponents(msgspec.Struct, frozen=True, kw_only=True):
+    """Two prepared runs, and what the user called them.
+
+    ``bounds`` take the place of the rules' own where they are given: with none, nothing is run. ``size`` is by what fraction
+    the candidate's files may be larger; None: they are not judged.
+    """
+
+    base: Ready
+    candidate: Ready
+    base_origin: str
+    candidate_origin: str
+    bounds: tuple[tuple[Figure, float], ...] | None = None
+    size: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ring:
+    """A device on which opponents meet. What is deployed for that has a place of its own in its store: no release is touched."""
+
+    host: Aboard
+    terms: Terms
+    rules: Rules
+    sink: Sink
+
+    def contest(self, pair: Opponents) -> Contest:
+        """What came of one comparison; a device that goes away is raised."""
+        try:
+            return self._contest(pair)
+        except DeviceError:
+            raise
+        except EdgedeployError as error:
+            return failed_contest(self.terms.device, pair, Failure.of(error))
+
+    def _contest(self, pair: Opponents) -> Contest:
+        sizes = _sizes(pair)
+        bounds = self.rules.bounds if pair.bounds is None else pair.bounds
+        if not bounds:
+            return _decided(blank(self.terms.device, pair), sizes, ())
+        payloads = [
+            Payload(prepared=item.prepared, bundle=self.host.runner_for(item), attestations=item.attestations, under=f"{side}/")
+            for side, item in (("base", pair.base), ("candidate", pair.candidate))
+        ]
+        terms = replace(self.terms, project=f"{self.terms.project}.{_DEPLOYED}", keep_releases=1)
+        store = self.host.store(terms.project)
+        release, _ = push(store, payloads, terms, sink=self.sink, helper=self.host.device_helper)
+        # Not until each process is steady: what is not is so on both sides, and a block would take up to ten seconds longer.
+        own = pair.candidate.prepared.run.policy
+        policy = msgspec.structs.replace(own, iterations=_MOST_ITERATIONS, warmup_seconds=0.0, min_seconds=0.0)
+        with store.scratch() as scratch:
+            base, candidate = (self.host.placed(payload, store.release_dir(release), scratch) for payload in payloads)
+            before = facts_of(self.host.connection, self.host.probe, scratch)
+            duel = Duel(base=base, candidate=candidate, policy=policy, turn_s=self.rules.turn_s)
+            label = f"{pair.candidate.prepared.run.label} on {self.terms.device}"
+            has_room = _has_room(before, base, candidate)
+            rules = replace(self.rules, bounds=bounds)
+            fought = Fight(self.host.connection, duel, rules, self.sink, label, has_room=has_room).fight()
+            after = facts_of(self.host.connection, self.host.probe, scratch)
+        return _told(blank(self.terms.device, pair), fought, sizes, rules, before, after)
+
+
+def _sizes(pair: Opponents) -> tuple[Comparison, ...]:
+    """The two artifacts' sizes, where they are judged: exact, so that there is nothing to be unsure of."""
+    if pair.size is None:
+        return ()
+    base, candidate = (item.prepared.artifact.size_bytes for item in (pair.base, pair.candidate))
+    ratio = candidate / base
+    larger = ratio > 1 + pair.size
+    return (
+        Comparison(
+            figure="size",
+            verdict="fail" if larger else "pass",
+            tolerance=pair.size,
+            ratio=ratio,
+            ci_low=ratio,
+            ci_high=ratio,
+            confidence=1.0,
+            blocks=0,
+            samples=2,
+            reasons=(f"{candidate:,} bytes instead of {base:,}",) if larger else (),
+        ),
+    )
+
+
+def _has_room(facts: DeviceFacts, base: Placed, candidate: Placed) -> bool:
+    """Whether both may be in memory at once; a device that does not say is trusted."""
+    needed = _ROOM * (base.artifact.size_bytes + candidate.artifact.size_bytes)
+    return facts.memory_available_bytes is None or facts.memory_available_bytes > needed
+
+
+def _performance(document: ProcessDocument, side: Side, blocks: Sequence[Block]) -> Performance:
+    figures = [block.base if side == "base" else block.candidate for block in blocks]
+    latency_ns = [ns for block in blocks for turn in block.turns if turn.side == side for ns in turn.latency_ns]
+    return Performance(
+        runner=f"{document.runner.name} {document.runner.version}",
+        engine=document.runner.engine,
+        engine_version=document.runner.engine_version,
+        threads=document.threads,
+        latency_p50_ns=round(statistics.median(latency_ns)),
+        load_ns=round(statistics.median(one.load_ns for one in figures)),
+        peak_rss_bytes=round(statistics.median(one.peak_rss_bytes for one in figures)),
+    )
+
+
+def blank(device: str, pair: Opponents) -> Contest:
+    """A contest of which nothing is known yet."""
+
+    def contender(item: Ready, origin: str) -> Contender:
+        run, artifact = item.prepared.run, item.prepared.artifact
+        return Contender(
+            origin=origin,
+            model=run.model_name,
+            recipe=run.recipe_name,
+            lane=run.lane,
+            sha256=artifact.sha256,
+            size_bytes=artifact.size_bytes,
+        )
+
+    return Contest(
+        device=device,
+        base=contender(pair.base, pair.base_origin),
+        candidate=contender(pair.candidate, pair.candidate_origin),
+        verdict="error",
+    )
+
+
+def failed_contest(device: str, pair: Opponents, error: Failure) -> Contest:
+    """A contest that could not be held."""
+    return msgspec.structs.replace(blank(device, pair), reasons=(error.what,), error=error)
+
+
+def _told(
+    contest: Contest, fought: Fought, sizes: tuple[Comparison, ...], rules: Rules, before: DeviceFacts, after: DeviceFacts
+) -> Contest:
+    deciding = {one.figure for one in fought.decided}
+    return msgspec.structs.replace(
+        _decided(contest, (*fought.decided, *sizes), fought.reasons),
+        others=tuple(compare(fought.blocks, figure) for figure in _INFORMATION if figure not in deciding),
+        base_performance=_performance(fought.base, "base", fought.blocks),
+        candidate_performance=_performance(fought.candidate, "candidate", fought.blocks),
+        taking_turns=fought.taking_turns,
+        turn_s=rules.turn_s,
+        seed=rules.seed,
+        seconds=fought.seconds,
+        before=before,
+        after=after,
+        measured=fought.blocks,
+    )
+
+
+def _decided(contest: Contest, decided: tuple[Comparison, ...], reasons: tuple[str, ...]) -> Contest:
+    first = decided[0]
+    of_size = tuple(f"{one.figure}: {reason}" for one in decided if one.figure == "size" for reason in one.reasons)
+    return msgspec.structs.replace(
+        contest,
+        verdict=overall(decided),
+        reasons=(*reasons, *of_size),
+        figure=first.figure,
+        tolerance=first.tolerance,
+        ratio=first.ratio,
+        ci_low=first.ci_low,
+        ci_high=first.ci_high,
+        blocks=first.blocks,
+        samples=first.samples,
+        more_blocks=max((one.more_blocks for one in decided if one.more_blocks), default=None),
+        decided=decided,
+    )
