@@ -8,7 +8,7 @@ from pathlib import Path
 
 from edgedeploy import __version__
 from edgedeploy.bundle import read_bundle
-from edgedeploy.comparing.sides import SideOf, match, parse_side
+from edgedeploy.comparing.sides import SideOf, against_release, match, parse_side
 from edgedeploy.domain.contest import CompareReport, Contest
 from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
@@ -48,10 +48,15 @@ class Comparing:
         """
         sides = parse_side(base), parse_side(candidate)
         fleet = self.pipeline.fleet(self.target, devices=devices, patience=patience, sink=self.sink)
+        if sides[1].kind == "release":
+            raise UsageError("a release is what is compared with", next_step=f"edgedeploy compare {candidate} CANDIDATE")
         candidates = self._ready(sides[1], ())
-        opponents = match(self._ready(sides[0], candidates), candidates, sides)
+        if sides[0].kind == "release":
+            opponents = against_release(candidates, sides)
+        else:
+            opponents = match(self._ready(sides[0], candidates), candidates, sides)
         for pair in opponents:
-            if pair.base.prepared.artifact.sha256 == pair.candidate.prepared.artifact.sha256:
+            if isinstance(pair.base, Ready) and pair.base.prepared.artifact.sha256 == pair.candidate.prepared.artifact.sha256:
                 label = pair.candidate.prepared.run.label
                 self.sink(Note(text=f"{label}: both sides are the same file", level="warning"))
         return self._report(contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()))
@@ -116,5 +121,5 @@ class Comparing:
         return (
             (not self.models or run.model_name in self.models)
             and side.recipe in {"", run.recipe_name}
-            and side.exporter in {"", run.lane.exporter, f"{run.lane.exporter}-{run.lane.backend}"}
+            and (not side.exporter or run.lane.is_of(side.exporter))
         )

@@ -1,11 +1,13 @@
 """What a side of a comparison means, and who is compared with whom.
 
-A side is the project as it is (``now``), as it was at a git revision (``git:REV``), what its baselines say (``baseline``), or a
-bundle's folder. A recipe, and an exporter, may follow: ``now@int8``, ``git:main@int8/tflite``.
+A side is the project as it is (``now``), as it was at a git revision (``git:REV``), what its baselines say (``baseline``), what a
+release on the device has (``release``, ``release:N``), or a bundle's folder. A recipe, and an exporter, may follow: ``now@int8``,
+``git:main@int8/tflite``.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -14,18 +16,23 @@ import msgspec
 
 from edgedeploy.bundle import BUNDLE_FILE
 from edgedeploy.errors import UsageError
+from edgedeploy.stages.deployed import Deployed
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stages.ring import Opponents
 from edgedeploy.stages.run_result import Ready
 
-_FORMS = "now, git:REVISION, baseline, or the folder of a bundle; @RECIPE or @RECIPE/EXPORTER may follow"
+_FORMS = "now, git:REVISION, baseline, release, release:NUMBER, or the folder of a bundle; @RECIPE or @RECIPE/EXPORTER may follow"
+_RELEASE = re.compile(r"release(?::([1-9][0-9]{0,8}))?")
 
 
 class SideOf(msgspec.Struct, frozen=True, kw_only=True):
-    """What a side of a comparison means. ``place`` is the revision, or the folder."""
+    """What a side of a comparison means.
+
+    ``place`` is the revision, the release's number (empty: the current one), or the folder.
+    """
 
     text: str
-    kind: Literal["now", "git", "baseline", "bundle"]
+    kind: Literal["now", "git", "baseline", "release", "bundle"]
     place: str = ""
     recipe: str = ""
     exporter: str = ""
@@ -44,6 +51,8 @@ def parse_side(text: str) -> SideOf:
         return SideOf(text=text, kind="now" if rest == "now" else "baseline", recipe=recipe, exporter=exporter)
     if rest.startswith("git:") and len(rest) > len("git:"):
         return SideOf(text=text, kind="git", place=rest.removeprefix("git:"), recipe=recipe, exporter=exporter)
+    if released := _RELEASE.fullmatch(rest):
+        return SideOf(text=text, kind="release", place=released[1] or "", recipe=recipe, exporter=exporter)
     if Path(rest, BUNDLE_FILE).is_file():
         return SideOf(text=text, kind="bundle", place=rest, recipe=recipe, exporter=exporter)
     raise UsageError(f"{text!r} is nothing that can be compared", next_step=f"give {_FORMS}")
@@ -68,6 +77,16 @@ def match(base: Sequence[Ready], candidate: Sequence[Ready], sides: tuple[SideOf
         )
     return tuple(
         Opponents(base=one, candidate=other, base_origin=sides[0].text, candidate_origin=sides[1].text) for one, other in found
+    )
+
+
+def against_release(candidates: Sequence[Ready], sides: tuple[SideOf, SideOf]) -> tuple[Opponents, ...]:
+    """Each candidate against what each device has in a release."""
+    base = sides[0]
+    number = int(base.place) if base.place else None
+    deployed = Deployed(release=number, recipe=base.recipe, exporter=base.exporter)
+    return tuple(
+        Opponents(base=deployed, candidate=item, base_origin=base.text, candidate_origin=sides[1].text) for item in candidates
     )
 
 

@@ -27,7 +27,8 @@ import msgspec
 from edgedeploy.deploy.feed import file_feed
 from edgedeploy.deploy.inventory import Inventory, Project, manifest_of
 from edgedeploy.deploy.store import Received, ReleaseMovedError, Store, same_release
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 from edgedeploy.errors import DeviceRunError
 from edgedeploy.ports import APP_FOLDER, RUNNER_APP, AppConnection, ByteProgress
 from edgedeploy.runners.app_document import AppDocument

@@ -10,7 +10,7 @@ import msgspec
 
 from edgedeploy.decoding import decode
 from edgedeploy.deploy.device_shell import ENTER_ROOT, DeviceShell
-from edgedeploy.domain.release import Manifest
+from edgedeploy.domain.manifest import Manifest
 
 SAFE_PATH = re.compile(r"(?!/)(?!.*(^|/)\.\.?(/|$))[^\0\n]+")
 """Paths of a manifest that stay inside of their release."""

@@ -15,7 +15,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgedeploy.domain.release import Attestation, FileEntry, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import Attestation, FileEntry
 from edgedeploy.errors import ConfigError, SignatureError
 
 if TYPE_CHECKING:

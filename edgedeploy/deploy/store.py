@@ -29,7 +29,8 @@ from edgedeploy.deploy.incoming import Receiver
 from edgedeploy.deploy.inventory import SAFE_PATH, Inventory, Project, look, manifest_of
 from edgedeploy.deploy.packs import packs, send_pack
 from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 from edgedeploy.errors import DeviceError, DeviceRunError, DeviceStorageError, UsageError
 from edgedeploy.ports import ByteProgress, Connection
 
@@ -472,8 +473,9 @@ class Store:
 
 def same_release(one: Manifest, other: Manifest | None) -> bool:
     """Whether they say the same of a release; when and by whom it was pushed does not count."""
-    return other is not None and (one.files, one.starts, one.attestations) == (
+    return other is not None and (one.files, one.starts, one.artifacts, one.attestations) == (
         other.files,
         other.starts,
+        other.artifacts,
         other.attestations,
     )

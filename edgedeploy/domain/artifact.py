@@ -136,6 +136,18 @@ class Artifact(msgspec.Struct, frozen=True, kw_only=True):
     export_seconds: float = 0.0
     peak_export_rss_bytes: int = 0
 
+    def portable(self) -> Artifact:
+        """What is needed to run it. Of its operators is left which delegates compute them; how it was made is not told."""
+        return msgspec.structs.replace(
+            self,
+            operators=tuple(Operator(operator="", delegate=delegate) for delegate in sorted(self.delegates())),
+            delegate_graphs=(),
+            inspection={},
+            load_seconds=0.0,
+            export_seconds=0.0,
+            peak_export_rss_bytes=0,
+        )
+
     def calls(self) -> tuple[tuple[Method, Golden], ...]:
         """Every method with each of its golden inputs; what is measured comes first."""
         return tuple((method, golden) for method in self.methods for golden in method.golden)

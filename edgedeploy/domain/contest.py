@@ -17,7 +17,10 @@ COMPARE_SCHEMA = "edgedeploy.compare/1"
 
 
 class Contender(msgspec.Struct, frozen=True, kw_only=True):
-    """One side of a comparison: which artifact it was, and ``origin``, what the user called it."""
+    """One side of a comparison: which artifact it was, and ``origin``, what the user called it.
+
+    ``sha256`` is empty of a base that was to be found on the device, and was not.
+    """
 
     origin: str
     model: str

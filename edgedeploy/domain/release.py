@@ -46,19 +46,3 @@ class Attestation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     folder: str
     key: str
     signature: str
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a release on a device consists of; stored there as ``manifest.json``.
-
-    ``created_at`` is in ISO 8601, UTC, by the clock of the machine that pushed; ``pushed_by`` is its user and name.
-    ``starts`` says of the runners' folders how they are started, as :class:`RunnerBundle` does.
-    """
-
-    schema: str
-    project: str
-    files: tuple[FileEntry, ...]
-    created_at: str = ""
-    pushed_by: str = ""
-    starts: dict[str, tuple[str, ...]] = {}
-    attestations: tuple[Attestation, ...] = ()

@@ -42,6 +42,10 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         """``executorch-xnnpack-fp32``: used in paths, reports and history."""
         return f"{self.exporter}-{self.backend}-{self.precision}"
 
+    def is_of(self, exporter: str) -> bool:
+        """Whether it is of an exporter as the user names it, alone or with a backend: ``tflite``, ``executorch-vulkan``."""
+        return exporter in {self.exporter, f"{self.exporter}-{self.backend}"}
+
 
 class LaneOffer(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An exporter's backend that a target runs, in every precision the exporter has for it, or in those named here."""

@@ -285,7 +285,7 @@ def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str, *, langua
 
 
 def _names(exporters: Sequence[str], lane: Lane) -> bool:
-    return not {lane.exporter, f"{lane.exporter}-{lane.backend}"}.isdisjoint(exporters)
+    return any(map(lane.is_of, exporters))
 
 
 def _policy(policy: MeasurePolicy, override: MeasureOverride) -> MeasurePolicy:

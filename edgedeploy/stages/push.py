@@ -16,8 +16,9 @@ from edgedeploy.deploy.lease_keeper import this_user
 from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
+from edgedeploy.domain.manifest import Manifest
 from edgedeploy.domain.project import KEEP_RELEASES
-from edgedeploy.domain.release import Attestation, FileEntry, LocalFile, Manifest, RunnerBundle
+from edgedeploy.domain.release import Attestation, FileEntry, LocalFile, RunnerBundle
 from edgedeploy.domain.result import PushStats
 from edgedeploy.errors import DeviceStorageError
 from edgedeploy.stages.export import Prepared
@@ -278,6 +279,7 @@ class _Release:
         self._replaced = tuple(f"{folder}/" for payload in payloads for folder in (payload.artifact_dir, payload.runner_dir))
         self._entries = {file.entry.path: file.entry for payload in payloads for file in payload.files()}
         self._starts = {payload.runner_dir: payload.bundle.start for payload in payloads}
+        self._artifacts = {payload.artifact_dir: payload.prepared.artifact.portable() for payload in payloads}
         self._attestations = {made.folder: made for payload in payloads for made in payload.attested(terms.project, terms.signer)}
 
     def manifest(self) -> Manifest:
@@ -297,6 +299,7 @@ class _Release:
         attestations = {made.folder: made for made in (before.attestations if before else ()) if is_there(made.folder)}
         attestations |= self._attestations
         starts = {folder: start for folder, start in (before.starts if before else {}).items() if is_there(folder)} | self._starts
+        artifacts = {folder: one for folder, one in (before.artifacts if before else {}).items() if is_there(folder)}
         manifest = Manifest(
             schema=MANIFEST_SCHEMA,
             project=self._terms.project,
@@ -304,6 +307,7 @@ class _Release:
             created_at=dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
             pushed_by=this_user(),
             starts=dict(sorted(starts.items())),
+            artifacts=dict(sorted((artifacts | self._artifacts).items())),
             attestations=tuple(attestations[folder] for folder in sorted(attestations)),
         )
         if self._terms.trusted_keys:

@@ -16,6 +16,7 @@ from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.errors import DeviceError, EdgedeployError
 from edgedeploy.runners.document import ProcessDocument
 from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.deployed import Deployed, find_deployed
 from edgedeploy.stages.duel import Duel
 from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.facts import facts_of
@@ -31,13 +32,13 @@ _DEPLOYED = "compare"
 
 
 class Opponents(msgspec.Struct, frozen=True, kw_only=True):
-    """Two prepared runs, and what the user called them.
+    """Two prepared runs, and what the user called them; ``base`` may be what a release on the device has.
 
     ``bounds`` take the place of the rules' own where they are given: with none, nothing is run. ``size`` is by what fraction
     the candidate's files may be larger; None: they are not judged.
     """
 
-    base: Ready
+    base: Ready | Deployed
     candidate: Ready
     base_origin: str
     candidate_origin: str
@@ -64,13 +65,15 @@ class Ring:
             return failed_contest(self.terms.device, pair, Failure.of(error))
 
     def _contest(self, pair: Opponents) -> Contest:
-        sizes = _sizes(pair)
+        base = self._found(pair)
+        sizes = _sizes(base, pair.candidate, pair.size)
         bounds = self.rules.bounds if pair.bounds is None else pair.bounds
+        told = _between(self.terms.device, pair, base)
         if not bounds:
-            return _decided(blank(self.terms.device, pair), sizes, ())
+            return _decided(told, sizes, ())
         payloads = [
             Payload(prepared=item.prepared, bundle=self.host.runner_for(item), attestations=item.attestations, under=f"{side}/")
-            for side, item in (("base", pair.base), ("candidate", pair.candidate))
+            for side, item in (("base", base), ("candidate", pair.candidate))
         ]
         terms = replace(self.terms, project=f"{self.terms.project}.{_DEPLOYED}", keep_releases=1)
         store = self.host.store(terms.project)
@@ -79,29 +82,37 @@ class Ring:
         own = pair.candidate.prepared.run.policy
         policy = msgspec.structs.replace(own, iterations=_MOST_ITERATIONS, warmup_seconds=0.0, min_seconds=0.0)
         with store.scratch() as scratch:
-            base, candidate = (self.host.placed(payload, store.release_dir(release), scratch) for payload in payloads)
+            one, other = (self.host.placed(payload, store.release_dir(release), scratch) for payload in payloads)
             before = facts_of(self.host.connection, self.host.probe, scratch)
-            duel = Duel(base=base, candidate=candidate, policy=policy, turn_s=self.rules.turn_s)
+            duel = Duel(base=one, candidate=other, policy=policy, turn_s=self.rules.turn_s)
             label = f"{pair.candidate.prepared.run.label} on {self.terms.device}"
-            has_room = _has_room(before, base, candidate)
+            has_room = _has_room(before, one, other)
             rules = replace(self.rules, bounds=bounds)
             fought = Fight(self.host.connection, duel, rules, self.sink, label, has_room=has_room).fight()
             after = facts_of(self.host.connection, self.host.probe, scratch)
-        return _told(blank(self.terms.device, pair), fought, sizes, rules, before, after)
+        return _told(told, fought, sizes, rules, before, after)
+
+    def _found(self, pair: Opponents) -> Ready:
+        """The base, wherever it is."""
+        if isinstance(pair.base, Ready):
+            return pair.base
+        project, trusted = self.terms.project, self.terms.trusted_keys
+        store = self.host.store(project)
+        return find_deployed(store, project, pair.base, pair.candidate, trusted=trusted, device=self.terms.device)
 
 
-def _sizes(pair: Opponents) -> tuple[Comparison, ...]:
+def _sizes(one: Ready, other: Ready, tolerance: float | None) -> tuple[Comparison, ...]:
     """The two artifacts' sizes, where they are judged: exact, so that there is nothing to be unsure of."""
-    if pair.size is None:
+    if tolerance is None:
         return ()
-    base, candidate = (item.prepared.artifact.size_bytes for item in (pair.base, pair.candidate))
+    base, candidate = (item.prepared.artifact.size_bytes for item in (one, other))
     ratio = candidate / base
-    larger = ratio > 1 + pair.size
+    larger = ratio > 1 + tolerance
     return (
         Comparison(
             figure="size",
             verdict="fail" if larger else "pass",
-            tolerance=pair.size,
+            tolerance=tolerance,
             ratio=ratio,
             ci_low=ratio,
             ci_high=ratio,
@@ -135,23 +146,30 @@ def _performance(document: ProcessDocument, side: Side, blocks: Sequence[Block])
 
 def blank(device: str, pair: Opponents) -> Contest:
     """A contest of which nothing is known yet."""
+    return _between(device, pair, pair.base if isinstance(pair.base, Ready) else None)
 
-    def contender(item: Ready, origin: str) -> Contender:
-        run, artifact = item.prepared.run, item.prepared.artifact
-        return Contender(
-            origin=origin,
-            model=run.model_name,
-            recipe=run.recipe_name,
-            lane=run.lane,
-            sha256=artifact.sha256,
-            size_bytes=artifact.size_bytes,
-        )
 
+def _between(device: str, pair: Opponents, base: Ready | None) -> Contest:
+    """Who meets; of a base that was not found there is no digest."""
+    candidate = _contender(pair.candidate, pair.candidate_origin)
+    unknown = msgspec.structs.replace(candidate, origin=pair.base_origin, sha256="", size_bytes=0)
     return Contest(
         device=device,
-        base=contender(pair.base, pair.base_origin),
-        candidate=contender(pair.candidate, pair.candidate_origin),
+        base=_contender(base, pair.base_origin) if base else unknown,
+        candidate=candidate,
         verdict="error",
+    )
+
+
+def _contender(item: Ready, origin: str) -> Contender:
+    run, artifact = item.prepared.run, item.prepared.artifact
+    return Contender(
+        origin=origin,
+        model=run.model_name,
+        recipe=run.recipe_name,
+        lane=run.lane,
+        sha256=artifact.sha256,
+        size_bytes=artifact.size_bytes,
     )
 
 

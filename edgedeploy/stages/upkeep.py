@@ -13,7 +13,8 @@ from edgedeploy.deploy.retention import KEPT_BY_CLEAN, Waste, waste
 from edgedeploy.deploy.signing import require_trust
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.events import Finished, Progress, Started
-from edgedeploy.domain.release import FileEntry, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry
 from edgedeploy.domain.upkeep import (
     CLEAN_SCHEMA,
     RELEASES_SCHEMA,

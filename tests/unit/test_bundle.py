@@ -15,7 +15,7 @@ from edgedeploy.bundle import check_output, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.release import Manifest
+from edgedeploy.domain.manifest import Manifest
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import ConfigError, UsageError

@@ -13,7 +13,8 @@ import pytest
 
 from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 from edgedeploy.transports.local import LocalConnection
 
 pytestmark = pytest.mark.skipif(

@@ -148,6 +148,25 @@ def test_a_push_gates_what_it_deploys(run: Run, scratch_project: Path) -> None:
     assert run("push", *here, "--exporter", "executorch", "--no-gate", cwd=scratch_project).exit_code == 0
 
 
+def test_what_is_deployed_is_compared_with_what_may_replace_it(run: Run, scratch_project: Path, tmp_path: Path) -> None:
+    """The release's files are taken from the device, which says how they are run; none of this machine's is looked at."""
+    here, one = ("--target", "this-machine"), ("--exporter", "executorch", "--no-measure")
+    mine = {"HOME": str(tmp_path)}  # a device of its own
+    nothing = run("compare", "release", "@fp32/executorch", *here, *CALM, "--json", cwd=scratch_project, **mine)
+    assert (nothing.exit_code, "push it first" in nothing.stdout) == (2, True), nothing.stdout
+    assert run("push", *here, *one, cwd=scratch_project, **mine).exit_code == 0
+    model = scratch_project / "model.py"
+    model.write_text(model.read_text().replace("nn.Linear(8, 10)", "nn.Linear(8, 11)"))
+    for side in ("release", "release:1"):
+        contest = only(run("compare", side, "@fp32/executorch", *here, *CALM, "--json", cwd=scratch_project, **mine).document)
+        check(contest, "this-machine")
+        assert contest["base"]["origin"] == side
+        assert contest["base"]["sha256"] not in {"", contest["candidate"]["sha256"]}
+    missing = run("compare", "release:7", "@fp32/executorch", *here, *CALM, "--json", cwd=scratch_project, **mine)
+    assert (missing.exit_code, "there is no release 7" in missing.stdout) == (2, True), missing.stdout
+    assert only(missing.document)["base"]["sha256"] == ""
+
+
 @pytest.mark.standin
 def test_on_a_phone(run: Run, project: Path, phone_factory: Callable[..., Phone]) -> None:
     """mkfifo, head, tail and wc are toybox's there, sh is mksh, and the processor is emulated."""

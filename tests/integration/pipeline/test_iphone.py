@@ -28,7 +28,8 @@ from edgedeploy.config.schema import schema_of
 from edgedeploy.deploy.app_store import AppStore
 from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.deploy.store import MANIFEST_SCHEMA
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 from edgedeploy.transports.devicectl import DevicectlTransport
 
 Call = Callable[..., tuple[int, dict[str, Any], str]]

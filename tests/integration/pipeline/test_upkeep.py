@@ -18,7 +18,8 @@ from edgedeploy import registry
 from edgedeploy.deploy.digest import file_sha256
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 
 pytestmark = pytest.mark.standin
 WORKDIR = "/data/local/tmp/edgedeploy"

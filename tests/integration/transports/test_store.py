@@ -17,7 +17,8 @@ from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.lease import Leases
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
-from edgedeploy.domain.release import LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import LocalFile
 from edgedeploy.errors import DeviceBusyError, DeviceLostError
 from edgedeploy.runners.device_helper import device_helper
 from edgedeploy.transports.adb import AdbTransport

@@ -14,7 +14,7 @@ from edgedeploy import cli
 from edgedeploy.cli.schema import schema as schema_verb
 from edgedeploy.config.schema import KINDS, schema_of
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
-from edgedeploy.domain.release import Manifest
+from edgedeploy.domain.manifest import Manifest
 from edgedeploy.transports.local import LocalConnection
 
 PROJECT = 'name = "p"\n[models.net]\nsource = "m.py:net"\n[[deploy]]\nmodel = "net"\ntargets = ["this-machine"]\n'

@@ -24,6 +24,8 @@ SIDES = (parse_side("now"), parse_side("git:main"))
         ("now@int8", ("now", "", "int8", "")),
         ("@int8/tflite", ("now", "", "int8", "tflite")),
         ("git:main", ("git", "main", "", "")),
+        ("release", ("release", "", "", "")),
+        ("release:12@int8/tflite", ("release", "12", "int8", "tflite")),
         ("git:v1.2~3@my-recipe/executorch-vulkan", ("git", "v1.2~3", "my-recipe", "executorch-vulkan")),
     ],
 )
@@ -42,7 +44,9 @@ def test_a_folder_with_a_bundle_is_one_whatever_its_name(tmp_path: Path, name: s
     assert (recipe.kind, recipe.place, recipe.recipe) == ("bundle", str(folder), "int8")
 
 
-@pytest.mark.parametrize("text", ["main", "git:", "git:@int8", "nowhere/at/all", "now!"])
+@pytest.mark.parametrize(
+    "text", ["main", "git:", "git:@int8", "nowhere/at/all", "now!", "release:", "release:0", "release:-1", "release:x"]
+)
 def test_anything_else_says_what_there_is(text: str) -> None:
     with pytest.raises(UsageError, match="nothing that can be compared") as raised:
         parse_side(text)

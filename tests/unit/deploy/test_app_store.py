@@ -13,7 +13,8 @@ from edgedeploy.deploy.app_store import AppStore
 from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 from edgedeploy.errors import DeviceAbsentError, DeviceRunError, DeviceStorageError, UsageError
 from edgedeploy.transports.devicectl_mac import Mac
 from edgedeploy.transports.devicectl_phone import PhoneConnection

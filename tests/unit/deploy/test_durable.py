@@ -11,7 +11,8 @@ from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.durable import flush_blobs
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 from edgedeploy.errors import CommandTimeoutError
 from edgedeploy.ports import Completed
 from edgedeploy.transports.local import LocalConnection

@@ -10,7 +10,8 @@ from unit.deploy.test_store import local, manifest, store
 
 from edgedeploy.deploy.retention import waste
 from edgedeploy.deploy.store import Store
-from edgedeploy.domain.release import LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import LocalFile
 from edgedeploy.errors import DeviceRunError, DeviceStorageError, UsageError
 
 MIB = 1 << 20

@@ -14,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgedeploy.deploy.signing import Signer, require_trust, signer_from
-from edgedeploy.domain.release import Attestation, FileEntry, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import Attestation, FileEntry
 from edgedeploy.errors import ConfigError, SignatureError
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))

@@ -23,7 +23,8 @@ from edgedeploy.deploy.lease import Leases
 from edgedeploy.deploy.packs import packs
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, ReleaseMovedError, Store
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 from edgedeploy.errors import DeviceLostError, DeviceRunError, DeviceStorageError, UsageError
 from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.transports.local import LocalConnection, LocalTransport

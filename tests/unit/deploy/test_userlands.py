@@ -17,7 +17,8 @@ from edgedeploy.deploy.digest import entries_of
 from edgedeploy.deploy.durable import flush_blobs
 from edgedeploy.deploy.lease import Leases
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
-from edgedeploy.domain.release import FileEntry, LocalFile, Manifest
+from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.release import FileEntry, LocalFile
 from edgedeploy.errors import DeviceBusyError, LeaseLostError
 from edgedeploy.ports import ByteProgress, Completed, Feed
 from edgedeploy.transports.local import LocalConnection

@@ -17,8 +17,8 @@ from edgedeploy.deploy.lease import Leases
 from edgedeploy.deploy.store import MANIFEST_SCHEMA, Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Progress
+from edgedeploy.domain.manifest import Manifest
 from edgedeploy.domain.project import Patience
-from edgedeploy.domain.release import Manifest
 from edgedeploy.domain.upkeep import Finding, UpkeepReport
 from edgedeploy.errors import DeviceLostError, UsageError
 from edgedeploy.ports import Completed
