@@ -72,19 +72,26 @@ def compare(  # noqa: PLR0913, PLR0917 - one parameter per option
 ) -> None:
     """Is CANDIDATE slower than BASE? Both run on the same device in the same minutes, in turns.
 
-    A side is "now" (the project as it is), git:REVISION (as it was), "baseline" (what "edgedeploy baseline set" wrote down), or
-    the folder of a bundle. @RECIPE or @RECIPE/EXPORTER may follow: "edgedeploy compare now@fp32 now@int8 --target NAME". It ends
-    as soon as the answer is clear: pass (exit code 0), fail (1), or inconclusive (7) with what would make it clear.
+    A side is "now" (the project as it is), git:REVISION (as it was), "baseline" (what "edgedeploy baseline set" wrote down),
+    "release" or release:N (what is on the device), or the folder of a bundle. @RECIPE or @RECIPE/EXPORTER may follow:
+    "edgedeploy compare now@fp32 now@int8 --target NAME". It ends as soon as the answer is clear: pass (exit code 0), fail (1),
+    or inconclusive (7) with what would make it clear.
     """
     from edgedeploy.cli.progress import shown
+    from edgedeploy.comparing.bundles import compare_bundles, need_no_project
     from edgedeploy.comparing.comparison import Comparing
+    from edgedeploy.comparing.sides import parse_side
     from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
 
     rules = replace(rules, bounds=((figure, tolerance_percent / _PERCENT),))
-    pipeline = Pipeline.load(project_path)
+    sides = parse_side(base), parse_side(candidate)
+    patience = Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s)
     with shown(quiet=as_json and not os.isatty(2)) as sink:
-        comparing = Comparing(pipeline=pipeline, target=target, models=models, jobs=jobs or DEFAULT_JOBS, sink=sink)
-        patience = Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s)
-        report = comparing.run(base, candidate, rules, devices=devices, patience=patience)
+        if need_no_project(sides):
+            report = compare_bundles(sides, rules, target=target, models=models, devices=devices, patience=patience, sink=sink)
+        else:
+            pipeline = Pipeline.load(project_path)
+            comparing = Comparing(pipeline=pipeline, target=target, models=models, jobs=jobs or DEFAULT_JOBS, sink=sink)
+            report = comparing.run(sides, rules, devices=devices, patience=patience)
     tell(report, as_json=as_json)
     ctx.exit(report.exit_code)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from edgedeploy import __version__
-from edgedeploy.bundle import read_bundle
-from edgedeploy.comparing.sides import SideOf, against_release, match, parse_side
+from edgedeploy.comparing.bundles import of_bundle
+from edgedeploy.comparing.sides import SideOf, against_release, match, parse_side, require_no_release, warn_of_same
 from edgedeploy.domain.contest import CompareReport, Contest
-from edgedeploy.domain.events import Note, Sink, ignore
+from edgedeploy.domain.events import Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
@@ -32,8 +31,7 @@ class Comparing:
 
     def run(
         self,
-        base: str,
-        candidate: str,
+        sides: tuple[SideOf, SideOf],
         rules: Rules,
         *,
         devices: Sequence[str] = (),
@@ -46,19 +44,14 @@ class Comparing:
             ExportError: one of them cannot be exported.
             DeviceUnavailableError: no device is reachable.
         """
-        sides = parse_side(base), parse_side(candidate)
+        require_no_release(sides[1])
         fleet = self.pipeline.fleet(self.target, devices=devices, patience=patience, sink=self.sink)
-        if sides[1].kind == "release":
-            raise UsageError("a release is what is compared with", next_step=f"edgedeploy compare {candidate} CANDIDATE")
         candidates = self._ready(sides[1], ())
         if sides[0].kind == "release":
             opponents = against_release(candidates, sides)
         else:
             opponents = match(self._ready(sides[0], candidates), candidates, sides)
-        for pair in opponents:
-            if isinstance(pair.base, Ready) and pair.base.prepared.artifact.sha256 == pair.candidate.prepared.artifact.sha256:
-                label = pair.candidate.prepared.run.label
-                self.sink(Note(text=f"{label}: both sides are the same file", level="warning"))
+        warn_of_same(opponents, self.sink)
         return self._report(contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()))
 
     def gate(self, rules: Rules, *, devices: Sequence[str] = (), patience: Patience = DEFAULT_PATIENCE) -> CompareReport:
@@ -88,12 +81,12 @@ class Comparing:
         """What a side consists of; ``others`` is the other one, as far as it is known."""
         selection = self._selection(side)
         if side.kind == "bundle":
-            return self._of_bundle(side)
+            return of_bundle(side, self.target, self.models, self.pipeline.cache)
         if side.kind == "baseline":
             if not others:
                 raise UsageError("baselines are what is compared with", next_step="edgedeploy compare baseline CANDIDATE")
             archive = self.pipeline.archive(self.target, selection=selection, jobs=self.jobs, sink=self.sink)
-            wanted = [item for item in others if self._wanted(item, side)] or self._exported(side)
+            wanted = [item for item in others if side.wants(item.prepared.run)] or self._exported(side)
             return tuple(archive.baseline_of(item) for item in wanted)
         if side.kind == "git":
             return self.pipeline.exported_at(
@@ -109,17 +102,3 @@ class Comparing:
     def _selection(self, side: SideOf | None = None) -> Selection:
         recipes, exporters = ((word,) if word else () for word in ((side.recipe, side.exporter) if side else ("", "")))
         return Selection(models=self.models, recipes=recipes, exporters=exporters)
-
-    def _of_bundle(self, side: SideOf) -> tuple[Ready, ...]:
-        bundle, ready = read_bundle(Path(side.place), self.pipeline.cache)
-        if bundle.target.name != self.target:
-            raise UsageError(f"the bundle was exported for {bundle.target.name}, not for {self.target}", where=side.place)
-        return tuple(item for item in ready if self._wanted(item, side))
-
-    def _wanted(self, item: Ready, side: SideOf) -> bool:
-        run = item.prepared.run
-        return (
-            (not self.models or run.model_name in self.models)
-            and side.recipe in {"", run.recipe_name}
-            and (not side.exporter or run.lane.is_of(side.exporter))
-        )

@@ -15,6 +15,7 @@ from typing import Literal
 import msgspec
 
 from edgedeploy.bundle import BUNDLE_FILE
+from edgedeploy.domain.events import Note, Sink
 from edgedeploy.errors import UsageError
 from edgedeploy.stages.deployed import Deployed
 from edgedeploy.stages.plan import PlannedRun
@@ -36,6 +37,10 @@ class SideOf(msgspec.Struct, frozen=True, kw_only=True):
     place: str = ""
     recipe: str = ""
     exporter: str = ""
+
+    def wants(self, run: PlannedRun) -> bool:
+        """Whether a run is of the recipe and the exporter that were named."""
+        return self.recipe in {"", run.recipe_name} and (not self.exporter or run.lane.is_of(self.exporter))
 
 
 def parse_side(text: str) -> SideOf:
@@ -88,6 +93,23 @@ def against_release(candidates: Sequence[Ready], sides: tuple[SideOf, SideOf]) -
     return tuple(
         Opponents(base=deployed, candidate=item, base_origin=base.text, candidate_origin=sides[1].text) for item in candidates
     )
+
+
+def require_no_release(candidate: SideOf) -> None:
+    """Refuse a release as the second side.
+
+    Raises:
+        UsageError: it is one.
+    """
+    if candidate.kind == "release":
+        raise UsageError("a release is what is compared with", next_step=f"edgedeploy compare {candidate.text} CANDIDATE")
+
+
+def warn_of_same(opponents: Sequence[Opponents], sink: Sink) -> None:
+    """Say of which both sides are the same file."""
+    for pair in opponents:
+        if isinstance(pair.base, Ready) and pair.base.prepared.artifact.sha256 == pair.candidate.prepared.artifact.sha256:
+            sink(Note(text=f"{pair.candidate.prepared.run.label}: both sides are the same file", level="warning"))
 
 
 def _alike(base: Sequence[Ready], candidate: Sequence[Ready], key: Callable[[PlannedRun], str]) -> list[tuple[Ready, Ready]]:

@@ -55,7 +55,7 @@ def test_a_slower_one_fails_and_a_faster_one_passes(run: Run, project: Path) -> 
     assert "p50" in there.stdout
 
 
-def test_a_git_revision_against_the_work_tree_and_a_bundle(run: Run, scratch_project: Path) -> None:
+def test_a_git_revision_against_the_work_tree_and_a_bundle(run: Run, scratch_project: Path, tmp_path: Path) -> None:
     def git(*words: str) -> None:
         subprocess.run(
             ["git", "-c", "user.name=n", "-c", "user.email=n@n", *words], cwd=scratch_project, check=True, capture_output=True
@@ -77,6 +77,12 @@ def test_a_git_revision_against_the_work_tree_and_a_bundle(run: Run, scratch_pro
 
     assert run("export", "--target", "this-machine", "--exporter", "executorch", "-o", "old", cwd=scratch_project).exit_code == 0
     check(only(run("compare", "old", *options, cwd=scratch_project).document), "this-machine")
+    alone = tmp_path / "nothing-else"
+    alone.mkdir()
+    (scratch_project / "old").rename(alone / "old")
+    contest = only(run("compare", "old", "./old", *options, cwd=alone).document)
+    check(contest, "this-machine")
+    assert (contest["base"]["origin"], contest["candidate"]["origin"]) == ("old", "./old")
 
 
 def test_baselines_are_found_again_on_a_machine_that_never_had_them(run: Run, scratch_project: Path, tmp_path: Path) -> None:
