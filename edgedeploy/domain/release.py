@@ -5,6 +5,16 @@ from __future__ import annotations
 import msgspec
 
 
+def beside(project: str, purpose: str) -> str:
+    """What a place of a project's is called on a device that its own releases are not in; no project has such a name."""
+    return f"{project}+{purpose}"
+
+
+def owner_of(place: str) -> str:
+    """The project whose place it is."""
+    return place.partition("+")[0]
+
+
 class FileEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, order=True):
     """A file known by its content.
 

@@ -1,0 +1,111 @@
+"""Comparisons on this machine as the device: what is deployed for them. What runs is made up; real runners: tests/integration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from unit.stages.planned import Heard, planned, prepared, runner, target
+from unit.stages.test_fight import document
+
+from edgedeploy.cache import Cache
+from edgedeploy.domain.comparison import Block, Turn
+from edgedeploy.domain.contest import Contest
+from edgedeploy.domain.device import Device
+from edgedeploy.domain.release import owner_of
+from edgedeploy.domain.result import Verification
+from edgedeploy.domain.target import Name
+from edgedeploy.host import host_abi
+from edgedeploy.ports import Connection
+from edgedeploy.runners.document import RunnerDocument
+from edgedeploy.stages import ring as ring_module
+from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.duel import Duel
+from edgedeploy.stages.fight import Fought, Rules, figures_of
+from edgedeploy.stages.plan import PlannedRun
+from edgedeploy.stages.push import Terms
+from edgedeploy.stages.ring import Opponents, Ring
+from edgedeploy.stages.run_result import Ready
+from edgedeploy.stats.comparison import compare
+from edgedeploy.transports.local import LocalTransport
+
+
+class Desk:
+    """This machine as the device, and a fight that is made up."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.connection = LocalTransport().connect(Device(name="desk", transport="local"))
+        self.heard = Heard()
+        self.fights: list[MadeUpFight] = []
+        monkeypatch.setattr(ring_module, "Fight", lambda *about, **more: MadeUpFight(self.fights, *about, **more))
+
+    def ready(self, name: str, run: PlannedRun | None = None, *, content: bytes = b"program") -> Ready:
+        """An export with a runner of its own, so that none is looked for."""
+        made = prepared(self.folder / name, run or planned(), content=content)
+        mine = runner(self.folder / f"{name}-runner")
+        return Ready(prepared=made, host=Verification(), runner=mine, runner_abi=host_abi())
+
+    def contest(self, base: Ready, candidate: Ready, **target_changes: object) -> Contest:
+        bench = target(os="host", abi="host", workdir=str(self.folder / "device"), **target_changes)
+        device = Device(name="desk", transport="local")
+        host = Aboard(
+            connection=self.connection, device=device, target=bench, cache=Cache(self.folder / "cache"), sink=self.heard
+        )
+        terms = Terms(project="demo", device=device.name, trusted_keys=bench.trusted_keys)
+        pair = Opponents(base=base, candidate=candidate, base_origin="a", candidate_origin="b")
+        return Ring(host=host, terms=terms, rules=Rules(), sink=self.heard).contest(pair)
+
+    @property
+    def deployed(self) -> dict[str, list[str]]:
+        """By place, the artifacts that are in its current release."""
+        places = sorted((self.folder / "device/projects").glob("*"))
+        return {
+            place.name: sorted(str(file.relative_to(place / "current")) for file in place.glob("current/**/*.pte"))
+            for place in places
+        }
+
+
+class MadeUpFight:
+    """Both are as fast as each other, without having been started."""
+
+    def __init__(
+        self, all_of_them: list[MadeUpFight], connection: Connection, duel: Duel, *about: object, **more: object
+    ) -> None:
+        all_of_them.append(self)
+        self.connection, self.duel = connection, duel
+
+    def fight(self) -> Fought:
+        base, candidate = one_process(), one_process()
+        figures = figures_of(base)
+        turns = tuple(Turn(side=side, start_ns=n, latency_ns=(100,)) for n, side in enumerate(("base", "candidate")))
+        blocks = (Block(turns=turns, base=figures, candidate=figures),) * 5
+        return Fought(
+            blocks=blocks,
+            verdict="pass",
+            decided=(msgspec.structs.replace(compare(blocks, "latency_p50"), verdict="pass"),),
+            reasons=(),
+            base=base,
+            candidate=candidate,
+            taking_turns=True,
+            seconds=1.0,
+        )
+
+
+def one_process() -> RunnerDocument:
+    return document([100], [])
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Desk:
+    """Nothing is deployed yet."""
+    return Desk(tmp_path, monkeypatch)
+
+
+def test_what_is_compared_lies_beside_the_projects_releases_and_not_in_another_projects(desk: Desk) -> None:
+    assert desk.contest(desk.ready("one"), desk.ready("other")).verdict == "pass"
+    (place,) = (name for name, files in desk.deployed.items() if files)
+    assert owner_of(place) == "demo" != place
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(place, Name)
