@@ -47,12 +47,19 @@ class RunnerBundle(msgspec.Struct, frozen=True, kw_only=True):
     start: tuple[str, ...]
 
 
-class Attestation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Attestation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """That whoever has a key vouches for a folder of a release, with all files in it (:mod:`edgedeploy.deploy.signing`).
 
-    ``key`` is the public one, ``ssh-ed25519 AAAA…``; ``signature`` is in base64.
+    ``key`` is the public one, ``ssh-ed25519 AAAA…``; ``signature`` is in base64. ``under`` is what the folder's path is preceded
+    by, with a slash, in a release that holds several of the same: what was signed does not have it.
     """
 
     folder: str
     key: str
     signature: str
+    under: str = ""
+
+    @property
+    def place(self) -> str:
+        """Where the folder is in the release."""
+        return f"{self.under}{self.folder}"

@@ -76,7 +76,7 @@ class Ring:
             Payload(prepared=item.prepared, bundle=self.host.runner_for(item), attestations=item.attestations, under=f"{side}/")
             for side, item in (("base", base), ("candidate", pair.candidate))
         ]
-        terms = replace(self.terms, project=beside(self.terms.project, _DEPLOYED), keep_releases=1)
+        terms = replace(self.terms, project=beside(self.terms.project, _DEPLOYED), keep_releases=1, alone=True)
         store = self.host.store(terms.project)
         release, _ = push(store, payloads, terms, sink=self.sink, helper=self.host.device_helper)
         # Not until each process is steady: what is not is so on both sides, and a block would take up to ten seconds longer.

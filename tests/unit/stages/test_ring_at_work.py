@@ -6,10 +6,12 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unit.stages.planned import Heard, planned, prepared, runner, target
 from unit.stages.test_fight import document
 
 from edgedeploy.cache import Cache
+from edgedeploy.deploy.signing import Signer
 from edgedeploy.domain.comparison import Block, Turn
 from edgedeploy.domain.contest import Contest
 from edgedeploy.domain.device import Device
@@ -24,11 +26,13 @@ from edgedeploy.stages.aboard import Aboard
 from edgedeploy.stages.duel import Duel
 from edgedeploy.stages.fight import Fought, Rules, figures_of
 from edgedeploy.stages.plan import PlannedRun
-from edgedeploy.stages.push import Terms
+from edgedeploy.stages.push import Payload, Terms
 from edgedeploy.stages.ring import Opponents, Ring
 from edgedeploy.stages.run_result import Ready
 from edgedeploy.stats.comparison import compare
 from edgedeploy.transports.local import LocalTransport
+
+SIGNER = Signer(Ed25519PrivateKey.from_private_bytes(bytes(range(32))))
 
 
 class Desk:
@@ -36,7 +40,7 @@ class Desk:
 
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        self.connection = LocalTransport().connect(Device(name="desk", transport="local"))
+        self.connection: Connection = LocalTransport().connect(Device(name="desk", transport="local"))
         self.heard = Heard()
         self.fights: list[MadeUpFight] = []
         monkeypatch.setattr(ring_module, "Fight", lambda *about, **more: MadeUpFight(self.fights, *about, **more))
@@ -46,6 +50,12 @@ class Desk:
         made = prepared(self.folder / name, run or planned(), content=content)
         mine = runner(self.folder / f"{name}-runner")
         return Ready(prepared=made, host=Verification(), runner=mine, runner_abi=host_abi())
+
+    def signed(self, item: Ready, project: str = "demo") -> Ready:
+        """As a bundle has it that was signed where it was exported."""
+        assert item.runner is not None
+        payload = Payload(prepared=item.prepared, bundle=item.runner)
+        return msgspec.structs.replace(item, attestations=payload.attested(project, SIGNER))
 
     def contest(self, base: Ready, candidate: Ready, **target_changes: object) -> Contest:
         bench = target(os="host", abi="host", workdir=str(self.folder / "device"), **target_changes)
@@ -109,3 +119,18 @@ def test_what_is_compared_lies_beside_the_projects_releases_and_not_in_another_p
     assert owner_of(place) == "demo" != place
     with pytest.raises(msgspec.ValidationError):
         msgspec.convert(place, Name)
+
+
+def test_a_device_that_demands_signatures_takes_two_bundles_that_are_signed(desk: Desk) -> None:
+    """Both have the same folders, and neither was signed for a comparison."""
+    one, other = desk.ready("one"), desk.ready("other", content=b"newer")
+    assert desk.contest(one, other).verdict == "pass"  # what is left there unsigned is no obstacle
+    demands = {"trusted_keys": (SIGNER.public_key,)}
+    assert desk.contest(desk.signed(one), desk.signed(other), **demands).error is None
+    assert len(desk.fights) == 2
+    for base, candidate in ((one, desk.signed(other)), (desk.signed(one, "another"), desk.signed(other))):
+        refused = desk.contest(base, candidate, **demands)
+        assert refused.error is not None
+        assert "no trusted key" in refused.error.what
+        assert "base/" in refused.error.seen
+    assert len(desk.fights) == 2
