@@ -14,7 +14,8 @@ from edgedeploy.domain.events import Sink
 from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.release import beside
-from edgedeploy.errors import DeviceError, EdgedeployError
+from edgedeploy.errors import DeviceError, EdgedeployError, UsageError
+from edgedeploy.ports import AppConnection
 from edgedeploy.runners.document import ProcessDocument
 from edgedeploy.stages.aboard import Aboard
 from edgedeploy.stages.deployed import Deployed, find_deployed
@@ -72,6 +73,12 @@ class Ring:
         told = _between(self.terms.device, pair, base)
         if not bounds:
             return _decided(told, sizes, ())
+        if isinstance(self.host.connection, AppConnection):
+            raise UsageError(
+                "nothing can be compared on this device: our app there takes no turns",
+                where=f"device {self.terms.device}",
+                next_step="push both and see `edgedeploy history`, or compare on another device: --device NAME",
+            )
         payloads = [
             Payload(prepared=item.prepared, bundle=self.host.runner_for(item), attestations=item.attestations, under=f"{side}/")
             for side, item in (("base", base), ("candidate", pair.candidate))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -134,3 +135,22 @@ def test_a_device_that_demands_signatures_takes_two_bundles_that_are_signed(desk
         assert "no trusted key" in refused.error.what
         assert "base/" in refused.error.seen
     assert len(desk.fights) == 2
+
+
+class Phone:
+    """A connection to our app that notices when anything is asked of it."""
+
+    host = cast("Connection", None)
+
+    def _asked(self, *_words: object, **_more: object) -> Any:
+        raise AssertionError("something was asked of the phone")
+
+    run = pour = fetch = close = files = put = _asked
+
+
+def test_an_app_that_takes_no_turns_is_refused_before_anything_is_sent(desk: Desk) -> None:
+    desk.connection = Phone()
+    refused = desk.contest(desk.ready("one"), desk.ready("other"))
+    assert refused.error is not None
+    assert (refused.error.exit_code, "no turns" in refused.error.what) == (2, True)
+    assert "--device" in refused.error.next_step
