@@ -47,8 +47,9 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
 
     ``ratio``, ``ci_low`` and ``ci_high`` are of the first figure that decides, candidate to base; None where there is nothing to
     compute them from. ``decided`` has all that decide, ``others`` are for information: nothing is decided by them.
-    ``taking_turns`` is false where the two could not be there at the same time. ``measured`` has every latency. After an
-    ``error`` there is nothing of all this.
+    ``taking_turns`` is false where the two could not be there at the same time. ``same_outputs``: on the golden inputs, byte for
+    byte; None where that is not known, or the inputs are not the same. ``measured`` has every latency. After an ``error``
+    there is nothing of all this.
     """
 
     device: str
@@ -69,6 +70,7 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     base_performance: Performance | None = None
     candidate_performance: Performance | None = None
     taking_turns: bool = True
+    same_outputs: bool | None = None
     turn_s: float = 0.0
     seed: int = 0
     seconds: float = 0.0

@@ -44,6 +44,8 @@ def _lines(contest: Contest) -> Iterator[str]:
         others = [ratio_words(one) for one in contest.others if one.ratio is not None]
         if others:
             yield "; ".join(others)
+        if contest.same_outputs is not None:
+            yield "their outputs are the same" if contest.same_outputs else "their outputs are not the same, byte for byte"
     yield from contest.reasons
     if contest.error is not None:
         yield from filter(None, (contest.error.where, contest.error.seen, contest.error.next_step))

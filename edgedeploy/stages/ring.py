@@ -25,6 +25,7 @@ from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.fight import Fight, Fought, Rules, overall
 from edgedeploy.stages.push import Payload, Terms, push
 from edgedeploy.stages.run_result import Ready
+from edgedeploy.stages.same_work import require_same_work, same_outputs
 from edgedeploy.stats.comparison import compare
 
 _MOST_ITERATIONS = 2000  # of one turn
@@ -79,6 +80,8 @@ class Ring:
                 where=f"device {self.terms.device}",
                 next_step="push both and see `edgedeploy history`, or compare on another device: --device NAME",
             )
+        artifacts = base.prepared.artifact, pair.candidate.prepared.artifact
+        require_same_work(*artifacts)
         payloads = [
             Payload(prepared=item.prepared, bundle=self.host.runner_for(item), attestations=item.attestations, under=f"{side}/")
             for side, item in (("base", base), ("candidate", pair.candidate))
@@ -98,7 +101,9 @@ class Ring:
             rules = replace(self.rules, bounds=bounds)
             fought = Fight(self.host.connection, duel, rules, self.sink, label, has_room=has_room).fight()
             after = facts_of(self.host.connection, self.host.probe, scratch)
-        return _told(told, fought, sizes, rules, before, after)
+        found = _told(told, fought, sizes, rules, before, after)
+        same = same_outputs(*artifacts, (fought.base, fought.candidate))
+        return msgspec.structs.replace(found, same_outputs=same)
 
     def _found(self, pair: Opponents) -> Ready:
         """The base, wherever it is."""

@@ -154,3 +154,17 @@ def test_an_app_that_takes_no_turns_is_refused_before_anything_is_sent(desk: Des
     assert refused.error is not None
     assert (refused.error.exit_code, "no turns" in refused.error.what) == (2, True)
     assert "--device" in refused.error.next_step
+
+
+def test_different_work_is_refused_before_anything_is_sent(desk: Desk) -> None:
+    """Nothing that it says could be believed, however good the ratio looks."""
+    base, candidate = desk.ready("one"), desk.ready("other")
+    (method,) = candidate.prepared.artifact.methods
+    smaller = msgspec.structs.replace(method.golden[0], input_shapes=((1,),))
+    artifact = msgspec.structs.replace(candidate.prepared.artifact, methods=(msgspec.structs.replace(method, golden=(smaller,)),))
+    candidate = msgspec.structs.replace(candidate, prepared=msgspec.structs.replace(candidate.prepared, artifact=artifact))
+    refused = desk.contest(base, candidate)
+    assert refused.error is not None
+    assert (refused.error.exit_code, "different work" in refused.error.what) == (2, True)
+    assert desk.deployed == {}
+    assert desk.contest(base, desk.ready("third")).same_outputs is None  # this runner tells no digests

@@ -1,0 +1,61 @@
+"""What is printed of a comparison."""
+
+from __future__ import annotations
+
+from io import StringIO
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from edgedeploy.domain.comparison import Comparison
+from edgedeploy.domain.contest import CompareReport, Contender, Contest, Performance
+from edgedeploy.domain.target import Lane
+from edgedeploy.report.comparison import print_comparison
+
+SIDE = Contender(
+    origin="now",
+    model="net",
+    recipe="fp32",
+    lane=Lane(exporter="executorch", backend="xnnpack", precision="fp32"),
+    sha256="a" * 64,
+    size_bytes=204_000,
+)
+RAN = Performance(
+    runner="r 1", engine="e", engine_version="1", threads=1, latency_p50_ns=169_000, load_ns=1_000_000, peak_rss_bytes=9_000_000
+)
+RATIO = Comparison(
+    figure="latency_p50",
+    verdict="pass",
+    tolerance=0.02,
+    ratio=0.998,
+    ci_low=0.981,
+    ci_high=1.015,
+    confidence=0.95,
+    blocks=5,
+    samples=28_549,
+)
+
+
+def printed(**changes: Any) -> str:
+    contest = Contest(
+        device="desk",
+        base=SIDE,
+        candidate=SIDE,
+        verdict="pass",
+        decided=(RATIO,),
+        base_performance=RAN,
+        candidate_performance=RAN,
+        **changes,
+    )
+    out = StringIO()
+    report = CompareReport(edgedeploy="1", project="project", target="bench", comparisons=(contest,))
+    print_comparison(report, Console(file=out, width=200))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(("same", "said"), [(True, "outputs are the same\n"), (False, "not the same, byte for byte"), (None, "")])
+def test_outputs_that_differ_are_told(same: bool | None, said: str) -> None:
+    text = printed(same_outputs=same)
+    assert said in text
+    assert ("outputs" in text) == (same is not None)
