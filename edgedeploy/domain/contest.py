@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from edgedeploy.domain.comparison import Block, Comparison
+from edgedeploy.domain.conditions import FixedClock, Start
 from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.target import Lane
@@ -48,8 +49,8 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     ``ratio``, ``ci_low`` and ``ci_high`` are of the first figure that decides, candidate to base; None where there is nothing to
     compute them from. ``decided`` has all that decide, ``others`` are for information: nothing is decided by them.
     ``taking_turns`` is false where the two could not be there at the same time. ``same_outputs``: on the golden inputs, byte for
-    byte; None where that is not known, or the inputs are not the same. ``measured`` has every latency. After an ``error``
-    there is nothing of all this.
+    byte; None where that is not known, or the inputs are not the same. ``start`` is None where nothing was waited for,
+    ``fixed_clock`` where nobody asked for one. ``measured`` has every latency. After an ``error`` there is nothing of all this.
     """
 
     device: str
@@ -74,6 +75,8 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     turn_s: float = 0.0
     seed: int = 0
     seconds: float = 0.0
+    start: Start | None = None
+    fixed_clock: FixedClock | None = None
     before: DeviceFacts | None = None
     after: DeviceFacts | None = None
     measured: tuple[Block, ...] = ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgedeploy.domain.contest import CompareReport, Contender, Contest, Performance
 from edgedeploy.report import units
+from edgedeploy.report.circumstances import beforehand
 from edgedeploy.report.layout import status_text
 from edgedeploy.report.words import ratio_words
 
@@ -44,6 +45,7 @@ def _lines(contest: Contest) -> Iterator[str]:
         others = [ratio_words(one) for one in contest.others if one.ratio is not None]
         if others:
             yield "; ".join(others)
+        yield from (f"{name}: {value}" for name, value in beforehand(contest.fixed_clock, contest.start))
         if contest.same_outputs is not None:
             yield "their outputs are the same" if contest.same_outputs else "their outputs are not the same, byte for byte"
     yield from contest.reasons

@@ -18,6 +18,7 @@ from edgedeploy.errors import DeviceError, EdgedeployError, UsageError
 from edgedeploy.ports import AppConnection
 from edgedeploy.runners.document import ProcessDocument
 from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.clock import Clock
 from edgedeploy.stages.deployed import Deployed, find_deployed
 from edgedeploy.stages.duel import Duel
 from edgedeploy.stages.execute import Placed
@@ -26,6 +27,7 @@ from edgedeploy.stages.fight import Fight, Fought, Rules, overall
 from edgedeploy.stages.push import Payload, Terms, push
 from edgedeploy.stages.run_result import Ready
 from edgedeploy.stages.same_work import require_same_work, same_outputs
+from edgedeploy.stages.start_gate import Gate
 from edgedeploy.stats.comparison import compare
 
 _MOST_ITERATIONS = 2000  # of one turn
@@ -94,16 +96,19 @@ class Ring:
         policy = msgspec.structs.replace(own, iterations=_MOST_ITERATIONS, warmup_seconds=0.0, min_seconds=0.0)
         with store.scratch() as scratch:
             one, other = (self.host.placed(payload, store.release_dir(release), scratch) for payload in payloads)
-            before = facts_of(self.host.connection, self.host.probe, scratch)
-            duel = Duel(base=one, candidate=other, policy=policy, turn_s=self.rules.turn_s)
             label = f"{pair.candidate.prepared.run.label} on {self.terms.device}"
+            start = Gate(self.host.connection, self.host.probe, own, self.sink, label).wait()
+            before = facts_of(self.host.connection, self.host.probe, scratch)
+            clock = Clock(self.host.connection, scratch, own)
+            duel = Duel(base=one, candidate=other, policy=policy, turn_s=self.rules.turn_s)
             has_room = _has_room(before, one, other)
             rules = replace(self.rules, bounds=bounds)
-            fought = Fight(self.host.connection, duel, rules, self.sink, label, has_room=has_room).fight()
+            fought = Fight(clock, duel, rules, self.sink, label, has_room=has_room).fight()
             after = facts_of(self.host.connection, self.host.probe, scratch)
+            held = clock.said(self.sink, self.terms.device)
         found = _told(told, fought, sizes, rules, before, after)
         same = same_outputs(*artifacts, (fought.base, fought.candidate))
-        return msgspec.structs.replace(found, same_outputs=same)
+        return msgspec.structs.replace(found, same_outputs=same, start=start, fixed_clock=held)
 
     def _found(self, pair: Opponents) -> Ready:
         """The base, wherever it is."""

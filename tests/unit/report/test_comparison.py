@@ -9,6 +9,7 @@ import pytest
 from rich.console import Console
 
 from edgedeploy.domain.comparison import Comparison
+from edgedeploy.domain.conditions import FixedClock, Start
 from edgedeploy.domain.contest import CompareReport, Contender, Contest, Performance
 from edgedeploy.domain.target import Lane
 from edgedeploy.report.comparison import print_comparison
@@ -52,6 +53,12 @@ def printed(**changes: Any) -> str:
     report = CompareReport(edgedeploy="1", project="project", target="bench", comparisons=(contest,))
     print_comparison(report, Console(file=out, width=200))
     return out.getvalue()
+
+
+def test_what_was_done_with_the_device_before_is_told() -> None:
+    text = printed(start=Start(waited_s=12.0), fixed_clock=FixedClock(refused="it needs root"))
+    assert "waited for: 12 s" in text
+    assert "fixed clock: no: it needs root" in text
 
 
 @pytest.mark.parametrize(("same", "said"), [(True, "outputs are the same\n"), (False, "not the same, byte for byte"), (None, "")])

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any, cast
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from unit.probes.test_clock import FOUND, Kernel
 from unit.stages.planned import Heard, planned, prepared, runner, target
 from unit.stages.test_fight import document
 
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.signing import Signer
 from edgedeploy.domain.comparison import Block, Turn
+from edgedeploy.domain.conditions import FixedClock, Start
 from edgedeploy.domain.contest import Contest
 from edgedeploy.domain.device import Device
+from edgedeploy.domain.events import Sink
 from edgedeploy.domain.release import owner_of
 from edgedeploy.domain.result import Verification
-from edgedeploy.domain.target import Name
+from edgedeploy.domain.target import MeasurePolicy, Name
 from edgedeploy.host import host_abi
-from edgedeploy.ports import Connection
+from edgedeploy.ports import Connection, Probe
+from edgedeploy.probes.clock import clocked
 from edgedeploy.runners.document import RunnerDocument
+from edgedeploy.stages import clock as clock_module
 from edgedeploy.stages import ring as ring_module
 from edgedeploy.stages.aboard import Aboard
 from edgedeploy.stages.duel import Duel
@@ -79,7 +85,10 @@ class Desk:
 
 
 class MadeUpFight:
-    """Both are as fast as each other, without having been started."""
+    """Both are as fast as each other, without having been started: ``program`` is, in their place."""
+
+    program = ""
+    said: list[bytes]
 
     def __init__(
         self, all_of_them: list[MadeUpFight], connection: Connection, duel: Duel, *about: object, **more: object
@@ -88,6 +97,8 @@ class MadeUpFight:
         self.connection, self.duel = connection, duel
 
     def fight(self) -> Fought:
+        if self.program:
+            self.said = self.connection.run(["sh", "-c", self.program], timeout_s=20).stdout.split()
         base, candidate = one_process(), one_process()
         figures = figures_of(base)
         turns = tuple(Turn(side=side, start_ns=n, latency_ns=(100,)) for n, side in enumerate(("base", "candidate")))
@@ -168,3 +179,31 @@ def test_different_work_is_refused_before_anything_is_sent(desk: Desk) -> None:
     assert (refused.error.exit_code, "different work" in refused.error.what) == (2, True)
     assert desk.deployed == {}
     assert desk.contest(base, desk.ready("third")).same_outputs is None  # this runner tells no digests
+
+
+def test_it_begins_on_a_device_that_is_ready(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    class MadeUpGate:
+        def __init__(self, _connection: Connection, _probe: Probe, policy: MeasurePolicy, _sink: Sink, subject: str) -> None:
+            self.asked = (policy.start_wait_s, subject)
+
+        def wait(self) -> Start:
+            assert self.asked == (60, "net executorch-xnnpack-fp32 on desk")
+            assert desk.fights == []
+            return Start(waited_s=60.0, unmet=("still cooling down",))
+
+    monkeypatch.setattr(ring_module, "Gate", MadeUpGate)
+    found = desk.contest(desk.ready("one"), desk.ready("other", planned(policy=MeasurePolicy(start_wait_s=60))))
+    assert found.start == Start(waited_s=60.0, unmet=("still cooling down",))
+
+
+def test_the_clock_is_held_while_both_run(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "kernel").mkdir()
+    kernel = Kernel(tmp_path / "kernel")
+    monkeypatch.setattr(clock_module, "clocked", functools.partial(clocked, tree=str(kernel.tree)))
+    monkeypatch.setattr(MadeUpFight, "program", f"cat '{kernel.tree}'/cpu*/cpufreq/scaling_governor")
+    found = desk.contest(desk.ready("one"), desk.ready("other", planned(policy=MeasurePolicy(fixed_clock=True))))
+    assert desk.fights[0].said == [b"performance"] * 4
+    assert found.fixed_clock == FixedClock(how="governor performance")
+    assert kernel.all == [FOUND] * 4
+    assert desk.contest(desk.ready("third"), desk.ready("fourth")).fixed_clock is None
+    assert desk.fights[1].said == [b"ondemand"] * 4
