@@ -20,7 +20,7 @@ from edgedeploy.runners.document import ProcessDocument
 from edgedeploy.stages.aboard import Aboard
 from edgedeploy.stages.clock import Clock
 from edgedeploy.stages.deployed import Deployed, find_deployed
-from edgedeploy.stages.duel import Duel
+from edgedeploy.stages.duel import Duel, most_iterations
 from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.fight import Fight, Fought, Rules, overall
@@ -30,7 +30,6 @@ from edgedeploy.stages.same_work import require_same_work, same_outputs
 from edgedeploy.stages.start_gate import Gate
 from edgedeploy.stats.comparison import compare
 
-_MOST_ITERATIONS = 2000  # of one turn
 _ROOM = 3  # of a model's size is what its process may need
 _INFORMATION: tuple[Figure, ...] = ("latency_p50", "latency_p90", "latency_p99", "load", "peak_rss")
 _DEPLOYED = "compare"
@@ -93,7 +92,8 @@ class Ring:
         release, _ = push(store, payloads, terms, sink=self.sink, helper=self.host.device_helper)
         # Not until each process is steady: what is not is so on both sides, and a block would take up to ten seconds longer.
         own = pair.candidate.prepared.run.policy
-        policy = msgspec.structs.replace(own, iterations=_MOST_ITERATIONS, warmup_seconds=0.0, min_seconds=0.0)
+        iterations = most_iterations(self.rules.turn_s)
+        policy = msgspec.structs.replace(own, iterations=iterations, warmup_seconds=0.0, min_seconds=0.0)
         with store.scratch() as scratch:
             one, other = (self.host.placed(payload, store.release_dir(release), scratch) for payload in payloads)
             label = f"{pair.candidate.prepared.run.label} on {self.terms.device}"
