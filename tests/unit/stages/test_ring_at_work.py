@@ -22,7 +22,7 @@ from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Sink
 from edgedeploy.domain.release import owner_of
 from edgedeploy.domain.result import Verification
-from edgedeploy.domain.target import MeasurePolicy, Name
+from edgedeploy.domain.target import MeasurePolicy, Name, Target
 from edgedeploy.host import host_abi
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.probes.clock import clocked
@@ -30,10 +30,11 @@ from edgedeploy.runners.document import RunnerDocument
 from edgedeploy.stages import clock as clock_module
 from edgedeploy.stages import ring as ring_module
 from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.deployed import Deployed
 from edgedeploy.stages.duel import Duel
 from edgedeploy.stages.fight import Fought, Rules, figures_of
 from edgedeploy.stages.plan import PlannedRun
-from edgedeploy.stages.push import Payload, Terms
+from edgedeploy.stages.push import Payload, Terms, push
 from edgedeploy.stages.ring import Opponents, Ring
 from edgedeploy.stages.run_result import Ready
 from edgedeploy.stats.comparison import compare
@@ -64,15 +65,25 @@ class Desk:
         payload = Payload(prepared=item.prepared, bundle=item.runner)
         return msgspec.structs.replace(item, attestations=payload.attested(project, SIGNER))
 
-    def contest(self, base: Ready, candidate: Ready, **target_changes: object) -> Contest:
+    def contest(self, base: Ready | Deployed, candidate: Ready, **target_changes: object) -> Contest:
         bench = target(os="host", abi="host", workdir=str(self.folder / "device"), **target_changes)
-        device = Device(name="desk", transport="local")
-        host = Aboard(
-            connection=self.connection, device=device, target=bench, cache=Cache(self.folder / "cache"), sink=self.heard
-        )
-        terms = Terms(project="demo", device=device.name, trusted_keys=bench.trusted_keys)
+        terms = Terms(project="demo", device="desk", trusted_keys=bench.trusted_keys)
+        host = self.host(bench)
         pair = Opponents(base=base, candidate=candidate, base_origin="a", candidate_origin="b")
         return Ring(host=host, terms=terms, rules=Rules(), sink=self.heard).contest(pair)
+
+    def host(self, bench: Target) -> Aboard:
+        device = Device(name="desk", transport="local")
+        return Aboard(
+            connection=self.connection, device=device, target=bench, cache=Cache(self.folder / "cache"), sink=self.heard
+        )
+
+    def push(self, item: Ready) -> None:
+        """A release of the project."""
+        assert item.runner is not None
+        payload = Payload(prepared=item.prepared, bundle=item.runner, attestations=item.attestations)
+        store = self.host(target(os="host", abi="host", workdir=str(self.folder / "device"))).store("demo")
+        push(store, [payload], Terms(project="demo", device="desk"), sink=self.heard)
 
     @property
     def deployed(self) -> dict[str, list[str]]:
@@ -146,6 +157,14 @@ def test_a_device_that_demands_signatures_takes_two_bundles_that_are_signed(desk
         assert "no trusted key" in refused.error.what
         assert "base/" in refused.error.seen
     assert len(desk.fights) == 2
+
+
+def test_a_signed_release_is_compared_with_a_signed_bundle_that_brings_the_runner(desk: Desk) -> None:
+    deployed, bundle = desk.signed(desk.ready("one")), desk.signed(desk.ready("other", content=b"newer"))
+    desk.push(deployed)
+    found = desk.contest(Deployed(), bundle, trusted_keys=(SIGNER.public_key,))
+    assert (found.verdict, found.error) == ("pass", None)
+    assert found.base.sha256 == deployed.prepared.artifact.sha256
 
 
 class Phone:
