@@ -46,11 +46,12 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
 class Contest(msgspec.Struct, frozen=True, kw_only=True):
     """Two artifacts compared on one device.
 
-    ``ratio``, ``ci_low`` and ``ci_high`` are of the first figure that decides, candidate to base; None where there is nothing to
-    compute them from. ``decided`` has all that decide, ``others`` are for information: nothing is decided by them.
-    ``taking_turns`` is false where the two could not be there at the same time. ``same_outputs``: on the golden inputs, byte for
-    byte; None where that is not known, or the inputs are not the same. ``start`` is None where nothing was waited for,
-    ``fixed_clock`` where nobody asked for one. ``measured`` has every latency. After an ``error`` there is nothing of all this.
+    ``ratio`` to ``samples`` are those of the first figure that decides, at hand for scripts; ratios are candidate to base,
+    and None where there is nothing to compute them from. ``decided`` has all that decide, ``others`` are for information:
+    nothing is decided by them. ``taking_turns`` is false where the two could not be there at the same time.
+    ``same_outputs``: on the golden inputs, byte for byte; None where that is not known, or the inputs are not the same.
+    ``start`` is None where nothing was waited for, ``fixed_clock`` where nobody asked for one. ``measured`` has every
+    latency. After an ``error`` there is nothing of all this.
     """
 
     device: str
@@ -58,14 +59,11 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Contender
     verdict: Literal["pass", "fail", "inconclusive", "error"]
     reasons: tuple[str, ...] = ()
-    figure: str = ""
-    tolerance: float = 0.0
     ratio: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
     blocks: int = 0
     samples: int = 0
-    more_blocks: int | None = None
     decided: tuple[Comparison, ...] = ()
     others: tuple[Comparison, ...] = ()
     base_performance: Performance | None = None

@@ -39,9 +39,8 @@ def _lines(contest: Contest) -> Iterator[str]:
         yield _side("base", contest.base, contest.base_performance)
         yield _side("candidate", contest.candidate, contest.candidate_performance)
         spent = f"{contest.blocks} blocks, {contest.samples:,} samples, {contest.seconds:.0f} s"
-        tolerated = f"up to {1 + contest.tolerance:g} is tolerated"
-        yield f"{ratio_words(contest.decided[0])}; {tolerated} ({spent})"
-        yield from (f"{ratio_words(one)}; up to {1 + one.tolerance:g} is tolerated" for one in contest.decided[1:])
+        first, *further = (f"{ratio_words(one)}; up to {1 + one.tolerance:g} is tolerated" for one in contest.decided)
+        yield from (f"{first} ({spent})", *further)
         others = [ratio_words(one) for one in contest.others if one.ratio is not None]
         if others:
             yield "; ".join(others)

@@ -222,13 +222,10 @@ def _decided(contest: Contest, decided: tuple[Comparison, ...], reasons: tuple[s
         contest,
         verdict=overall(decided),
         reasons=(*reasons, *of_size),
-        figure=first.figure,
-        tolerance=first.tolerance,
         ratio=first.ratio,
         ci_low=first.ci_low,
         ci_high=first.ci_high,
         blocks=first.blocks,
         samples=first.samples,
-        more_blocks=max((one.more_blocks for one in decided if one.more_blocks), default=None),
         decided=decided,
     )
