@@ -32,7 +32,11 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
-    """What one side did: medians over all its processes. Of a language model, latency is that of a token after the first."""
+    """What one side did: medians over all its processes.
+
+    Of a language model, latency is that of a token after the first, ``ttft_ns`` the time to the first one, and
+    ``decode_tokens_per_s`` the mean over all after it; both are None of others.
+    """
 
     runner: str
     engine: str
@@ -41,6 +45,8 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     latency_p50_ns: int
     load_ns: int
     peak_rss_bytes: int
+    ttft_ns: int | None = None
+    decode_tokens_per_s: float | None = None
 
 
 class Contest(msgspec.Struct, frozen=True, kw_only=True):

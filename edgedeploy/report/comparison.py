@@ -54,4 +54,6 @@ def _lines(contest: Contest) -> Iterator[str]:
 
 def _side(name: str, side: Contender, found: Performance) -> str:
     times = f"p50 {units.duration(found.latency_p50_ns)}, load {units.duration(found.load_ns)}"
+    if found.ttft_ns is not None:
+        times = f"{units.rate(found.decode_tokens_per_s)}, TTFT {units.duration(found.ttft_ns)}, {times}"
     return f"{name:9} {side.origin}: {times}, peak RSS {units.size(found.peak_rss_bytes)}, {units.size(side.size_bytes)}"

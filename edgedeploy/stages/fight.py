@@ -177,13 +177,13 @@ class Fight:
         turns = schedule(self._pairs, seed=self._rng.getrandbits(32))
         letters = "".join("A" if side == "base" else "B" for side in turns)
         base, candidate = self._duel.fight(self._connection, letters, known_turn_s=self._turn_s)
-        taken = {"base": iter(_turns_of(base)), "candidate": iter(_turns_of(candidate))}
+        taken = {"base": iter(_turns_of(base, "base")), "candidate": iter(_turns_of(candidate, "candidate"))}
         try:
-            ordered = [(side, *next(taken[side])) for side in turns]
+            ordered = [next(taken[side]) for side in turns]
         except StopIteration:
             raise RunnerError("a runner took fewer turns than it was told", where=self._duel.base.device) from None
         return Block(
-            turns=tuple(Turn(side=side, start_ns=start_ns, latency_ns=latency_ns) for side, start_ns, latency_ns in ordered),
+            turns=tuple(ordered),
             base=figures_of(base),
             candidate=figures_of(candidate),
         )
@@ -194,7 +194,8 @@ class Fight:
         for side in schedule(1, seed=self._rng.getrandbits(32)):
             start_ns = time.monotonic_ns()
             document = self._alone(placed[side])
-            turns.append(Turn(side=side, start_ns=start_ns, latency_ns=_latencies(document)))
+            ttft_ns = document.generation[-1].ttft_ns if isinstance(document, LanguageDocument) else None
+            turns.append(Turn(side=side, start_ns=start_ns, latency_ns=_latencies(document), ttft_ns=ttft_ns))
             figures[side] = figures_of(document)
         return Block(turns=tuple(turns), base=figures["base"], candidate=figures["candidate"])
 
@@ -253,15 +254,18 @@ def _ratios(found: tuple[Comparison, ...]) -> str:
     return found[0].interval if len(found) == 1 else ", ".join(f"{one.figure} {one.interval}" for one in found)
 
 
-def _turns_of(document: ProcessDocument) -> list[tuple[int, tuple[int, ...]]]:
-    """When each turn began, and its latencies."""
+def _turns_of(document: ProcessDocument, side: Side) -> list[Turn]:
+    """Those that one process took."""
     if isinstance(document, LanguageDocument):
         answers = document.generation[1:]  # the first was before all turns
-        return [(turn.began_ns, answer.decode_ns) for turn, answer in zip(document.turns, answers, strict=False)]
+        return [
+            Turn(side=side, start_ns=turn.began_ns, latency_ns=answer.decode_ns, ttft_ns=answer.ttft_ns)
+            for turn, answer in zip(document.turns, answers, strict=False)
+        ]
     turns, at = [], 0
     latency_ns = document.latency_ns if isinstance(document, RunnerDocument) else ()
     for turn in document.turns:
-        turns.append((turn.began_ns, latency_ns[at : at + turn.iterations]))
+        turns.append(Turn(side=side, start_ns=turn.began_ns, latency_ns=latency_ns[at : at + turn.iterations]))
         at += turn.iterations
     return turns
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.comparison import Block, Comparison, Figure, Side
 from edgedeploy.domain.contest import Contender, Contest, Performance
 from edgedeploy.domain.events import Sink
@@ -16,7 +17,7 @@ from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.release import beside
 from edgedeploy.errors import DeviceError, EdgedeployError, UsageError
 from edgedeploy.ports import AppConnection
-from edgedeploy.runners.document import ProcessDocument
+from edgedeploy.runners.document import LanguageDocument, ProcessDocument
 from edgedeploy.stages.aboard import Aboard
 from edgedeploy.stages.clock import Clock
 from edgedeploy.stages.deployed import Deployed, find_deployed
@@ -32,6 +33,7 @@ from edgedeploy.stats.comparison import compare
 
 _ROOM = 3  # of a model's size is what its process may need
 _INFORMATION: tuple[Figure, ...] = ("latency_p50", "latency_p90", "latency_p99", "load", "peak_rss")
+_OF_LANGUAGE: tuple[Figure, ...] = ("latency_mean", "ttft")
 _DEPLOYED = "compare"
 
 
@@ -75,14 +77,8 @@ class Ring:
         told = _between(self.terms.device, pair, base)
         if not bounds:
             return _decided(told, sizes, ())
-        if isinstance(self.host.connection, AppConnection):
-            raise UsageError(
-                "nothing can be compared on this device: our app there takes no turns",
-                where=f"device {self.terms.device}",
-                next_step="push both and see `edgedeploy history`, or compare on another device: --device NAME",
-            )
         artifacts = base.prepared.artifact, pair.candidate.prepared.artifact
-        require_same_work(*artifacts)
+        self._require_comparable(*artifacts, bounds)
         payloads = [
             Payload(prepared=item.prepared, bundle=self.host.runner_for(item), attestations=item.attestations, under=f"{side}/")
             for side, item in (("base", base), ("candidate", pair.candidate))
@@ -109,6 +105,24 @@ class Ring:
         found = _told(told, fought, sizes, rules, before, after)
         same = same_outputs(*artifacts, (fought.base, fought.candidate))
         return msgspec.structs.replace(found, same_outputs=same, start=start, fixed_clock=held)
+
+    def _require_comparable(self, base: Artifact, candidate: Artifact, bounds: tuple[tuple[Figure, float], ...]) -> None:
+        """Refuse what cannot be compared here, before anything is sent."""
+        where = f"device {self.terms.device}"
+        if isinstance(self.host.connection, AppConnection):
+            raise UsageError(
+                "nothing can be compared on this device: our app there takes no turns",
+                where=where,
+                next_step="push both and see `edgedeploy history`, or compare on another device: --device NAME",
+            )
+        require_same_work(base, candidate)
+        if candidate.language is None and "ttft" in dict(bounds):
+            raise UsageError(
+                "only a language model has a time to first token",
+                where=where,
+                seen=f"ttft of {candidate.model}",
+                next_step="choose another figure",
+            )
 
     def _found(self, pair: Opponents) -> Ready:
         """The base, wherever it is."""
@@ -150,7 +164,9 @@ def _has_room(facts: DeviceFacts, base: Placed, candidate: Placed) -> bool:
 
 def _performance(document: ProcessDocument, side: Side, blocks: Sequence[Block]) -> Performance:
     figures = [block.base if side == "base" else block.candidate for block in blocks]
-    latency_ns = [ns for block in blocks for turn in block.turns if turn.side == side for ns in turn.latency_ns]
+    turns = [turn for block in blocks for turn in block.turns if turn.side == side]
+    latency_ns = [ns for turn in turns for ns in turn.latency_ns]
+    ttft_ns = [turn.ttft_ns for turn in turns if turn.ttft_ns is not None]
     return Performance(
         runner=f"{document.runner.name} {document.runner.version}",
         engine=document.runner.engine,
@@ -159,6 +175,8 @@ def _performance(document: ProcessDocument, side: Side, blocks: Sequence[Block])
         latency_p50_ns=round(statistics.median(latency_ns)),
         load_ns=round(statistics.median(one.load_ns for one in figures)),
         peak_rss_bytes=round(statistics.median(one.peak_rss_bytes for one in figures)),
+        ttft_ns=round(statistics.median(ttft_ns)) if ttft_ns else None,
+        decode_tokens_per_s=round(1e9 / statistics.fmean(latency_ns), 3) if ttft_ns else None,
     )
 
 
@@ -200,9 +218,10 @@ def _told(
     contest: Contest, fought: Fought, sizes: tuple[Comparison, ...], rules: Rules, before: DeviceFacts, after: DeviceFacts
 ) -> Contest:
     deciding = {one.figure for one in fought.decided}
+    told = _INFORMATION + (_OF_LANGUAGE if isinstance(fought.base, LanguageDocument) else ())
     return msgspec.structs.replace(
         _decided(contest, (*fought.decided, *sizes), fought.reasons),
-        others=tuple(compare(fought.blocks, figure) for figure in _INFORMATION if figure not in deciding),
+        others=tuple(compare(fought.blocks, figure) for figure in told if figure not in deciding),
         base_performance=_performance(fought.base, "base", fought.blocks),
         candidate_performance=_performance(fought.candidate, "candidate", fought.blocks),
         taking_turns=fought.taking_turns,

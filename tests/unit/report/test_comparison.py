@@ -5,6 +5,7 @@ from __future__ import annotations
 from io import StringIO
 from typing import Any
 
+import msgspec
 import pytest
 from rich.console import Console
 
@@ -45,9 +46,8 @@ def printed(**changes: Any) -> str:
         candidate=SIDE,
         verdict="pass",
         decided=(RATIO,),
-        base_performance=RAN,
         candidate_performance=RAN,
-        **changes,
+        **{"base_performance": RAN, **changes},
     )
     out = StringIO()
     report = CompareReport(edgedeploy="1", project="project", target="bench", comparisons=(contest,))
@@ -59,6 +59,13 @@ def test_what_was_done_with_the_device_before_is_told() -> None:
     text = printed(start=Start(waited_s=12.0), fixed_clock=FixedClock(refused="it needs root"))
     assert "waited for: 12 s" in text
     assert "fixed clock: no: it needs root" in text
+
+
+def test_of_a_language_model_tokens_per_second_are_told() -> None:
+    spoke = msgspec.structs.replace(RAN, ttft_ns=340_000_000, decode_tokens_per_s=21.34)
+    text = printed(base_performance=spoke)
+    assert "now: 21.3 tok/s, TTFT 340 ms, p50 169 µs" in text
+    assert text.count("TTFT") == 1
 
 
 @pytest.mark.parametrize(("same", "said"), [(True, "outputs are the same\n"), (False, "not the same, byte for byte"), (None, "")])

@@ -158,6 +158,7 @@ def test_a_turn_of_a_language_model_is_a_whole_answer(base: Placed) -> None:
     assert found.verdict == "pass"
     assert {len(schedule) for schedule in duel.schedules[1:]} == {4}
     assert duel.known_turn_s == pytest.approx(3, rel=0.1)
+    assert {turn.ttft_ns for block in found.blocks for turn in block.turns} == {10**9}
 
 
 def test_the_same_seed_takes_the_same_turns_and_another_one_does_not(base: Placed) -> None:

@@ -15,7 +15,7 @@ from unit.stages.test_fight import document
 
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.signing import Signer
-from edgedeploy.domain.comparison import Block, Turn
+from edgedeploy.domain.comparison import Block, Figure, Turn
 from edgedeploy.domain.conditions import FixedClock, Start
 from edgedeploy.domain.contest import Contest
 from edgedeploy.domain.device import Device
@@ -65,11 +65,18 @@ class Desk:
         payload = Payload(prepared=item.prepared, bundle=item.runner)
         return msgspec.structs.replace(item, attestations=payload.attested(project, SIGNER))
 
-    def contest(self, base: Ready | Deployed, candidate: Ready, **target_changes: object) -> Contest:
+    def contest(
+        self,
+        base: Ready | Deployed,
+        candidate: Ready,
+        *,
+        bounds: tuple[tuple[Figure, float], ...] | None = None,
+        **target_changes: object,
+    ) -> Contest:
         bench = target(os="host", abi="host", workdir=str(self.folder / "device"), **target_changes)
         terms = Terms(project="demo", device="desk", trusted_keys=bench.trusted_keys)
         host = self.host(bench)
-        pair = Opponents(base=base, candidate=candidate, base_origin="a", candidate_origin="b")
+        pair = Opponents(base=base, candidate=candidate, base_origin="a", candidate_origin="b", bounds=bounds)
         return Ring(host=host, terms=terms, rules=Rules(), sink=self.heard).contest(pair)
 
     def host(self, bench: Target) -> Aboard:
@@ -226,3 +233,10 @@ def test_the_clock_is_held_while_both_run(desk: Desk, tmp_path: Path, monkeypatc
     assert kernel.all == [FOUND] * 4
     assert desk.contest(desk.ready("third"), desk.ready("fourth")).fixed_clock is None
     assert desk.fights[1].said == [b"ondemand"] * 4
+
+
+def test_the_time_to_the_first_token_of_what_has_no_tokens_is_refused(desk: Desk) -> None:
+    refused = desk.contest(desk.ready("one"), desk.ready("other"), bounds=(("ttft", 0.1),))
+    assert refused.error is not None
+    assert (refused.error.exit_code, refused.error.seen) == (2, "ttft of net")
+    assert desk.deployed == {}
