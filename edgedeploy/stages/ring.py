@@ -83,7 +83,9 @@ class Ring:
             Payload(prepared=item.prepared, bundle=self.host.runner_for(item), attestations=item.attestations, under=f"{side}/")
             for side, item in (("base", base), ("candidate", pair.candidate))
         ]
-        terms = replace(self.terms, project=beside(self.terms.project, _DEPLOYED), keep_releases=1, alone=True)
+        # What was compared before stays there, so that it is not sent again; but what nobody signed would be in the way.
+        alone = bool(self.terms.trusted_keys)
+        terms = replace(self.terms, project=beside(self.terms.project, _DEPLOYED), keep_releases=1, alone=alone)
         store = self.host.store(terms.project)
         release, _ = push(store, payloads, terms, sink=self.sink, helper=self.host.device_helper)
         # Not until each process is steady: what is not is so on both sides, and a block would take up to ten seconds longer.

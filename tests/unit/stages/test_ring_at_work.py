@@ -240,3 +240,15 @@ def test_the_time_to_the_first_token_of_what_has_no_tokens_is_refused(desk: Desk
     assert refused.error is not None
     assert (refused.error.exit_code, refused.error.seen) == (2, "ttft of net")
     assert desk.deployed == {}
+
+
+def test_what_was_compared_before_stays_so_that_it_is_not_sent_again(desk: Desk) -> None:
+    for model in ("net", "other"):
+        desk.contest(desk.ready(f"{model}-one", planned(model)), desk.ready(f"{model}-two", planned(model)))
+    (files,) = desk.deployed.values()
+    assert [file.split("/")[0] + file.split("/")[2] for file in files] == [
+        "basenet",
+        "baseother",
+        "candidatenet",
+        "candidateother",
+    ]
