@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgedeploy.cache import Cache
+from edgedeploy.cache import Cache, write_whole
 from edgedeploy.decoding import decode
 from edgedeploy.deploy.lease_keeper import this_user
 from edgedeploy.domain.artifact import ARTIFACT_FILE
@@ -76,7 +76,7 @@ def set_baselines(project_file: Path, target: str, ready: Sequence[Ready], revis
     file = file_of(project_file, target)
     try:
         file.parent.mkdir(exist_ok=True)
-        file.write_bytes(msgspec.json.format(msgspec.json.encode(found)) + b"\n")
+        write_whole(file, msgspec.json.format(msgspec.json.encode(found)) + b"\n")
     except OSError as error:
         raise UsageError("the baselines cannot be written", where=str(file), seen=error.strerror or str(error)) from None
     return found

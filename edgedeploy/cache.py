@@ -34,6 +34,20 @@ def key_of(*parts: object) -> str:
     return hashlib.sha256(msgspec.json.encode(parts, order="deterministic")).hexdigest()
 
 
+def write_whole(file: Path, content: bytes) -> None:
+    """Give a file of this machine new content by one rename: whoever reads it finds the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written; the old one is as it was.
+    """
+    new = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
+    try:
+        new.write_bytes(content)
+        new.replace(file)
+    finally:
+        new.unlink(missing_ok=True)
+
+
 class Cache:
     """Folders under the user's cache folder. An entry appears whole, by a rename, or not at all.
 
@@ -106,12 +120,7 @@ class Cache:
         file = self.root / kind / f"{key}.json"
         with self._writing():
             file.parent.mkdir(parents=True, exist_ok=True)
-            new = file.with_name(f".{file.name}.{os.getpid()}.{threading.get_ident()}")
-            try:
-                new.write_bytes(content)
-                new.replace(file)
-            finally:
-                new.unlink(missing_ok=True)
+            write_whole(file, content)
 
     def sha256(self, path: Path) -> str:
         """Digest of a file. A large one is not read again while the file system has it under the same inode, size and times.

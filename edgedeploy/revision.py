@@ -11,11 +11,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
+
 from edgedeploy.cache import Cache, key_of
 from edgedeploy.errors import MissingToolError, UsageError
 
 _LIMIT_S = 600.0
 _NAMED = 5  # files that are named
+_SUBMODULE = "160000"  # the mode of a tree's entry
 # What git tells its hooks of the repository they are called for; ours is told by the folder.
 _OF_A_HOOK = {"GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY"}
 
@@ -25,23 +28,40 @@ def at_revision(project_file: Path, revision: str, cache: Cache) -> Iterator[Pat
     """The project file as it was, in a work tree of its own that is gone afterwards.
 
     Its place is the same every time, by which the cache of exports knows it; another one while somebody else is there.
+    Submodules that the work tree has are there, too, as they were.
 
     Raises:
-        UsageError: there is no such revision, it has no such project, or this is no repository.
+        UsageError: there is no such revision, it has no such project, a submodule lacks its commit, or this is no repository.
         MissingToolError: git is not installed.
     """
-    root = Path(_git(project_file.parent, "rev-parse", "--show-toplevel"))
+    root = _root(project_file)
     commit = _commit(root, revision)
     with _place(cache.root / "revisions" / key_of(str(root), commit)[:16]) as folder:
+        repositories: list[Path] = []
         try:
-            _git(root, "worktree", "add", "--quiet", "--detach", "--force", str(folder / "tree"), commit)
+            _check_out(root, commit, folder / "tree", repositories)
             place = project_file.parent.resolve().relative_to(root.resolve()) / project_file.name
             if not (folder / "tree" / place).is_file():
                 raise UsageError(f"{revision} has no such project", where=str(place))
             yield folder / "tree" / place
         finally:
             shutil.rmtree(folder, ignore_errors=True)
-            _git(root, "worktree", "prune")
+            for repository in repositories:
+                _git(repository, "worktree", "prune")
+
+
+def _check_out(repository: Path, commit: str, folder: Path, repositories: list[Path]) -> None:
+    """A commit into a work tree of its own, with its submodules; those of whom work trees were made are noted down."""
+    repositories.append(repository)
+    _git(repository, "worktree", "add", "--quiet", "--detach", "--force", str(folder), commit)
+    for entry in _names(_git(repository, "ls-tree", "-r", "-z", "--full-tree", commit)):
+        meta, _, name = entry.partition("\t")
+        mode, _, pinned = meta.split()
+        submodule = repository / name
+        if mode == _SUBMODULE and (submodule / ".git").exists():  # what now has not got is not needed then
+            next_step = f"git -C {submodule} fetch (of a shallow one: fetch --unshallow)"
+            _git(submodule, "rev-parse", "--verify", "--quiet", f"{pinned}^{{commit}}", next_step=next_step)
+            _check_out(submodule, pinned, folder / name, repositories)
 
 
 def require_own_code(project_file: Path, revision: str, read: Iterable[Path]) -> None:
@@ -50,26 +70,72 @@ def require_own_code(project_file: Path, revision: str, read: Iterable[Path]) ->
     Raises:
         UsageError: Python code of the work tree is among them: the two would be mixed, or the same.
     """
-    root = Path(_git(project_file.parent, "rev-parse", "--show-toplevel"))
-    code = [str(file) for file in read if file.suffix == ".py" and file.is_relative_to(root)]
-    found = _git(root, "--literal-pathspecs", "ls-files", "-z", "--", *code).split("\0") if code else [""]
-    if found[0]:
+    root = _root(project_file)
+    found = _known(root, [file.relative_to(root) for file in read if file.suffix == ".py" and file.is_relative_to(root)])
+    if found:
         raise UsageError(
             f"{revision} imports Python code of the work tree as it is now",
             where=str(root),
-            seen=", ".join(found[:_NAMED]).rstrip(", "),
+            seen=", ".join(found[:_NAMED]),
             next_step="an editable install or PYTHONPATH leads there: take it away, or compare with a bundle of that revision",
         )
 
 
-def revision_of(project_file: Path) -> str:
-    """The commit whose files the project's folder has, as far as git knows them; empty where it has changes, or no git."""
-    folder = project_file.parent
+class Origin(msgspec.Struct, frozen=True, kw_only=True):
+    """Where the files of a project are from, as far as git knows.
+
+    ``commit`` has all of them; it is empty where none has: ``changed`` are the names of those that are not as they were, or new.
+    ``unknown`` are files that were read and that git is told not to have: whoever goes back to the commit needs them, too.
+    """
+
+    commit: str = ""
+    changed: tuple[str, ...] = ()
+    unknown: tuple[str, ...] = ()
+
+
+def origin_of(project_file: Path, read: Iterable[Path]) -> Origin:
+    """The commit that a project's folder is as, and whatever else of the repository was ``read`` to make its artifacts."""
     try:
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no", "--", ".", ":!baselines")
-        return "" if changed else _git(folder, "rev-parse", "HEAD")
+        root = _root(project_file)
+        place = project_file.parent.resolve()
+        folder = place.relative_to(root)
+        inside = [file.relative_to(root) for file in (place / project_file.name, *read) if file.is_relative_to(root)]
+        mine = {str(path) for path in inside if path.parts[0] != ".git"}
+        new = mine - set(_known(root, mine))
+        changed = {
+            name
+            for name in _names(_git(root, "diff", "--name-only", "-z", "--ignore-submodules=untracked", "HEAD"))
+            if _is_below(name, folder) or any(Path(one).is_relative_to(name) for one in mine)
+        }
+        new_to_git = set(_listed(root, new, "--others", "--exclude-standard"))
+        changed |= new_to_git
+        head = _git(root, "rev-parse", "HEAD")
     except (MissingToolError, UsageError):
-        return ""
+        return Origin()
+    return Origin(commit="" if changed else head, changed=tuple(sorted(changed)), unknown=tuple(sorted(new - new_to_git)))
+
+
+def _is_below(name: str, folder: Path) -> bool:
+    """Whether a file is in a folder, or is that; what baselines say of a project is none of it."""
+    return Path(name).is_relative_to(folder) and not Path(name).is_relative_to(folder / "baselines")
+
+
+def _root(project_file: Path) -> Path:
+    return Path(_git(project_file.parent, "rev-parse", "--show-toplevel")).resolve()
+
+
+def _known(root: Path, paths: Iterable[Path | str]) -> list[str]:
+    """Those of these files that git has, in submodules too; their names from the root on."""
+    return _listed(root, paths, "--recurse-submodules")
+
+
+def _listed(root: Path, paths: Iterable[Path | str], *how: str) -> list[str]:
+    names = [str(path) for path in paths]
+    return _names(_git(root, "--literal-pathspecs", "ls-files", "-z", *how, "--", *names)) if names else []
+
+
+def _names(said: str) -> list[str]:
+    return [name for name in said.split("\0") if name]
 
 
 @contextmanager

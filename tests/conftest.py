@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,8 +21,16 @@ _THE_DEVELOPERS_OWN = ("ANDROID_SERIAL", "SSH_AUTH_SOCK")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Fix where the stand-ins are kept before any test's own HOME hides it."""
+    """Fix where the stand-ins are kept before any test's own HOME hides it, and have signals reach the programs of tests.
+
+    A shell starts what is in the background (``make test &``) with Ctrl-C ignored, ``nohup`` with SIGHUP, and so would be whatever
+    we start: tests that interrupt a program would wait for it until their time is over. A handler is not inherited.
+    """
     del config
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda _number, _frame: None)
     os.environ.setdefault("EDGEDEPLOY_STANDINS", str(cache_dir()))
 
 

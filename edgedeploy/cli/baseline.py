@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,9 @@ from edgedeploy.cli.options import (
 
 if TYPE_CHECKING:
     from edgedeploy.domain.baseline import Baselines
+    from edgedeploy.revision import Origin
+
+_NAMED = 3  # files that are named
 
 
 @click.group()
@@ -54,22 +58,19 @@ def set_them(
     from edgedeploy.cli.progress import shown
     from edgedeploy.domain.events import Note
     from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
-    from edgedeploy.revision import revision_of
+    from edgedeploy.revision import origin_of
+    from edgedeploy.stages.export import files_read
     from edgedeploy.stages.plan import Selection
 
     pipeline = Pipeline.load(project_path)
     with shown(quiet=as_json and not os.isatty(2)) as sink:
         selection = Selection(models=models, recipes=recipes, exporters=exporters)
         ready = pipeline.exported(target, selection=selection, jobs=jobs or DEFAULT_JOBS, sink=sink)
-        revision = revision_of(pipeline.project_file)
-        if not revision:
-            sink(
-                Note(
-                    text="the project has changes that no commit has: only this machine's cache has this baseline",
-                    level="warning",
-                )
-            )
-        found = set_baselines(pipeline.project_file, target, ready, revision)
+        read = {path for item in ready for path in files_read(item.prepared.run, pipeline.project_file, pipeline.cache)}
+        origin = origin_of(pipeline.project_file, read)
+        for text in _reservations(origin):
+            sink(Note(text=text, level="warning"))
+        found = set_baselines(pipeline.project_file, target, ready, origin.commit)
     _tell(found, as_json=as_json)
     if not as_json:
         click.echo(f"{file_of(pipeline.project_file, target)}: commit it")
@@ -87,6 +88,19 @@ def show(target: str, project_path: Path, *, as_json: bool) -> None:
     pipeline = Pipeline.load(project_path)
     pipeline.lab.target(target)
     _tell(read_baselines(pipeline.project_file, target), as_json=as_json)
+
+
+def _reservations(origin: Origin) -> Iterator[str]:
+    """What to know of baselines before one relies on finding them again."""
+    if not origin.commit:
+        seen = f" ({_some(origin.changed)})" if origin.changed else ""
+        yield f"the project has changes that no commit has{seen}: only this machine's cache has this baseline"
+    elif origin.unknown:
+        yield f"git does not have {_some(origin.unknown)}: whoever is to export this baseline again needs it at the same place"
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _tell(found: Baselines, *, as_json: bool) -> None:

@@ -24,6 +24,8 @@ from edgedeploy.stages.run_result import Ready
 
 _FORMS = "now, git:REVISION, baseline, release, release:NUMBER, or the folder of a bundle; @RECIPE or @RECIPE/EXPORTER may follow"
 _RELEASE = re.compile(r"release(?::([1-9][0-9]{0,8}))?")
+# Anything else behind an @ belongs to the revision: HEAD@{1}, @~2.
+_CHOSEN = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9-]*)?")
 
 
 class SideOf(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +51,9 @@ def parse_side(text: str) -> SideOf:
     Raises:
         UsageError: it is none.
     """
-    rest, _, chosen = text.rpartition("@") if "@" in text and not Path(text, BUNDLE_FILE).is_file() else (text, "", "")
+    rest, at, chosen = text.rpartition("@")
+    if not (at and _CHOSEN.fullmatch(chosen)) or Path(text, BUNDLE_FILE).is_file():
+        rest, chosen = text, ""
     recipe, _, exporter = chosen.partition("/")
     rest = rest or "now"
     if rest in {"now", "baseline"}:

@@ -15,8 +15,10 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from edgedeploy.domain.manifest import Manifest
-from edgedeploy.domain.release import Attestation, FileEntry
+from edgedeploy.domain.release import Attestation, FileEntry, owner_of
 from edgedeploy.errors import ConfigError, SignatureError
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Signer:
 
     def attest(self, project: str, folder: str, entries: Iterable[FileEntry], *, start: Sequence[str] = ()) -> Attestation:
         """Vouch for a folder of a release with these files in it, and for how its program is started."""
-        signature = self._key.sign(_statement(project, folder, entries, start))
+        signature = self._key.sign(_statement(owner_of(project), folder, entries, start))
         return Attestation(folder=folder, key=self.public_key, signature=base64.b64encode(signature).decode())
 
 
@@ -80,16 +82,12 @@ def require_trust(manifest: Manifest, trusted: Sequence[str], *, where: str) -> 
         ConfigError: one of ``trusted`` is no public key.
     """
     keys = {_public_key(line, where) for line in trusted}
-    vouched = {
-        folder
-        for folder in {attestation.folder for attestation in manifest.attestations}
-        if any(_holds(attestation, manifest, keys) for attestation in manifest.attestations if attestation.folder == folder)
-    }
-    loose = sorted({entry.path for entry in manifest.files if not any(entry.path.startswith(f"{folder}/") for folder in vouched)})
+    vouched = {attestation.place for attestation in manifest.attestations if _holds(attestation, manifest, keys)}
+    loose = sorted({entry.path for entry in manifest.files if not any(entry.path.startswith(f"{place}/") for place in vouched)})
     if not loose:
         return
-    signed = {attestation.folder for attestation in manifest.attestations}
-    altered = any(path.startswith(f"{folder}/") for folder in signed for path in loose)
+    signed = {attestation.place for attestation in manifest.attestations}
+    altered = any(path.startswith(f"{place}/") for place in signed for path in loose)
     raise SignatureError(
         "the release holds files that no trusted key vouches for",
         where=where,
@@ -110,10 +108,14 @@ def _holds(attestation: Attestation, manifest: Manifest, keys: set[bytes]) -> bo
         return False
     if key not in keys:
         return False
-    inside = [entry for entry in manifest.files if entry.path.startswith(f"{attestation.folder}/")]
+    inside = [
+        msgspec.structs.replace(entry, path=entry.path.removeprefix(attestation.under))
+        for entry in manifest.files
+        if entry.path.startswith(f"{attestation.place}/")
+    ]
+    statement = _statement(owner_of(manifest.project), attestation.folder, inside, manifest.starts.get(attestation.place, ()))
     try:
-        start = manifest.starts.get(attestation.folder, ())
-        Ed25519PublicKey.from_public_bytes(key).verify(signature, _statement(manifest.project, attestation.folder, inside, start))
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, statement)
     except InvalidSignature:
         return False
     return True

@@ -7,7 +7,7 @@ from typing import Annotated, Literal, get_args
 import msgspec
 
 Side = Literal["base", "candidate"]
-Figure = Literal["latency_p50", "latency_p90", "latency_p99", "latency_mean", "load", "peak_rss"]
+Figure = Literal["latency_p50", "latency_p90", "latency_p99", "latency_mean", "ttft", "load", "peak_rss"]
 FIGURES: tuple[Figure, ...] = get_args(Figure)
 Conclusion = Literal["pass", "fail", "inconclusive"]
 
@@ -20,13 +20,15 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """A short slice of iterations of one side, while the other side waits.
 
     ``settling_ns`` are iterations that came right after the other side's turn and are kept apart: caches were the other's.
-    ``start_ns`` is of a clock that both sides share and that never goes back.
+    ``start_ns`` is of a clock that both sides share and that never goes back. Of a language model a turn is an answer:
+    ``ttft_ns`` is the time to its first token, ``latency_ns`` those of the others.
     """
 
     side: Side
     start_ns: Nanoseconds
     latency_ns: tuple[Nanoseconds, ...]
     settling_ns: tuple[Nanoseconds, ...] = ()
+    ttft_ns: Nanoseconds | None = None
 
 
 class SideFigures(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from edgedeploy.domain.comparison import Block, Comparison
+from edgedeploy.domain.conditions import FixedClock, Start
 from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.target import Lane
@@ -31,7 +32,11 @@ class Contender(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Performance(msgspec.Struct, frozen=True, kw_only=True):
-    """What one side did: medians over all its processes. Of a language model, latency is that of a token after the first."""
+    """What one side did: medians over all its processes.
+
+    Of a language model, latency is that of a token after the first, ``ttft_ns`` the time to the first one, and
+    ``decode_tokens_per_s`` the mean over all after it; both are None of others.
+    """
 
     runner: str
     engine: str
@@ -40,15 +45,19 @@ class Performance(msgspec.Struct, frozen=True, kw_only=True):
     latency_p50_ns: int
     load_ns: int
     peak_rss_bytes: int
+    ttft_ns: int | None = None
+    decode_tokens_per_s: float | None = None
 
 
 class Contest(msgspec.Struct, frozen=True, kw_only=True):
     """Two artifacts compared on one device.
 
-    ``ratio``, ``ci_low`` and ``ci_high`` are of the first figure that decides, candidate to base; None where there is nothing to
-    compute them from. ``decided`` has all that decide, ``others`` are for information: nothing is decided by them.
-    ``taking_turns`` is false where the two could not be there at the same time. ``measured`` has every latency. After an
-    ``error`` there is nothing of all this.
+    ``ratio`` to ``samples`` are those of the first figure that decides, at hand for scripts; ratios are candidate to base,
+    and None where there is nothing to compute them from. ``decided`` has all that decide, ``others`` are for information:
+    nothing is decided by them. ``taking_turns`` is false where the two could not be there at the same time.
+    ``same_outputs``: on the golden inputs, byte for byte; None where that is not known, or the inputs are not the same.
+    ``start`` is None where nothing was waited for, ``fixed_clock`` where nobody asked for one. ``measured`` has every
+    latency. After an ``error`` there is nothing of all this.
     """
 
     device: str
@@ -56,22 +65,22 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     candidate: Contender
     verdict: Literal["pass", "fail", "inconclusive", "error"]
     reasons: tuple[str, ...] = ()
-    figure: str = ""
-    tolerance: float = 0.0
     ratio: float | None = None
     ci_low: float | None = None
     ci_high: float | None = None
     blocks: int = 0
     samples: int = 0
-    more_blocks: int | None = None
     decided: tuple[Comparison, ...] = ()
     others: tuple[Comparison, ...] = ()
     base_performance: Performance | None = None
     candidate_performance: Performance | None = None
     taking_turns: bool = True
+    same_outputs: bool | None = None
     turn_s: float = 0.0
     seed: int = 0
     seconds: float = 0.0
+    start: Start | None = None
+    fixed_clock: FixedClock | None = None
     before: DeviceFacts | None = None
     after: DeviceFacts | None = None
     measured: tuple[Block, ...] = ()

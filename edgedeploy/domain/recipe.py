@@ -53,12 +53,18 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """By how many per cent a run may be worse than its baseline, both measured in turn; what is not given is not judged."""
+    """By how many per cent a run may be worse than its baseline, both measured in turn; what is not given is not judged.
+
+    ``tokens_per_s_percent`` is by how many per cent fewer tokens a language model may decode in a second: a bound for the mean
+    time of a token.
+    """
 
     latency_p50_percent: Percent | None = None
     latency_p90_percent: Percent | None = None
     latency_p99_percent: Percent | None = None
     latency_mean_percent: Percent | None = None
+    ttft_percent: Percent | None = None
+    tokens_per_s_percent: Annotated[float, Meta(ge=0, lt=100)] | None = None
     load_percent: Percent | None = None
     peak_rss_percent: Percent | None = None
     size_percent: Percent | None = None
@@ -76,8 +82,11 @@ class Gate(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     @property
     def bounds(self) -> tuple[tuple[Figure, float], ...]:
         """Each figure that is compared on the device, with what is tolerated as a fraction."""
-        given = ((figure, getattr(self, f"{figure}_percent")) for figure in FIGURES)
-        return tuple((figure, percent / _PERCENT) for figure, percent in given if percent is not None)
+        given = {figure: percent / _PERCENT for figure in FIGURES if (percent := getattr(self, f"{figure}_percent")) is not None}
+        if self.tokens_per_s_percent is not None:
+            slower = _PERCENT / (_PERCENT - self.tokens_per_s_percent) - 1
+            given["latency_mean"] = min(slower, given.get("latency_mean", slower))
+        return tuple((figure, given[figure]) for figure in FIGURES if figure in given)
 
 
 class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -56,14 +56,19 @@ def meanwhile(environment: Environment) -> tuple[tuple[str, str], ...]:
     """Name and value of what was seen beside the runner."""
     during = environment.during
     if during is None or not during.samples:
-        return _held(environment.fixed_clock) + _start(environment.start)
+        return beforehand(environment.fixed_clock, environment.start)
     rows = (
         ("hottest meanwhile", f"{units.celsius(during.hottest_c)}, {during.zone}" if during.zone else None),
         ("load by others meanwhile", f"{during.others:.2f} processors in the median" if during.others is not None else None),
         ("looked at", f"{len(during.samples)} times" + (f", for {during.cost:.1%} of a processor" if during.cost else "")),
     )
-    told = _held(environment.fixed_clock) + _start(environment.start)
+    told = beforehand(environment.fixed_clock, environment.start)
     return told + tuple((name, value) for name, value in rows if value)
+
+
+def beforehand(clock: FixedClock | None, start: Start | None) -> tuple[tuple[str, str], ...]:
+    """Name and value of what was done with the device before it was measured."""
+    return _held(clock) + _start(start)
 
 
 def _held(clock: FixedClock | None) -> tuple[tuple[str, str], ...]:

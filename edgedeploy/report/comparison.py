@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgedeploy.domain.contest import CompareReport, Contender, Contest, Performance
 from edgedeploy.report import units
+from edgedeploy.report.circumstances import beforehand
 from edgedeploy.report.layout import status_text
 from edgedeploy.report.words import ratio_words
 
@@ -38,12 +39,14 @@ def _lines(contest: Contest) -> Iterator[str]:
         yield _side("base", contest.base, contest.base_performance)
         yield _side("candidate", contest.candidate, contest.candidate_performance)
         spent = f"{contest.blocks} blocks, {contest.samples:,} samples, {contest.seconds:.0f} s"
-        tolerated = f"up to {1 + contest.tolerance:g} is tolerated"
-        yield f"{ratio_words(contest.decided[0])}; {tolerated} ({spent})"
-        yield from (f"{ratio_words(one)}; up to {1 + one.tolerance:g} is tolerated" for one in contest.decided[1:])
+        first, *further = (f"{ratio_words(one)}; up to {1 + one.tolerance:g} is tolerated" for one in contest.decided)
+        yield from (f"{first} ({spent})", *further)
         others = [ratio_words(one) for one in contest.others if one.ratio is not None]
         if others:
             yield "; ".join(others)
+        yield from (f"{name}: {value}" for name, value in beforehand(contest.fixed_clock, contest.start))
+        if contest.same_outputs is not None:
+            yield "their outputs are the same" if contest.same_outputs else "their outputs are not the same, byte for byte"
     yield from contest.reasons
     if contest.error is not None:
         yield from filter(None, (contest.error.where, contest.error.seen, contest.error.next_step))
@@ -51,4 +54,6 @@ def _lines(contest: Contest) -> Iterator[str]:
 
 def _side(name: str, side: Contender, found: Performance) -> str:
     times = f"p50 {units.duration(found.latency_p50_ns)}, load {units.duration(found.load_ns)}"
+    if found.ttft_ns is not None:
+        times = f"{units.rate(found.decode_tokens_per_s)}, TTFT {units.duration(found.ttft_ns)}, {times}"
     return f"{name:9} {side.origin}: {times}, peak RSS {units.size(found.peak_rss_bytes)}, {units.size(side.size_bytes)}"

@@ -15,6 +15,7 @@ _FIGURE_WORDS = {
     "latency_p90": "p90",
     "latency_p99": "p99",
     "latency_mean": "mean latency",
+    "ttft": "TTFT",
     "load": "load",
     "peak_rss": "peak RSS",
 }

@@ -11,16 +11,16 @@ from edgedeploy.ports import RUNNER_APP, ByteProgress, Completed, Connection, Fe
 
 
 class Beside:
-    """The same connection, but :meth:`run` starts what ``wrap`` makes of a command."""
+    """The same connection, but :meth:`run` starts what ``wrap`` makes of a command and the seconds that it is waited for."""
 
-    def __init__(self, connection: Connection, file: str, wrap: Callable[[Sequence[str]], list[str]]) -> None:
+    def __init__(self, connection: Connection, file: str, wrap: Callable[[Sequence[str], float], list[str]]) -> None:
         self._connection = connection
         self._file = file
         self._wrap = wrap
 
     def run(self, argv: Sequence[str], *, timeout_s: float, stdin: bytes = b"") -> Completed:
         """Run one command and wait; see :class:`edgedeploy.ports.Connection`."""
-        wrapped = argv if argv[0] == RUNNER_APP else self._wrap(argv)  # nothing runs beside an iPhone's app
+        wrapped = argv if argv[0] == RUNNER_APP else self._wrap(argv, timeout_s)  # nothing runs beside an iPhone's app
         return self._connection.run(wrapped, timeout_s=timeout_s, stdin=stdin)
 
     def pour(self, argv: Sequence[str], source: Feed, *, quiet_s: float, progress: ByteProgress) -> Completed:

@@ -11,7 +11,6 @@ from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.ports import Connection
 from edgedeploy.probes.clock import clocked, parse_clocked
 from edgedeploy.stages.beside import Beside
-from edgedeploy.stages.execute import START_LIMIT_S
 
 
 class Clock(Beside):
@@ -23,13 +22,12 @@ class Clock(Beside):
 
     def __init__(self, connection: Connection, scratch: str, policy: MeasurePolicy) -> None:
         log, state = f"{scratch}/clock.txt", f"{PurePosixPath(scratch).parent.parent}/clock"
-        limit_s = int(START_LIMIT_S + 4 * policy.max_seconds)
         self._wish = policy.fixed_clock
 
-        def wrap(argv: Sequence[str]) -> list[str]:
+        def wrap(argv: Sequence[str], limit_s: float) -> list[str]:
             if not policy.fixed_clock:
                 return list(argv)
-            return clocked(argv, log, state=state, wish=policy.fixed_clock, cpus=policy.cpus, limit_s=limit_s)
+            return clocked(argv, log, state=state, wish=policy.fixed_clock, cpus=policy.cpus, limit_s=int(limit_s) + 1)
 
         super().__init__(connection, log, wrap)
 

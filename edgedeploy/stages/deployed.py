@@ -29,7 +29,8 @@ class Deployed(msgspec.Struct, frozen=True, kw_only=True):
 def find_deployed(store: Store, project: str, wanted: Deployed, like: Ready, *, trusted: Sequence[str], device: str) -> Ready:
     """The artifact of a release that stands against ``like``: by the same recipe and lane, or the only one of that model.
 
-    Its files are on the device and nowhere else, whole as far as their sizes tell; whoever runs it checks its digest.
+    Its files are on the device and nowhere else, whole as far as their sizes tell; whoever runs it checks its digest. It is
+    signed as it was there; what a bundle brought to run ``like``, signed too, runs it as well where both are of one kind.
 
     Raises:
         UsageError: there is no such release, or nothing in it to compare with, or it is not whole.
@@ -38,7 +39,7 @@ def find_deployed(store: Store, project: str, wanted: Deployed, like: Ready, *, 
     manifest = _manifest(store, project, wanted.release, where=f"device {device}")
     if trusted:
         require_trust(manifest, trusted, where=f"device {device}")
-    artifact = _match(manifest, wanted, like, where=f"device {device}")
+    folder, artifact = _match(manifest, wanted, like, where=f"device {device}")
     gone = store.missing((*artifact.files, *artifact.input_files()))
     if gone:
         raise UsageError(
@@ -48,7 +49,18 @@ def find_deployed(store: Store, project: str, wanted: Deployed, like: Ready, *, 
             next_step="edgedeploy verify tells of the current release; choose another one",
         )
     run = msgspec.structs.replace(like.prepared.run, model_name=artifact.model, recipe_name=artifact.recipe, lane=artifact.lane)
-    return Ready(prepared=Prepared(run=run, artifact=artifact, folder="", cached=True), host=Verification())
+    found = Ready(
+        prepared=Prepared(run=run, artifact=artifact, folder="", cached=True),
+        host=Verification(),
+        attestations=tuple(made for made in manifest.attestations if made.place == folder),
+    )
+    lane, other = run.lane, like.prepared.run.lane
+    if (lane.exporter, lane.backend) != (other.exporter, other.backend):
+        return found
+    of_the_runner = tuple(made for made in like.attestations if made.folder.startswith("runners/"))
+    return msgspec.structs.replace(
+        found, runner=like.runner, runner_abi=like.runner_abi, attestations=(*found.attestations, *of_the_runner)
+    )
 
 
 def _manifest(store: Store, project: str, number: int | None, *, where: str) -> Manifest:
@@ -65,7 +77,7 @@ def _manifest(store: Store, project: str, number: int | None, *, where: str) -> 
     return manifests[chosen]
 
 
-def _match(manifest: Manifest, wanted: Deployed, like: Ready, *, where: str) -> Artifact:
+def _match(manifest: Manifest, wanted: Deployed, like: Ready, *, where: str) -> tuple[str, Artifact]:
     run = like.prepared.run
     found = {
         folder: one
@@ -74,11 +86,11 @@ def _match(manifest: Manifest, wanted: Deployed, like: Ready, *, where: str) -> 
         and wanted.recipe in {"", one.recipe}
         and (not wanted.exporter or one.lane.is_of(wanted.exporter))
     }
-    same = found.get(f"models/{run.folder}")
-    if same is not None:
-        return same
+    folder = f"models/{run.folder}"
+    if folder in found:
+        return folder, found[folder]
     if len(found) == 1:
-        return next(iter(found.values()))
+        return next(iter(found.items()))
     raise UsageError(
         f"it is not clear what of that release is to be compared with {run.label}",
         where=where,

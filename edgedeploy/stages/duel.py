@@ -41,6 +41,14 @@ rm -rf ../turns
 """
 
 
+_USUAL_TURN_S, _USUALLY, _AT_MOST = 0.05, 2000, 50_000  # iterations of one turn; each is told, and kept
+
+
+def most_iterations(turn_s: float) -> int:
+    """How many iterations a turn may have: the more, the longer it is to be, up to what can be kept of all blocks."""
+    return min(_AT_MOST, max(_USUALLY, round(_USUALLY * turn_s / _USUAL_TURN_S)))
+
+
 class NoTurnsError(DeviceRunError):
     """The device has no pipes with names where it can be written: two processes cannot be joined there."""
 

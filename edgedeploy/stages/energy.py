@@ -101,7 +101,7 @@ class EnergyPass:
     def _metered(self, name: str, work: Callable[[Connection], tuple[int, ...]]) -> tuple[list[_Span], str]:
         """What each instrument said while the last iterations of ``work`` ran; and why there is none where there is none."""
         file = f"{self._scratch}/{name}.txt"
-        beside = Beside(self._connection, file, lambda argv: metered(argv, file))
+        beside = Beside(self._connection, file, lambda argv, _limit_s: metered(argv, file))
         if self._policy.energy_command:
             with HostMeter(self._policy.energy_command) as meter:
                 latency_ns = work(self._connection)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 import time
@@ -13,17 +14,18 @@ import msgspec
 from edgedeploy.domain.comparison import Block, Comparison, Conclusion, Figure, Side, SideFigures, Turn
 from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
 from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.errors import RunnerError
+from edgedeploy.errors import RunnerError, UsageError
 from edgedeploy.ports import Connection
 from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
 from edgedeploy.stages.duel import Duel, NoTurnsError
 from edgedeploy.stages.execute import Placed, execute
 from edgedeploy.stages.talk import answer
-from edgedeploy.stats.comparison import MOST_BLOCKS, TOLERANCE, compare
+from edgedeploy.stats.comparison import LEAST_BLOCKS, MOST_BLOCKS, TOLERANCE, compare
 from edgedeploy.stats.schedule import schedule
 
 _BLOCK_S = 5.0  # of turns; loading and warming up come on top
 _FEWEST_PAIRS, _MOST_PAIRS = 2, 10
+_SHORT_TURN_S = 0.1  # of a longer one somebody expects its length
 
 
 def _any_seed() -> int:
@@ -38,6 +40,11 @@ class Rules:
     limit_s: float = 180.0
     turn_s: float = 0.05
     seed: int = field(default_factory=_any_seed)
+
+    def __post_init__(self) -> None:
+        """Refuse what leaves no time for a single block, behind one turn of each."""
+        if (1 + _FEWEST_PAIRS) * 2 * self.turn_s > self.limit_s:
+            raise _no_time_for_a_block(2 * _FEWEST_PAIRS * self.turn_s, 2 * self.turn_s, self.limit_s)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,11 +89,13 @@ class Fight:
 
         Raises:
             RunnerError: one side cannot be run.
+            UsageError: there is no time for a single block.
             DeviceLostError: the device went away.
         """
         self._sink(Started(stage="compare", subject=self._label))
         began = time.monotonic()
         one_block, base, candidate = self._scouted()
+        self._fit_into_the_rest(time.monotonic() - began, in_turns=one_block == self._in_turns)
         blocks: list[Block] = []
         while True:
             block_began = time.monotonic()
@@ -125,6 +134,7 @@ class Fight:
                 )
             else:
                 self._turn_s = max(self._seconds_of_a_turn(document) for document in (base, candidate))
+                self._tell_of_short_turns(base, candidate)
                 self._pairs = max(_FEWEST_PAIRS, min(_MOST_PAIRS, int(_BLOCK_S / (2 * self._turn_s))))
                 return self._in_turns, base, candidate
         else:
@@ -132,24 +142,48 @@ class Fight:
             self._sink(Note(text=f"{self._duel.base.device}: {text}", level="warning"))
         return self._one_by_one, self._alone(self._duel.base), self._alone(self._duel.candidate)
 
+    def _fit_into_the_rest(self, scouted_s: float, *, in_turns: bool) -> None:
+        """Fewer turns in a block where more would take longer than there is time.
+
+        Raises:
+            UsageError: there is no time for a single block.
+        """
+        pair_s = 2 * self._turn_s if in_turns else 0.0
+        around_s = max(0.0, scouted_s - pair_s)  # both were loaded, and a pair of turns was taken
+        left_s = self._rules.limit_s - scouted_s
+        least_s = around_s + _FEWEST_PAIRS * pair_s
+        if least_s > left_s:
+            raise _no_time_for_a_block(least_s, scouted_s, self._rules.limit_s)
+        if in_turns:
+            self._pairs = max(_FEWEST_PAIRS, min(self._pairs, int((left_s - around_s) / pair_s)))
+
+    def _tell_of_short_turns(self, *scouted: ProcessDocument) -> None:
+        """Where a turn ended before its time, as more iterations of it are not kept."""
+        most = self._duel.policy.iterations
+        cut = [one for one in scouted if isinstance(one, RunnerDocument) and len(one.latency_ns) >= most]
+        if cut and self._rules.turn_s > _SHORT_TURN_S:
+            text = f"turns end after {most:,} iterations, about {self._turn_s:.2g} s, and not after {self._rules.turn_s:g} s"
+            self._sink(Note(text=f"{self._label}: {text}"))
+
     def _seconds_of_a_turn(self, document: ProcessDocument) -> float:
-        """About how long a turn takes: a whole answer, or iterations, and never less than an untimed and a timed one."""
+        """How long a turn takes, by one that was taken: a whole answer, or its iterations and the untimed ones before."""
         if isinstance(document, LanguageDocument):
             answer = document.generation[-1]
             return (answer.ttft_ns + sum(answer.decode_ns)) / 1e9
-        return max(1.1 * self._rules.turn_s, 2 * statistics.median(_latencies(document)) / 1e9)
+        latency_ns = _latencies(document)
+        return max(0.1 * self._rules.turn_s, statistics.median(latency_ns) / 1e9) + sum(latency_ns) / 1e9
 
     def _in_turns(self) -> Block:
         turns = schedule(self._pairs, seed=self._rng.getrandbits(32))
         letters = "".join("A" if side == "base" else "B" for side in turns)
         base, candidate = self._duel.fight(self._connection, letters, known_turn_s=self._turn_s)
-        taken = {"base": iter(_turns_of(base)), "candidate": iter(_turns_of(candidate))}
+        taken = {"base": iter(_turns_of(base, "base")), "candidate": iter(_turns_of(candidate, "candidate"))}
         try:
-            ordered = [(side, *next(taken[side])) for side in turns]
+            ordered = [next(taken[side]) for side in turns]
         except StopIteration:
             raise RunnerError("a runner took fewer turns than it was told", where=self._duel.base.device) from None
         return Block(
-            turns=tuple(Turn(side=side, start_ns=start_ns, latency_ns=latency_ns) for side, start_ns, latency_ns in ordered),
+            turns=tuple(ordered),
             base=figures_of(base),
             candidate=figures_of(candidate),
         )
@@ -160,7 +194,8 @@ class Fight:
         for side in schedule(1, seed=self._rng.getrandbits(32)):
             start_ns = time.monotonic_ns()
             document = self._alone(placed[side])
-            turns.append(Turn(side=side, start_ns=start_ns, latency_ns=_latencies(document)))
+            ttft_ns = document.generation[-1].ttft_ns if isinstance(document, LanguageDocument) else None
+            turns.append(Turn(side=side, start_ns=start_ns, latency_ns=_latencies(document), ttft_ns=ttft_ns))
             figures[side] = figures_of(document)
         return Block(turns=tuple(turns), base=figures["base"], candidate=figures["candidate"])
 
@@ -190,6 +225,16 @@ class Fight:
         self._sink(Progress(stage="compare", subject=self._label, done=done, total=total, text=_ratios(found)))
 
 
+def _no_time_for_a_block(block_s: float, before_s: float, limit_s: float) -> UsageError:
+    enough_s = math.ceil(1.5 * (before_s + LEAST_BLOCKS * block_s))
+    return UsageError(
+        "there is no time for a single block of turns",
+        where=f"--max-seconds {limit_s:g}",
+        seen=f"one takes about {block_s:.3g} s, and what comes before it {before_s:.3g} s",
+        next_step=f"--max-seconds {enough_s}, as an answer takes {LEAST_BLOCKS} blocks or more; or shorter --turn-seconds",
+    )
+
+
 def overall(found: tuple[Comparison, ...]) -> Conclusion:
     """Fail where one fails, pass where all pass."""
     verdicts = {one.verdict for one in found}
@@ -209,15 +254,18 @@ def _ratios(found: tuple[Comparison, ...]) -> str:
     return found[0].interval if len(found) == 1 else ", ".join(f"{one.figure} {one.interval}" for one in found)
 
 
-def _turns_of(document: ProcessDocument) -> list[tuple[int, tuple[int, ...]]]:
-    """When each turn began, and its latencies."""
+def _turns_of(document: ProcessDocument, side: Side) -> list[Turn]:
+    """Those that one process took."""
     if isinstance(document, LanguageDocument):
         answers = document.generation[1:]  # the first was before all turns
-        return [(turn.began_ns, answer.decode_ns) for turn, answer in zip(document.turns, answers, strict=False)]
+        return [
+            Turn(side=side, start_ns=turn.began_ns, latency_ns=answer.decode_ns, ttft_ns=answer.ttft_ns)
+            for turn, answer in zip(document.turns, answers, strict=False)
+        ]
     turns, at = [], 0
     latency_ns = document.latency_ns if isinstance(document, RunnerDocument) else ()
     for turn in document.turns:
-        turns.append((turn.began_ns, latency_ns[at : at + turn.iterations]))
+        turns.append(Turn(side=side, start_ns=turn.began_ns, latency_ns=latency_ns[at : at + turn.iterations]))
         at += turn.iterations
     return turns
 

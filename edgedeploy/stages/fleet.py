@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -39,11 +40,12 @@ class Fleet:
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """One of the devices, connected."""
+    """One of the devices, connected; ``another`` opens one more connection to it, for another thread."""
 
     connection: Connection
     device: Device
     fleet: Fleet
+    another: Callable[[], AbstractContextManager[Connection]]
 
     def store(self) -> Store:
         """Its store, looked at now."""
@@ -68,7 +70,7 @@ def on_each(fleet: Fleet, schema: str, work: Callable[[Visit], F], *, lease_for:
 
     def once(device: Device) -> F:
         with opened.connection(device) as connection:
-            at = Visit(connection=connection, device=device, fleet=fleet)
+            at = Visit(connection=connection, device=device, fleet=fleet, another=partial(opened.connection, device))
             if not lease_for:
                 return work(at)
             claimed = claim(lease_for, wait_s=fleet.patience.wait_s)

@@ -61,10 +61,13 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 
     def attested(self, project: str, signer: Signer | None) -> tuple[Attestation, ...]:
         """For its two folders: signed now, or where it was exported."""
-        if signer is None:
-            return self.attestations
-        entries = [file.entry for file in self.files()]
-        starts: dict[str, tuple[str, ...]] = {self.artifact_dir: (), self.runner_dir: self.bundle.start}
+        made = self.attestations if signer is None else self._signed(project, signer)
+        return tuple(msgspec.structs.replace(one, under=self.under) for one in made)
+
+    def _signed(self, project: str, signer: Signer) -> tuple[Attestation, ...]:
+        own = msgspec.structs.replace(self, under="")
+        entries = [file.entry for file in own.files()]
+        starts: dict[str, tuple[str, ...]] = {own.artifact_dir: (), own.runner_dir: own.bundle.start}
         return tuple(
             signer.attest(project, folder, [entry for entry in entries if entry.path.startswith(f"{folder}/")], start=start)
             for folder, start in starts.items()
@@ -73,13 +76,17 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
-    """How a project deploys to a device: how many releases stay there, who signs, whose signatures the device demands."""
+    """How a project deploys to a device: how many releases stay there, who signs, whose signatures the device demands.
+
+    With ``alone`` a release holds what is pushed, and nothing of the one before.
+    """
 
     project: str
     device: str
     keep_releases: int = KEEP_RELEASES
     signer: Signer | None = None
     trusted_keys: tuple[str, ...] = ()
+    alone: bool = False
 
 
 class Tally:
@@ -280,7 +287,7 @@ class _Release:
         self._entries = {file.entry.path: file.entry for payload in payloads for file in payload.files()}
         self._starts = {payload.runner_dir: payload.bundle.start for payload in payloads}
         self._artifacts = {payload.artifact_dir: payload.prepared.artifact.portable() for payload in payloads}
-        self._attestations = {made.folder: made for payload in payloads for made in payload.attested(terms.project, terms.signer)}
+        self._attestations = {made.place: made for payload in payloads for made in payload.attested(terms.project, terms.signer)}
 
     def manifest(self) -> Manifest:
         """What it consists of, as the device was last seen.
@@ -288,7 +295,7 @@ class _Release:
         Raises:
             SignatureError: somebody trusted has to vouch for it, and nobody does.
         """
-        before = self._store.seen.manifest
+        before = self._before
         # Only what is still there may be linked to: a blob that somebody removed by hand is not carried over.
         kept, _ = self._carried_over()
         entries = {entry.path: entry for entry in kept} | self._entries
@@ -296,7 +303,7 @@ class _Release:
         def is_there(folder: str) -> bool:
             return any(path.startswith(f"{folder}/") for path in entries)
 
-        attestations = {made.folder: made for made in (before.attestations if before else ()) if is_there(made.folder)}
+        attestations = {made.place: made for made in (before.attestations if before else ()) if is_there(made.place)}
         attestations |= self._attestations
         starts = {folder: start for folder, start in (before.starts if before else {}).items() if is_there(folder)} | self._starts
         artifacts = {folder: one for folder, one in (before.artifacts if before else {}).items() if is_there(folder)}
@@ -308,11 +315,15 @@ class _Release:
             pushed_by=this_user(),
             starts=dict(sorted(starts.items())),
             artifacts=dict(sorted((artifacts | self._artifacts).items())),
-            attestations=tuple(attestations[folder] for folder in sorted(attestations)),
+            attestations=tuple(attestations[place] for place in sorted(attestations)),
         )
         if self._terms.trusted_keys:
             require_trust(manifest, self._terms.trusted_keys, where=f"device {self._terms.device}")
         return manifest
+
+    @property
+    def _before(self) -> Manifest | None:
+        return None if self._terms.alone else self._store.seen.manifest
 
     def not_carried_over(self) -> str:
         """What to tell of files of other models that are gone from the device; empty where none is."""
@@ -323,7 +334,7 @@ class _Release:
 
     def _carried_over(self) -> tuple[list[FileEntry], list[FileEntry]]:
         """Of what was deployed before and is not replaced: what is there, and what is gone."""
-        before = self._store.seen.manifest
+        before = self._before
         others = [entry for entry in (before.files if before else ()) if not entry.path.startswith(self._replaced)]
         gone = self._store.missing(others)
         return [entry for entry in others if entry.sha256 not in gone], [entry for entry in others if entry.sha256 in gone]

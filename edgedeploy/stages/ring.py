@@ -8,26 +8,32 @@ from dataclasses import dataclass, replace
 
 import msgspec
 
+from edgedeploy.domain.artifact import Artifact
 from edgedeploy.domain.comparison import Block, Comparison, Figure, Side
 from edgedeploy.domain.contest import Contender, Contest, Performance
 from edgedeploy.domain.events import Sink
 from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import DeviceFacts
-from edgedeploy.errors import DeviceError, EdgedeployError
-from edgedeploy.runners.document import ProcessDocument
+from edgedeploy.domain.release import beside
+from edgedeploy.errors import DeviceError, EdgedeployError, UsageError
+from edgedeploy.ports import AppConnection
+from edgedeploy.runners.document import LanguageDocument, ProcessDocument
 from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.clock import Clock
 from edgedeploy.stages.deployed import Deployed, find_deployed
-from edgedeploy.stages.duel import Duel
+from edgedeploy.stages.duel import Duel, most_iterations
 from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.fight import Fight, Fought, Rules, overall
 from edgedeploy.stages.push import Payload, Terms, push
 from edgedeploy.stages.run_result import Ready
+from edgedeploy.stages.same_work import require_same_work, same_outputs
+from edgedeploy.stages.start_gate import Gate
 from edgedeploy.stats.comparison import compare
 
-_MOST_ITERATIONS = 2000  # of one turn
 _ROOM = 3  # of a model's size is what its process may need
 _INFORMATION: tuple[Figure, ...] = ("latency_p50", "latency_p90", "latency_p99", "load", "peak_rss")
+_OF_LANGUAGE: tuple[Figure, ...] = ("latency_mean", "ttft")
 _DEPLOYED = "compare"
 
 
@@ -71,26 +77,54 @@ class Ring:
         told = _between(self.terms.device, pair, base)
         if not bounds:
             return _decided(told, sizes, ())
+        artifacts = base.prepared.artifact, pair.candidate.prepared.artifact
+        self._require_comparable(*artifacts, bounds)
         payloads = [
             Payload(prepared=item.prepared, bundle=self.host.runner_for(item), attestations=item.attestations, under=f"{side}/")
             for side, item in (("base", base), ("candidate", pair.candidate))
         ]
-        terms = replace(self.terms, project=f"{self.terms.project}.{_DEPLOYED}", keep_releases=1)
+        # What was compared before stays there, so that it is not sent again; but what nobody signed would be in the way.
+        alone = bool(self.terms.trusted_keys)
+        terms = replace(self.terms, project=beside(self.terms.project, _DEPLOYED), keep_releases=1, alone=alone)
         store = self.host.store(terms.project)
         release, _ = push(store, payloads, terms, sink=self.sink, helper=self.host.device_helper)
         # Not until each process is steady: what is not is so on both sides, and a block would take up to ten seconds longer.
         own = pair.candidate.prepared.run.policy
-        policy = msgspec.structs.replace(own, iterations=_MOST_ITERATIONS, warmup_seconds=0.0, min_seconds=0.0)
+        iterations = most_iterations(self.rules.turn_s)
+        policy = msgspec.structs.replace(own, iterations=iterations, warmup_seconds=0.0, min_seconds=0.0)
         with store.scratch() as scratch:
             one, other = (self.host.placed(payload, store.release_dir(release), scratch) for payload in payloads)
-            before = facts_of(self.host.connection, self.host.probe, scratch)
-            duel = Duel(base=one, candidate=other, policy=policy, turn_s=self.rules.turn_s)
             label = f"{pair.candidate.prepared.run.label} on {self.terms.device}"
+            start = Gate(self.host.connection, self.host.probe, own, self.sink, label).wait()
+            before = facts_of(self.host.connection, self.host.probe, scratch)
+            clock = Clock(self.host.connection, scratch, own)
+            duel = Duel(base=one, candidate=other, policy=policy, turn_s=self.rules.turn_s)
             has_room = _has_room(before, one, other)
             rules = replace(self.rules, bounds=bounds)
-            fought = Fight(self.host.connection, duel, rules, self.sink, label, has_room=has_room).fight()
+            fought = Fight(clock, duel, rules, self.sink, label, has_room=has_room).fight()
             after = facts_of(self.host.connection, self.host.probe, scratch)
-        return _told(told, fought, sizes, rules, before, after)
+            held = clock.said(self.sink, self.terms.device)
+        found = _told(told, fought, sizes, rules, before, after)
+        same = same_outputs(*artifacts, (fought.base, fought.candidate))
+        return msgspec.structs.replace(found, same_outputs=same, start=start, fixed_clock=held)
+
+    def _require_comparable(self, base: Artifact, candidate: Artifact, bounds: tuple[tuple[Figure, float], ...]) -> None:
+        """Refuse what cannot be compared here, before anything is sent."""
+        where = f"device {self.terms.device}"
+        if isinstance(self.host.connection, AppConnection):
+            raise UsageError(
+                "nothing can be compared on this device: our app there takes no turns",
+                where=where,
+                next_step="push both and see `edgedeploy history`, or compare on another device: --device NAME",
+            )
+        require_same_work(base, candidate)
+        if candidate.language is None and "ttft" in dict(bounds):
+            raise UsageError(
+                "only a language model has a time to first token",
+                where=where,
+                seen=f"ttft of {candidate.model}",
+                next_step="choose another figure",
+            )
 
     def _found(self, pair: Opponents) -> Ready:
         """The base, wherever it is."""
@@ -132,7 +166,9 @@ def _has_room(facts: DeviceFacts, base: Placed, candidate: Placed) -> bool:
 
 def _performance(document: ProcessDocument, side: Side, blocks: Sequence[Block]) -> Performance:
     figures = [block.base if side == "base" else block.candidate for block in blocks]
-    latency_ns = [ns for block in blocks for turn in block.turns if turn.side == side for ns in turn.latency_ns]
+    turns = [turn for block in blocks for turn in block.turns if turn.side == side]
+    latency_ns = [ns for turn in turns for ns in turn.latency_ns]
+    ttft_ns = [turn.ttft_ns for turn in turns if turn.ttft_ns is not None]
     return Performance(
         runner=f"{document.runner.name} {document.runner.version}",
         engine=document.runner.engine,
@@ -141,6 +177,8 @@ def _performance(document: ProcessDocument, side: Side, blocks: Sequence[Block])
         latency_p50_ns=round(statistics.median(latency_ns)),
         load_ns=round(statistics.median(one.load_ns for one in figures)),
         peak_rss_bytes=round(statistics.median(one.peak_rss_bytes for one in figures)),
+        ttft_ns=round(statistics.median(ttft_ns)) if ttft_ns else None,
+        decode_tokens_per_s=round(1e9 / statistics.fmean(latency_ns), 3) if ttft_ns else None,
     )
 
 
@@ -182,9 +220,10 @@ def _told(
     contest: Contest, fought: Fought, sizes: tuple[Comparison, ...], rules: Rules, before: DeviceFacts, after: DeviceFacts
 ) -> Contest:
     deciding = {one.figure for one in fought.decided}
+    told = _INFORMATION + (_OF_LANGUAGE if isinstance(fought.base, LanguageDocument) else ())
     return msgspec.structs.replace(
         _decided(contest, (*fought.decided, *sizes), fought.reasons),
-        others=tuple(compare(fought.blocks, figure) for figure in _INFORMATION if figure not in deciding),
+        others=tuple(compare(fought.blocks, figure) for figure in told if figure not in deciding),
         base_performance=_performance(fought.base, "base", fought.blocks),
         candidate_performance=_performance(fought.candidate, "candidate", fought.blocks),
         taking_turns=fought.taking_turns,
@@ -204,13 +243,10 @@ def _decided(contest: Contest, decided: tuple[Comparison, ...], reasons: tuple[s
         contest,
         verdict=overall(decided),
         reasons=(*reasons, *of_size),
-        figure=first.figure,
-        tolerance=first.tolerance,
         ratio=first.ratio,
         ci_low=first.ci_low,
         ci_high=first.ci_high,
         blocks=first.blocks,
         samples=first.samples,
-        more_blocks=max((one.more_blocks for one in decided if one.more_blocks), default=None),
         decided=decided,
     )

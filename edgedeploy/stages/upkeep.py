@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import msgspec
 
@@ -31,7 +32,9 @@ from edgedeploy.domain.upkeep import (
     Verified,
 )
 from edgedeploy.errors import UsageError
+from edgedeploy.ports import AppConnection
 from edgedeploy.stages.fleet import Fleet, Visit, on_each
+from edgedeploy.stages.hashing import watched
 
 _BATCH_BYTES = 64 << 20  # hashed between two signs of progress
 _LANE_PARTS = 3  # models/<model>/<recipe>/<lane>/…
@@ -104,11 +107,8 @@ def verify_files(fleet: Fleet, *, everything: bool = False, dry_run: bool = Fals
         damaged: set[str] = set()
         done = 0
         for batch in _batches([entry for entry in entries if entry.sha256 not in missing]):
-            large = max(batch, key=lambda entry: entry.size_bytes)
-            if large.size_bytes >= _BATCH_BYTES:  # a device says nothing while it hashes: it is told before
-                text = f"now {large.path}, {large.size_bytes / 1e6:.0f} MB"
-                sink(Progress(stage="verify", subject=name, done=done, total=total, unit="bytes", text=text))
-            damaged |= store.damaged(batch, remove=not dry_run)
+            with _told(at, store, batch, done, total):
+                damaged |= store.damaged(batch, remove=not dry_run)
             done += sum(entry.size_bytes for entry in batch)
             sink(Progress(stage="verify", subject=name, done=done, total=total, unit="bytes"))
         places = _places(store, everything=everything)
@@ -125,6 +125,21 @@ def verify_files(fleet: Fleet, *, everything: bool = False, dry_run: bool = Fals
         )
 
     return on_each(fleet, VERIFY_SCHEMA, check, lease_for=f"verify {fleet.project}")
+
+
+def _told(at: Visit, store: Store, batch: Sequence[FileEntry], done: int, total: int) -> AbstractContextManager[None]:
+    """Of a large file it is told that it is hashed, and how far the device is with it."""
+    large = batch[0]
+    if large.size_bytes < _BATCH_BYTES or isinstance(at.connection, AppConnection):
+        return nullcontext()
+    text = f"now {large.path}, {large.size_bytes / 1e6:.0f} MB"
+
+    def tell(count: int) -> None:
+        step = Progress(stage="verify", subject=at.device.name, done=done + count, total=total, unit="bytes", text=text)
+        at.fleet.sink(step)
+
+    tell(0)
+    return watched(at.another, f"{store.root}/blobs/{large.sha256}", large.size_bytes, tell)
 
 
 def clean(
@@ -228,9 +243,13 @@ def _places(store: Store, *, everything: bool) -> defaultdict[str, tuple[str, ..
 
 
 def _batches(entries: Sequence[FileEntry]) -> Iterator[list[FileEntry]]:
+    """What is hashed in one go: small files together, a large one by itself."""
     batch: list[FileEntry] = []
     size_bytes = 0
     for entry in entries:
+        if entry.size_bytes >= _BATCH_BYTES:
+            yield [entry]
+            continue
         batch.append(entry)
         size_bytes += entry.size_bytes
         if size_bytes >= _BATCH_BYTES:

@@ -15,7 +15,7 @@ class Watching(Beside):
 
     def __init__(self, connection: Connection, scratch: str, cpus: Sequence[int]) -> None:
         file, watched_cpus = f"{scratch}/conditions.txt", tuple(cpus)
-        super().__init__(connection, file, lambda argv: watched(argv, file, watched_cpus))
+        super().__init__(connection, file, lambda argv, _limit_s: watched(argv, file, watched_cpus))
 
     def seen(self) -> During:
         """What was seen beside all programs so far. A device that cannot be watched says nothing.

@@ -10,7 +10,7 @@ import msgspec
 from edgedeploy.domain.comparison import Block, Figure
 from edgedeploy.stats.turns import level, samples_needed
 
-QUANTILES: dict[Figure, float] = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99, "latency_mean": 0.5}
+QUANTILES: dict[Figure, float] = {"latency_p50": 0.5, "latency_p90": 0.9, "latency_p99": 0.99, "latency_mean": 0.5, "ttft": 0.5}
 
 
 class BlockRatios(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,6 +37,8 @@ def block_ratios(blocks: Sequence[Block], figure: Figure) -> BlockRatios:
         return _whole(figure, [(block.base.load_ns, block.candidate.load_ns) for block in blocks])
     if figure == "peak_rss":
         return _whole(figure, [(block.base.peak_rss_bytes, block.candidate.peak_rss_bytes) for block in blocks])
+    if figure == "ttft":
+        blocks = [_first_tokens(block) for block in blocks]
     q = QUANTILES[figure]
     found = [one for block in blocks if min(map(len, ((one := level(block)).base, one.candidate))) >= samples_needed(q)]
     return BlockRatios(
@@ -46,6 +48,12 @@ def block_ratios(blocks: Sequence[Block], figure: Figure) -> BlockRatios:
         log_levels=tuple(one.log_levels for one in found),
         too_short=len(blocks) - len(found),
     )
+
+
+def _first_tokens(block: Block) -> Block:
+    """The same turns, each with the one time that its first token took."""
+    turns = [(turn, turn.ttft_ns) for turn in block.turns if turn.ttft_ns is not None]
+    return msgspec.structs.replace(block, turns=tuple(msgspec.structs.replace(turn, latency_ns=(ns,)) for turn, ns in turns))
 
 
 def _whole(figure: Figure, values: Sequence[tuple[int, int]]) -> BlockRatios:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,6 +55,24 @@ def test_setting_the_same_again_leaves_the_file_as_it_was(project: Path, tmp_pat
     file.write_text(before.replace('"set_by": "', '"set_by": "somebody else, '))
     set_baselines(project, "bench", [ready(tmp_path / "a")], REVISION)
     assert "somebody else" in file.read_text()
+
+
+def test_a_disk_that_is_full_leaves_the_file_as_it_was(project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_baselines(project, "bench", [ready(tmp_path / "one")], REVISION)
+    file = file_of(project, "bench")
+    before = file.read_bytes()
+    whole = Path.write_bytes
+
+    def half(path: Path, content: bytes) -> int:
+        whole(path, content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    other = ready(tmp_path / "other", b"another one")
+    monkeypatch.setattr(Path, "write_bytes", half)
+    with pytest.raises(UsageError, match="cannot be written"):
+        set_baselines(project, "bench", [other], "")
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
 
 
 def test_the_same_artifact_keeps_the_commit_that_made_it(project: Path, tmp_path: Path) -> None:

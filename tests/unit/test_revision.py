@@ -12,7 +12,7 @@ import pytest
 
 from edgedeploy.cache import Cache
 from edgedeploy.errors import UsageError
-from edgedeploy.revision import at_revision, require_own_code, revision_of
+from edgedeploy.revision import Origin, at_revision, origin_of, require_own_code
 
 pytestmark = pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 
@@ -87,7 +87,7 @@ def test_inside_a_hook_of_git_the_folder_tells_which_repository_it_is(
     monkeypatch.setenv("GIT_INDEX_FILE", ".git/index")
     with at_revision(project, "HEAD", cache) as file:
         assert file.read_text() == "one"
-    assert revision_of(project) == ""
+    assert origin_of(project, []) == Origin(changed=("sub/edgedeploy.toml",))
     monkeypatch.undo()
     assert git("status", "--porcelain") == " M sub/edgedeploy.toml\n"
 
@@ -135,4 +135,86 @@ def test_a_folder_without_a_repository(tmp_path: Path, cache: Cache, monkeypatch
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
     with pytest.raises(UsageError), at_revision(tmp_path / "edgedeploy.toml", "HEAD", cache):
         pass
-    assert revision_of(tmp_path / "edgedeploy.toml") == ""
+    assert origin_of(tmp_path / "edgedeploy.toml", []) == Origin()
+
+
+def test_a_commit_has_a_project_when_it_has_all_that_was_read_wherever_in_the_repository(
+    project: Path, repository: Path, git: Git
+) -> None:
+    code, other = repository / "src/with space.py", repository / "docs.md"
+    for file in (code, other, repository / "sub/baselines/pixel8.json"):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+    git("add", ".")
+    git("commit", "-qm", "two")
+    commit = git("rev-parse", "HEAD").strip()
+    read = [code, repository.parent / "elsewhere.bin", Path("/usr/lib/other.py")]
+    assert origin_of(project, read) == Origin(commit=commit)
+    other.write_text("changed")
+    (repository / "sub/baselines/pixel8.json").write_text("changed")
+    (repository / "sub/scribble.py").write_text("nobody read it")
+    assert origin_of(project, read) == Origin(commit=commit)
+    code.write_text("changed")
+    assert origin_of(project, read) == Origin(changed=("src/with space.py",))
+    assert origin_of(project, []) == Origin(commit=commit)
+    git("add", ".")
+    assert origin_of(project, read).changed == ("src/with space.py", "sub/scribble.py")  # it may be in the next commit
+
+
+def test_what_git_does_not_have_is_in_no_commit_or_told(project: Path, repository: Path, git: Git) -> None:
+    (repository / ".gitignore").write_text("*.pt\n")
+    git("add", ".")
+    git("commit", "-qm", "two")
+    commit = git("rev-parse", "HEAD").strip()
+    weights, forgotten = repository / "weights/net.pt", repository / "forgotten.py"
+    for file in (weights, forgotten):
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("")
+    head = repository / ".git/HEAD"
+    assert origin_of(project, [weights, head]) == Origin(commit=commit, unknown=("weights/net.pt",))
+    assert origin_of(project, [weights, forgotten]) == Origin(changed=("forgotten.py",), unknown=("weights/net.pt",))
+
+
+@pytest.fixture
+def submodule(repository: Path, git: Git, tmp_path: Path) -> Path:
+    """Code that two folders of the repository have as a submodule, one of them not checked out."""
+    library = tmp_path / "library"
+    library.mkdir()
+    git("init", "-q", cwd=library)
+    (library / "net.py").write_text("one")
+    git("add", ".", cwd=library)
+    git("commit", "-qm", "one", cwd=library)
+    for name in ("lib", "unused"):
+        git("-c", "protocol.file.allow=always", "submodule", "--quiet", "add", str(library), name)
+    git("submodule", "--quiet", "deinit", "--force", "unused")
+    return repository / "lib"
+
+
+def test_submodules_are_there_as_they_were(project: Path, submodule: Path, git: Git, cache: Cache) -> None:
+    git("add", ".")
+    git("commit", "-qm", "two")
+    commit, code = git("rev-parse", "HEAD").strip(), submodule / "net.py"
+    assert origin_of(project, [code]) == Origin(commit=commit)
+    code.write_text("two")
+    assert origin_of(project, [code]) == Origin(changed=("lib",))
+    assert origin_of(project, []) == Origin(commit=commit)
+    git("commit", "-qam", "two", cwd=submodule)
+    for _ in range(2):
+        with at_revision(project, "HEAD", cache) as file:
+            own = file.parent.parent / "lib/net.py"
+            assert own.read_text() == "one"
+            require_own_code(project, "git:HEAD", [own])
+            with pytest.raises(UsageError, match="imports") as raised:
+                require_own_code(project, "git:HEAD", [own, code])
+            assert raised.value.seen == "lib/net.py"
+        assert not own.exists()
+    assert [len(git("worktree", "list", cwd=place).splitlines()) for place in (submodule, submodule.parent)] == [1, 1]
+
+
+def test_a_submodule_without_its_commit_says_where_to_fetch(project: Path, submodule: Path, git: Git, cache: Cache) -> None:
+    git("update-index", "--cacheinfo", f"160000,{'1' * 40},lib")
+    git("commit", "-qm", "two")
+    with pytest.raises(UsageError) as raised, at_revision(project, "HEAD", cache):
+        pass
+    assert f"git -C {submodule} fetch" in raised.value.next_step
+    assert len(git("worktree", "list").splitlines()) == 1

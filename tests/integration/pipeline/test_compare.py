@@ -42,6 +42,7 @@ def test_two_engines_on_this_machine(run: Run, project: Path) -> None:
     assert done.exit_code == 0
     engines = [contest[side]["engine"] for side in ("base_performance", "candidate_performance")]
     assert engines == ["executorch", "litert"]
+    assert contest["same_outputs"] is not None
     releases = run("releases", "--target", "this-machine", "--json", cwd=project).document
     assert releases["devices"][0]["found"]["projects"] == []  # what was compared is none of the project's releases
 
@@ -69,6 +70,7 @@ def test_a_git_revision_against_the_work_tree_and_a_bundle(run: Run, scratch_pro
     contest = only(done.document)
     check(contest, "this-machine")
     assert contest["base"]["sha256"] == contest["candidate"]["sha256"]
+    assert contest["same_outputs"] is True
     trees = subprocess.run(["git", "worktree", "list"], cwd=scratch_project, check=True, capture_output=True, text=True).stdout
     assert len(trees.splitlines()) == 1
     unknown = run("compare", "git:nothing", *options, cwd=scratch_project)
@@ -109,6 +111,7 @@ def test_baselines_are_found_again_on_a_machine_that_never_had_them(run: Run, sc
     contest = only(done.document)
     check(contest, "this-machine")
     assert contest["base"]["sha256"] == baseline["sha256"] != contest["candidate"]["sha256"]
+    assert contest["same_outputs"] is False
 
 
 def test_the_gate_judges_each_run_by_its_own_bounds(run: Run, scratch_project: Path) -> None:

@@ -27,6 +27,9 @@ SIDES = (parse_side("now"), parse_side("git:main"))
         ("release", ("release", "", "", "")),
         ("release:12@int8/tflite", ("release", "12", "int8", "tflite")),
         ("git:v1.2~3@my-recipe/executorch-vulkan", ("git", "v1.2~3", "my-recipe", "executorch-vulkan")),
+        ("git:HEAD@{1}", ("git", "HEAD@{1}", "", "")),
+        ("git:main@{2 days ago}@int8", ("git", "main@{2 days ago}", "int8", "")),
+        ("git:@~1", ("git", "@~1", "", "")),
     ],
 )
 def test_a_side_is_a_place_with_a_recipe_and_an_exporter(text: str, expected: tuple[str, ...]) -> None:
@@ -45,7 +48,7 @@ def test_a_folder_with_a_bundle_is_one_whatever_its_name(tmp_path: Path, name: s
 
 
 @pytest.mark.parametrize(
-    "text", ["main", "git:", "git:@int8", "nowhere/at/all", "now!", "release:", "release:0", "release:-1", "release:x"]
+    "text", ["main", "git:", "git:@int8", "nowhere/at/all", "now!", "now@{1}", "release:", "release:0", "release:-1", "release:x"]
 )
 def test_anything_else_says_what_there_is(text: str) -> None:
     with pytest.raises(UsageError, match="nothing that can be compared") as raised:

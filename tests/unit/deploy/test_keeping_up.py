@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import msgspec
 import pytest
 from unit.deploy.test_store import local, manifest, store
 
 from edgedeploy.deploy.retention import waste
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.manifest import Manifest
-from edgedeploy.domain.release import LocalFile
+from edgedeploy.domain.release import LocalFile, beside, owner_of
+from edgedeploy.domain.target import Name
 from edgedeploy.errors import DeviceRunError, DeviceStorageError, UsageError
 
 MIB = 1 << 20
@@ -96,6 +98,24 @@ def test_a_whole_project_goes_and_the_others_keep_what_they_share(tmp_path: Path
     other = store(tmp_path / "d", "other")
     assert other.project.whole == {1, 2}
     assert all(other.project.releases[number] <= other.seen.blobs.keys() for number in (1, 2))
+
+
+def test_with_a_project_goes_what_is_its_own_beside_its_releases(tmp_path: Path) -> None:
+    released(tmp_path, b"compared", project=beside("demo", "compare"))
+    released(tmp_path, b"theirs", project="demo.compare")
+    device, _ = released(tmp_path, b"mine")
+    assert waste(device.seen, keep={"demo": 1}, parts=True).releases == ()
+    device.remove(waste(device.seen, keep={}, parts=True, whole_project="demo").paths)
+    assert [place.name for place in (tmp_path / "d/projects").iterdir()] == ["demo.compare"]
+    assert [blob.read_bytes() for blob in (tmp_path / "d/blobs").iterdir()] == [b"theirs"]
+
+
+@pytest.mark.parametrize("purpose", ["compare", "anything"])
+def test_no_project_has_the_name_of_a_place_beside_another_one(purpose: str) -> None:
+    place = beside("demo", purpose)
+    assert owner_of(place) == "demo"
+    with pytest.raises(msgspec.ValidationError):
+        msgspec.convert(place, Name)
 
 
 def test_manifests_of_this_and_of_another_project(tmp_path: Path) -> None:

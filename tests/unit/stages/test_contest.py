@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import cast
 
@@ -58,7 +59,7 @@ def test_what_is_finished_is_kept_when_the_device_goes_away(
 
     def visit(fleet: Fleet, _schema: str, work: Callable[[Visit], Contests], *, lease_for: str) -> UpkeepReport[Contests]:
         assert lease_for == "compare project"
-        at = Visit(connection=cast("Connection", None), device=fleet.devices[0], fleet=fleet)
+        at = Visit(connection=cast("Connection", None), device=fleet.devices[0], fleet=fleet, another=nullcontext)
         with pytest.raises(DeviceLostError) as raised:
             work(at)
         outcome = (

@@ -12,7 +12,7 @@ from unit.stages.planned import FP32, artifact, planned, runner
 
 from edgedeploy.domain.events import Event, Note
 from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.errors import RunnerError
+from edgedeploy.errors import RunnerError, UsageError
 from edgedeploy.ports import Connection
 from edgedeploy.runners.document import (
     Clock,
@@ -26,7 +26,7 @@ from edgedeploy.runners.document import (
     TurnDocument,
 )
 from edgedeploy.stages import fight as fight_module
-from edgedeploy.stages.duel import Duel, NoTurnsError
+from edgedeploy.stages.duel import Duel, NoTurnsError, most_iterations
 from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.fight import Fight, Fought, Rules
 
@@ -56,9 +56,10 @@ def document(latency_ns: list[int], turns: list[TurnDocument]) -> RunnerDocument
 class MadeUp:
     """A duel whose candidate takes ``ratio`` times as long; each iteration has noise of its own."""
 
-    def __init__(self, base: Placed, *, ratio: float, base_ns: int = 1_000_000, lost_turns: int = 0) -> None:
+    def __init__(self, base: Placed, *, ratio: float, base_ns: int = 1_000_000, lost_turns: int = 0, most: int = 2000) -> None:
         self.base = self.candidate = base
-        self.policy = MeasurePolicy()
+        self.policy = MeasurePolicy(iterations=most)
+        self.iterations = min(most, max(1, 50_000_000 // base_ns))
         self.schedules: list[str] = []
         self._ratio, self._base_ns, self._lost_turns = ratio, base_ns, lost_turns
         self._rng = random.Random(7)
@@ -72,8 +73,10 @@ class MadeUp:
         for side, factor in (("A", 1.0), ("B", self._ratio)):
             own = [place for place, letter in enumerate(schedule) if letter == side]
             own = own[: len(own) - (self._lost_turns if len(schedule) > 2 else 0)]
-            turns = [TurnDocument(began_ns=(len(self.schedules) * 1000 + place) * 10**9, iterations=20) for place in own]
-            found.append(document([self._sample(factor) for _ in range(20 * len(turns))], turns))
+            turns = [
+                TurnDocument(began_ns=(len(self.schedules) * 1000 + place) * 10**9, iterations=self.iterations) for place in own
+            ]
+            found.append(document([self._sample(factor) for _ in range(self.iterations * len(turns))], turns))
         return found[0], found[1]
 
     def _sample(self, factor: float) -> int:
@@ -125,7 +128,7 @@ def test_the_first_turns_only_show_how_long_a_block_is_to_be(base: Placed) -> No
     fought(duel)
     assert duel.schedules[0] == "AB"
     assert {len(schedule) for schedule in duel.schedules[1:]} == {20}
-    assert duel.known_turn_s == pytest.approx(0.055)
+    assert duel.known_turn_s == pytest.approx(0.055, rel=0.01)
     slow = MadeUp(base, ratio=1.0, base_ns=10**9)
     fought(slow)
     assert {len(schedule) for schedule in slow.schedules[1:]} == {4}
@@ -150,10 +153,12 @@ def test_a_turn_of_a_language_model_is_a_whole_answer(base: Placed) -> None:
             return LanguageDocument(**known, generation=tuple(answers))
 
     duel = Speakers(base, ratio=1.0, base_ns=100_000_000)
+    duel.iterations = 20
     found, _ = fought(duel)
     assert found.verdict == "pass"
     assert {len(schedule) for schedule in duel.schedules[1:]} == {4}
     assert duel.known_turn_s == pytest.approx(3, rel=0.1)
+    assert {turn.ttft_ns for block in found.blocks for turn in block.turns} == {10**9}
 
 
 def test_the_same_seed_takes_the_same_turns_and_another_one_does_not(base: Placed) -> None:
@@ -171,6 +176,54 @@ def test_when_the_time_is_over_it_says_so(base: Placed, monkeypatch: pytest.Monk
     assert found.verdict == "inconclusive"
     assert found.reasons[-1] == "the 60 s were over"
     assert 3 <= len(found.blocks) <= 60 / 4
+
+
+def test_a_block_that_would_take_longer_than_there_is_time_has_fewer_turns_or_is_refused(
+    base: Placed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now_s = 0.0
+    monkeypatch.setattr(fight_module.time, "monotonic", lambda: now_s)
+    duel = MadeUp(base, ratio=1.019, base_ns=100_000_000)
+    true_fight = duel.fight
+
+    def fight(connection: Connection, schedule: str, **times: float) -> tuple[RunnerDocument, RunnerDocument]:
+        nonlocal now_s
+        now_s += 1 + 0.2 * len(schedule)
+        return true_fight(connection, schedule, **times)
+
+    monkeypatch.setattr(duel, "fight", fight)
+    fought(duel, limit_s=180)
+    assert {len(schedule) for schedule in duel.schedules[1:]} == {20}
+    duel.schedules, now_s = [], 0.0
+    fought(duel, limit_s=4.5)
+    assert [len(schedule) for schedule in duel.schedules] == [2, 10]
+    assert now_s <= 4.5
+    duel.schedules, now_s = [], 0.0
+    with pytest.raises(UsageError, match="no time for a single block") as raised:
+        fought(duel, limit_s=3)
+    assert [len(schedule) for schedule in duel.schedules] == [2]
+    assert "--max-seconds 16" in raised.value.next_step
+
+
+def test_turns_that_leave_no_time_for_a_block_are_refused_at_once() -> None:
+    with pytest.raises(UsageError, match="no time for a single block") as raised:
+        Rules(limit_s=180, turn_s=60)
+    assert "one takes about 240 s" in raised.value.seen
+
+
+@pytest.mark.parametrize(("turn_s", "most"), [(0.001, 2000), (0.05, 2000), (1, 40_000), (60, 50_000)])
+def test_longer_turns_may_have_more_iterations(turn_s: float, most: int) -> None:
+    assert most_iterations(turn_s) == most
+
+
+def test_turns_that_end_before_their_time_are_told_and_more_of_them_are_taken(base: Placed) -> None:
+    duel = MadeUp(base, ratio=1.0, most=20)
+    _, events = fought(duel, turn_s=1.0)
+    (note,) = [event.text for event in events if isinstance(event, Note)]
+    assert "after 20 iterations, about 0.12 s, and not after 1 s" in note
+    assert {len(schedule) for schedule in duel.schedules[1:]} == {20}
+    _, events = fought(MadeUp(base, ratio=1.0, most=20))  # so many are enough for a usual turn
+    assert not [event for event in events if isinstance(event, Note)]
 
 
 @pytest.mark.parametrize("nonsense", ["no time at all", "a clock that went back"])

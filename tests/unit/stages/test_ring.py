@@ -35,7 +35,7 @@ def opponents(tmp_path: Path, base_bytes: int, candidate_bytes: int, *, size: fl
 @pytest.mark.parametrize(("candidate_bytes", "verdict"), [(1030, "pass"), (1031, "fail"), (10, "pass")])
 def test_a_gate_of_size_alone_runs_nothing(tmp_path: Path, candidate_bytes: int, verdict: str) -> None:
     found = RING.contest(opponents(tmp_path, 1000, candidate_bytes, size=0.03))
-    assert (found.verdict, found.figure, found.ratio) == (verdict, "size", candidate_bytes / 1000)
+    assert (found.verdict, found.decided[0].figure, found.ratio) == (verdict, "size", candidate_bytes / 1000)
     assert found.ci_low == found.ratio == found.ci_high
     assert found.reasons == (("size: 1,031 bytes instead of 1,000",) if verdict == "fail" else ())
 

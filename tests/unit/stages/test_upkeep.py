@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -21,7 +22,7 @@ from edgedeploy.domain.manifest import Manifest
 from edgedeploy.domain.project import Patience
 from edgedeploy.domain.upkeep import Finding, UpkeepReport
 from edgedeploy.errors import DeviceLostError, UsageError
-from edgedeploy.ports import Completed
+from edgedeploy.ports import ByteProgress, Completed
 from edgedeploy.stages import upkeep
 from edgedeploy.stages.fleet import Fleet
 from edgedeploy.stages.leasing import list_leases, release_leases, take_leases
@@ -205,6 +206,25 @@ def test_a_large_file_is_named_before_it_is_hashed(desk: Desk, monkeypatch: pyte
     upkeep.verify_files(desk.fleet())
     steps = [event for event in desk.heard if isinstance(event, Progress)]
     assert [(step.done, step.text) for step in steps] == [(0, "now models/net/fp32/xnn/model.pte, 0 MB"), (7, "")]
+
+
+def test_while_a_large_file_is_hashed_it_is_told_how_far_the_device_is(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By itself, and beside smaller ones that are hashed together."""
+    monkeypatch.setattr(upkeep, "_BATCH_BYTES", 5)
+
+    @contextmanager
+    def watched(_another: object, file: str, size_bytes: int, heard: ByteProgress) -> Iterator[None]:
+        assert (Path(file).read_bytes(), size_bytes) == (b"twofold", 7)
+        heard(4)
+        yield
+
+    monkeypatch.setattr(upkeep, "watched", watched)
+    desk.unit("a", "abc", "twofold", "de")
+    upkeep.verify_files(desk.fleet(), everything=True)
+    steps = [event for event in desk.heard if isinstance(event, Progress)]
+    large = [step.done for step in steps if step.text]
+    assert large[1] == large[0] + 4
+    assert max(step.done for step in steps if not step.text) == 12
 
 
 def test_a_flipped_bit_is_named_removed_and_healed_by_sending_it_again(desk: Desk) -> None:

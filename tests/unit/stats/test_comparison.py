@@ -4,6 +4,7 @@ import random
 import time
 from math import exp
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -38,6 +39,23 @@ def test_the_verdict(ratio: float, verdict: str) -> None:
     assert seen.ci_low < ratio < seen.ci_high
     assert (seen.blocks, seen.samples) == (8, 80)
     assert bool(seen.reasons) == (verdict == "inconclusive")
+
+
+def test_the_time_to_the_first_token_is_a_figure_of_its_own() -> None:
+    """A device that slows down slows both, and falls out; the tokens after the first do not count."""
+
+    def answers(ratio: float, level: float) -> Block:
+        ttft_ns = {"base": round(1e9 * level), "candidate": round(1e9 * level * ratio)}
+        made = pair_of(1_000_000, 5_000_000)
+        return msgspec.structs.replace(
+            made, turns=tuple(msgspec.structs.replace(turn, ttft_ns=ttft_ns[turn.side]) for turn in made.turns)
+        )
+
+    blocks = [answers(1.1 + step / 1000, 1 + step) for step in range(8)]
+    seen = compare(blocks, "ttft")
+    assert (seen.verdict, seen.ratio, seen.samples) == ("fail", pytest.approx(1.1, rel=0.01), 16)
+    silent = compare([pair_of(1_000_000, 1_000_000)] * 5, "ttft")
+    assert (silent.verdict, silent.ratio) == ("inconclusive", None)
 
 
 @given(
