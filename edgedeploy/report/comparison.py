@@ -14,6 +14,12 @@ from edgedeploy.report.words import ratio_words
 if TYPE_CHECKING:
     from rich.console import Console
 
+_OUTPUTS = {
+    True: "their outputs are the same",
+    False: "their outputs are not the same, byte for byte",
+    None: "their outputs were not compared: their golden inputs differ, or a runner told no digests",
+}
+
 
 def print_comparison(report: CompareReport, console: Console | None = None) -> None:
     """A block of lines per comparison: the verdict, both sides, the ratio that decides, further ratios, reasons."""
@@ -45,8 +51,7 @@ def _lines(contest: Contest) -> Iterator[str]:
         if others:
             yield "; ".join(others)
         yield from (f"{name}: {value}" for name, value in beforehand(contest.fixed_clock, contest.start))
-        if contest.same_outputs is not None:
-            yield "their outputs are the same" if contest.same_outputs else "their outputs are not the same, byte for byte"
+        yield _OUTPUTS[contest.same_outputs]
     yield from contest.reasons
     if contest.error is not None:
         yield from filter(None, (contest.error.where, contest.error.seen, contest.error.next_step))

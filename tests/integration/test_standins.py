@@ -254,6 +254,19 @@ def test_a_restarted_server_knows_no_phones_and_finds_them_again(adb_server: Adb
     assert Shell(adb_server, phone)("echo again") == "again"
 
 
+def test_a_server_that_a_client_has_started_meanwhile_is_gone_after_a_restart(adb_server: AdbServer, phone: Phone) -> None:
+    """Every client does that which finds none: one that runs while another test restarts the server, too."""
+    adb_server.kill()
+    adb_server.run("start-server")
+    adb_server.connect(phone.address)
+    adb_server.restart()
+    assert phone.address not in adb_server.devices()
+    adb_server.connect(phone.address)
+    adb_server.kill()
+    adb_server.restart()
+    assert adb_server.devices() == {}
+
+
 def test_adbd_is_reachable_through_its_cable_only(phone: Phone) -> None:
     listening = Path("/proc/net/tcp").read_text(encoding="ascii").splitlines()[1:]
     ours = [row.split()[1] for row in listening if row.split()[1].endswith(f":{phone.cable.port:04X}")]

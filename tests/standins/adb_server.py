@@ -21,6 +21,8 @@ from standins.unavailable import StandinUnavailableError
 
 _START_TIMEOUT_S = 15.0
 _CONNECT_TIMEOUT_S = 30.0
+_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
+_LISTENING = "0A"
 
 
 def adb_program() -> Path:
@@ -69,7 +71,7 @@ class AdbServer:
         )
         self._enclosure = enclosure.__enter__()
         try:
-            self._wait_until_listening()
+            self._wait_until_listening(time.monotonic() + _START_TIMEOUT_S)
         except BaseException:
             self._end()
             raise
@@ -94,11 +96,22 @@ class AdbServer:
             "ADB_LOCAL_TRANSPORT_MAX_PORT": "5555",
         }
 
-    def restart(self) -> None:
-        """Kill the server and start it anew; it knows no phones then."""
+    def kill(self) -> None:
+        """Kill the server. Any client that is used now starts one of its own."""
         self._running.stop()
-        self._running.start()
-        self._wait_until_listening()
+
+    def restart(self) -> None:
+        """Kill the server and start it anew; it knows no phones then.
+
+        A client of somebody's that found none meanwhile may have started one, outside of the enclosure: that goes, too, or ours
+        could not listen, and whoever asked would be answered by the other one.
+        """
+        self._running.stop()
+        deadline = time.monotonic() + _START_TIMEOUT_S
+        while not self._running.running:
+            self._end_foreign_server()
+            self._running.start()
+            self._wait_until_listening(deadline)
 
     @property
     def _running(self) -> Enclosure:
@@ -106,10 +119,11 @@ class AdbServer:
             raise RuntimeError("the adb server is used outside of its with block")
         return self._enclosure
 
-    def _wait_until_listening(self) -> None:
-        deadline = time.monotonic() + _START_TIMEOUT_S
-        while True:
-            with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+    def _wait_until_listening(self, deadline: float) -> None:
+        """Until ours does, or has ended because somebody else does."""
+        while not self._ours_listens():
+            foreign = not self._running.running and self._is_answered()
+            if foreign and time.monotonic() < deadline:
                 return
             if not self._running.running or time.monotonic() > deadline:
                 seen = self._running.log.read_text(encoding="utf-8", errors="replace")
@@ -117,6 +131,19 @@ class AdbServer:
                     f"the adb server did not start:\n{seen[-2000:]}", next_step=f"run {self.adb} version"
                 )
             time.sleep(0.02)
+
+    def _ours_listens(self) -> bool:
+        """Whether the one in the enclosure does: beside another one it tries for half a second, and gives up."""
+        tables = [Path(name).read_text(encoding="ascii") for name in _TABLES if Path(name).exists()]
+        rows = [row.split() for table in tables for row in table.splitlines()[1:]]
+        listening = {f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{self.port:04X}") and row[3] == _LISTENING}
+        namespace = Path(f"/proc/{self._running.first_pid}/ns/pid").readlink()
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended
+                is_ours = (process / "ns/pid").readlink() == namespace
+                if is_ours and any(str(file.readlink()) in listening for file in (process / "fd").iterdir()):
+                    return True
+        return False
 
     def run(self, *arguments: str, timeout_s: float = 60.0, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
         """Run the adb client; the result holds its exit code and its output as bytes."""
@@ -183,6 +210,15 @@ class AdbServer:
             return
         self._enclosure.close()
         self._enclosure = None
-        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
-            # A client that found no server, after a test had killed it, has started one outside of the enclosure.
+        self._end_foreign_server()
+
+    def _end_foreign_server(self) -> None:
+        """While ours is not there: one that a client has started, outside of the enclosure."""
+        if self._is_answered():
             self.run("kill-server", timeout_s=20)
+
+    def _is_answered(self) -> bool:
+        """Whether anybody listens."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
+            return True
+        return False

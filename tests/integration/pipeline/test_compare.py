@@ -111,7 +111,7 @@ def test_baselines_are_found_again_on_a_machine_that_never_had_them(run: Run, sc
     contest = only(done.document)
     check(contest, "this-machine")
     assert contest["base"]["sha256"] == baseline["sha256"] != contest["candidate"]["sha256"]
-    assert contest["same_outputs"] is None  # inputs are drawn after weights, of which there are more
+    assert contest["same_outputs"] is None  # the wider layer took more random numbers: its golden inputs are others
 
 
 def test_the_gate_judges_each_run_by_its_own_bounds(run: Run, scratch_project: Path) -> None:

@@ -78,7 +78,7 @@ def test_the_fuel_gauge_of_a_phone_that_nothing_charges(phone: Phone) -> None:
     (phone.sys / "class/power_supply/battery/status").write_text("Discharging\n")
     connection = AdbTransport().connect(phone_device(phone))
     file = f"{WORKDIR}/metered.txt"
-    beside = Beside(connection, file, lambda argv: metered(argv, file))
+    beside = Beside(connection, file, lambda argv, _limit_s: metered(argv, file))
     assert beside.run(["sh", "-c", "sleep 1.2; exit 4"], timeout_s=30).exit_code == 4
     (series,), reason = parse_metered(beside.written())
     connection.close()

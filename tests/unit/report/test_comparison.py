@@ -68,8 +68,8 @@ def test_of_a_language_model_tokens_per_second_are_told() -> None:
     assert text.count("TTFT") == 1
 
 
-@pytest.mark.parametrize(("same", "said"), [(True, "outputs are the same\n"), (False, "not the same, byte for byte"), (None, "")])
+@pytest.mark.parametrize(
+    ("same", "said"), [(True, "outputs are the same\n"), (False, "not the same, byte for byte"), (None, "not compared")]
+)
 def test_outputs_that_differ_are_told(same: bool | None, said: str) -> None:
-    text = printed(same_outputs=same)
-    assert said in text
-    assert ("outputs" in text) == (same is not None)
+    assert said in printed(same_outputs=same)
