@@ -57,7 +57,7 @@ class Contest(msgspec.Struct, frozen=True, kw_only=True):
     nothing is decided by them. ``taking_turns`` is false where the two could not be there at the same time.
     ``same_outputs``: on the golden inputs, byte for byte; None where that is not known, or the inputs are not the same.
     ``start`` is None where nothing was waited for, ``fixed_clock`` where nobody asked for one. ``measured`` has every
-    latency. After an ``error`` there is nothing of all this.
+    latency. After an ``error`` there is nothing of all this, nor where a gate finds the same file on both sides.
     """
 
     device: str

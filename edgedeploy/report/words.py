@@ -54,7 +54,7 @@ def measured_words(run: RunResult) -> tuple[str, ...]:
 def gate_words(gate: Contest | None) -> str:
     """``against its baseline: p50 1.003 (0.998 to 1.008), size 1.000, pass``; empty where it is not gated."""
     if gate is None or not gate.decided:
-        return ""
+        return "against its baseline: the same file" if gate is not None and gate.verdict == "pass" else ""
     return f"against its baseline: {', '.join(map(ratio_words, gate.decided))}, {gate.verdict}"
 
 

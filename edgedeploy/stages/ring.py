@@ -35,13 +35,14 @@ _ROOM = 3  # of a model's size is what its process may need
 _INFORMATION: tuple[Figure, ...] = ("latency_p50", "latency_p90", "latency_p99", "load", "peak_rss")
 _OF_LANGUAGE: tuple[Figure, ...] = ("latency_mean", "ttft")
 _DEPLOYED = "compare"
+_SAME_FILE = "the same file"
 
 
 class Opponents(msgspec.Struct, frozen=True, kw_only=True):
     """Two prepared runs, and what the user called them; ``base`` may be what a release on the device has.
 
-    ``bounds`` take the place of the rules' own where they are given: with none, nothing is run. ``size`` is by what fraction
-    the candidate's files may be larger; None: they are not judged.
+    ``bounds``, those of a gate, take the place of the rules' own where they are given: with none, nothing is run. ``size`` is by
+    what fraction the candidate's files may be larger; None: they are not judged.
     """
 
     base: Ready | Deployed
@@ -75,6 +76,8 @@ class Ring:
         sizes = _sizes(base, pair.candidate, pair.size)
         bounds = self.rules.bounds if pair.bounds is None else pair.bounds
         told = _between(self.terms.device, pair, base)
+        if pair.bounds is not None and told.base.sha256 == told.candidate.sha256:  # a gate; who compares the same wants to see it
+            return msgspec.structs.replace(told, verdict="pass", reasons=(_SAME_FILE,))
         if not bounds:
             return _decided(told, sizes, ())
         artifacts = base.prepared.artifact, pair.candidate.prepared.artifact

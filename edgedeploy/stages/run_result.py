@@ -99,7 +99,7 @@ def measured_run(result: RunResult, found: Measurement, kv_cache_bytes: int) -> 
 
 def gated_run(result: RunResult, contest: Contest) -> RunResult:
     """The same result with what came of its gate, whose latencies are left out: the worse of both verdicts is its own."""
-    reasons = tuple(f"against its baseline: {reason}" for reason in contest.reasons)
+    reasons = tuple(f"against its baseline: {reason}" for reason in contest.reasons if contest.verdict != "pass")
     verdict = max(
         (result.verdict, Verdict(status=contest.verdict)), key=lambda one: _WORSE.index(one.status) if one.status in _WORSE else 0
     )

@@ -40,6 +40,12 @@ def test_a_gate_of_size_alone_runs_nothing(tmp_path: Path, candidate_bytes: int,
     assert found.reasons == (("size: 1,031 bytes instead of 1,000",) if verdict == "fail" else ())
 
 
+def test_a_gate_runs_nothing_where_the_file_is_the_baselines(tmp_path: Path) -> None:
+    pair = msgspec.structs.replace(opponents(tmp_path, 5, 5), bounds=(("latency_p50", 0.0),))
+    found = RING.contest(pair)
+    assert (found.verdict, found.reasons, found.ratio, found.blocks) == ("pass", ("the same file",), None, 0)
+
+
 @pytest.mark.parametrize(
     ("own", "gate", "both"),
     [
@@ -59,5 +65,5 @@ def test_the_worse_of_both_verdicts_is_the_runs(tmp_path: Path, own: str, gate: 
     contest = msgspec.structs.replace(blank("desk", opponents(tmp_path, 1, 1)), verdict=gate, reasons=("slower",), error=error)
     found = gated_run(run, contest)
     assert found.verdict.status == both
-    assert found.verdict.reasons == ("of its own", "against its baseline: slower")
+    assert found.verdict.reasons == ("of its own", *(("against its baseline: slower",) if gate != "pass" else ()))
     assert found.error == error
