@@ -236,7 +236,7 @@ def test_the_clock_is_held_while_both_run(desk: Desk, tmp_path: Path, monkeypatc
 
 
 def test_the_time_to_the_first_token_of_what_has_no_tokens_is_refused(desk: Desk) -> None:
-    refused = desk.contest(desk.ready("one"), desk.ready("other"), bounds=(("ttft", 0.1),))
+    refused = desk.contest(desk.ready("one"), desk.ready("other", content=b"newer"), bounds=(("ttft", 0.1),))
     assert refused.error is not None
     assert (refused.error.exit_code, refused.error.seen) == (2, "ttft of net")
     assert desk.deployed == {}
