@@ -31,6 +31,7 @@ from edgedeploy.host import available_memory_bytes, host_abi, host_os
 from edgedeploy.lab import Lab
 from edgedeploy.places import state_folder
 from edgedeploy.results.location import default_url
+from edgedeploy.results.past import looked_back
 from edgedeploy.revision import at_revision, require_own_code
 from edgedeploy.stages.auto import settle
 from edgedeploy.stages.deliver import Delivery, deliver
@@ -191,6 +192,7 @@ class Pipeline:
             opponents=opponents,
         )
         delivered = deliver(delivery, units, self.cache, sink, keep=results.add) if ready else ()
+        delivered = _looked_back(delivered, results, sink)
         return self._report(target, settle((*failed, *delivered), _automatic(runs)))
 
     def ready(
@@ -388,7 +390,7 @@ def push_bundle(
         finally:
             _, ready = reading.result()  # whatever else is wrong, a bundle that was altered is told first
     delivery = Delivery(project=bundle.project, target=own_target, ready=ready, measured=measure, patience=patience)
-    runs = deliver(delivery, units, cache, sink, keep=results.add)
+    runs = _looked_back(deliver(delivery, units, cache, sink, keep=results.add), results, sink)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
 
 
@@ -426,6 +428,15 @@ def bundle_results(bundle: Bundle) -> ResultStore:
     from edgedeploy.results.store import ResultStore
 
     return ResultStore.open(default_url(state_folder() / "bundles", bundle.project))
+
+
+def _looked_back(runs: tuple[RunResult, ...], results: ResultStore, sink: Sink) -> tuple[RunResult, ...]:
+    """Runs with what the history says of them. It only warns: where it cannot be read, the results are told all the same."""
+    try:
+        return looked_back(runs, results)
+    except EdgedeployError as error:
+        sink(Note(text=f"not compared with the runs before: {error}", level="warning"))
+        return runs
 
 
 def _fleet(lab: Lab, target: Target, project: str, devices: Sequence[str], patience: Patience, sink: Sink) -> Fleet:

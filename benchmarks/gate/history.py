@@ -9,6 +9,7 @@ from statistics import median
 import numpy as np
 
 from edgedeploy.stats.history import change
+from edgedeploy.stats.next_value import expected
 
 SERIES = 150
 RESULTS = 60
@@ -43,6 +44,12 @@ def ours(values: Sequence[float]) -> bool:
     return found is not None and found.relative > 0
 
 
+def outside(values: Sequence[float]) -> bool:
+    """Slower or faster than those before let one expect."""
+    bounds = expected(values[:-1])
+    return bounds is not None and not bounds[0] <= values[-1] <= bounds[1]
+
+
 def alarms(rule: Callable[[Sequence[float]], bool], series: Sequence[np.ndarray]) -> float:
     """New alarms per result, in per cent."""
     raised = looks = 0
@@ -71,7 +78,7 @@ def main() -> None:
     for kind in ("normal", "heavy tails", "two humps", "each like the one before"):
         rng = np.random.default_rng(2)
         series = [noise(rng, kind) for _ in range(SERIES)]
-        for name, rule in (("5 % above the median of five", usual), ("ours", ours)):
+        for name, rule in (("5 % above the median of five", usual), ("ours", ours), ("outside its series", outside)):
             found = [" / ".join(f"{seen_within(rule, series, f, results):.0f}" for results in (5, 10, 15)) for f in (1.1, 1.2)]
             print(f"| {kind} | {name} | {alarms(rule, series):.2f} | {found[0]} | {found[1]} |", flush=True)
 

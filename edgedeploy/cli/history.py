@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from edgedeploy.cli.options import bundle_option, json_option, model_option, project_option, target_option
+from edgedeploy.domain.history import PastComparison
+from edgedeploy.domain.result import RunResult
+
+Kept = TypeVar("Kept", RunResult, PastComparison)
 
 
 @click.command()
@@ -27,21 +33,39 @@ def history(
     *,
     as_json: bool,
 ) -> None:
-    """List past measurements, newest first."""
+    """List past measurements and comparisons, newest first, with the series that the measurements belong to.
+
+    Measurements are put beside one another only where the environment was the same: system, runtime, governor and the like; a new
+    one begins a new series. Steps and drifts are warnings and decide nothing; "edgedeploy gate" does.
+    """
     from edgedeploy.cli.results import open_results
+    from edgedeploy.domain.history import HistoryReport
+    from edgedeploy.results.past import series_around
+    from edgedeploy.results.series import with_remarks
 
     store, name = open_results(project_path, bundle)
-    runs = [
-        run
-        for model in (models or (None,))
-        for run in store.runs(project=name, model=model, target=target, device=device, limit=limit)
-    ]
-    runs = sorted(runs, key=lambda run: run.created_at, reverse=True)[:limit]
+    wanted: tuple[str | None, ...] = models or (None,)
+    runs = _newest(
+        [run for model in wanted for run in store.runs(project=name, model=model, target=target, device=device, limit=limit)]
+    )[:limit]
+    comparisons = _newest(
+        [
+            one
+            for model in wanted
+            for one in store.comparisons.newest(project=name, model=model, target=target, device=device, limit=limit)
+        ]
+    )[:limit]
+    series = series_around(runs, store)
+    report = HistoryReport(runs=with_remarks(runs, series), series=series, comparisons=comparisons)
     if as_json:
         import msgspec
 
-        click.echo(msgspec.json.format(msgspec.json.encode({"schema": "edgedeploy.history/1", "runs": runs})))
+        click.echo(msgspec.json.format(msgspec.json.encode(report)))
         return
-    from edgedeploy.report.terminal import print_history
+    from edgedeploy.report.history import print_history
 
-    print_history(runs)
+    print_history(report)
+
+
+def _newest(found: Iterable[Kept]) -> tuple[Kept, ...]:
+    return tuple(sorted(found, key=lambda one: (one.created_at, one.id), reverse=True))

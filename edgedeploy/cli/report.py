@@ -35,12 +35,15 @@ def report(
 ) -> None:
     """Write a report of the runs named, or of the newest run of every lane on every device."""
     from edgedeploy.cli.results import open_results
+    from edgedeploy.results.past import series_around
+    from edgedeploy.results.series import with_remarks
 
     store, name = open_results(project_path, bundle)
     if run_ids:
         runs = [store.run(run_id) for run_id in run_ids]
     else:
         runs = _newest(store.runs(project=name, target=target, limit=1000), models)
+    runs = list(with_remarks(runs, series_around(runs, store)))
     if not runs:
         raise UsageError("no results yet", where=name, next_step="run `edgedeploy push --target NAME` first")
     suffix = {"html": ".html", "junit": ".xml", "markdown": ".md"}[kind]

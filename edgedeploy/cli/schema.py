@@ -6,7 +6,7 @@ import click
 
 # As edgedeploy.config.schema has them; that module is imported when one is asked for.
 _READ = ("project", "lab", "target")
-_PRINTED = ("push", "plan", "compare", "releases", "rollback", "verify", "clean", "lease")
+_PRINTED = ("push", "plan", "compare", "history", "releases", "rollback", "verify", "clean", "lease")
 
 
 @click.command()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
 
 from edgedeploy import __version__
 from edgedeploy.comparing.bundles import of_bundle
 from edgedeploy.comparing.sides import SideOf, against_release, match, parse_side, require_no_release, warn_of_same
 from edgedeploy.domain.contest import CompareReport, Contest
-from edgedeploy.domain.events import Sink, ignore
+from edgedeploy.domain.events import Note, Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
@@ -17,6 +18,9 @@ from edgedeploy.stages.contest import contest
 from edgedeploy.stages.fight import Rules
 from edgedeploy.stages.plan import Selection
 from edgedeploy.stages.run_result import Ready
+
+if TYPE_CHECKING:
+    from edgedeploy.results.store import ResultStore
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +49,7 @@ class Comparing:
             DeviceUnavailableError: no device is reachable.
         """
         require_no_release(sides[1])
+        results = self.pipeline.results()  # opened first: minutes of work need a place to go to
         fleet = self.pipeline.fleet(self.target, devices=devices, patience=patience, sink=self.sink)
         candidates = self._ready(sides[1], ())
         if sides[0].kind == "release":
@@ -52,7 +57,7 @@ class Comparing:
         else:
             opponents = match(self._ready(sides[0], candidates), candidates, sides)
         warn_of_same(opponents, self.sink)
-        return self._report(contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()))
+        return self._report("compare", contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()), results)
 
     def gate(self, rules: Rules, *, devices: Sequence[str] = (), patience: Patience = DEFAULT_PATIENCE) -> CompareReport:
         """Compare what the project gates with its baselines, each run by its own bounds.
@@ -62,6 +67,7 @@ class Comparing:
             ExportError: something cannot be exported.
             DeviceUnavailableError: no device is reachable.
         """
+        results = self.pipeline.results()
         fleet = self.pipeline.fleet(self.target, devices=devices, patience=patience, sink=self.sink)
         candidates = [item for item in self._exported(parse_side("now")) if item.prepared.run.gate.asks]
         if not candidates:
@@ -72,10 +78,19 @@ class Comparing:
             )
         archive = self.pipeline.archive(self.target, selection=self._selection(), jobs=self.jobs, sink=self.sink)
         opponents = [archive.opponents(item) for item in candidates]
-        return self._report(contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()))
+        return self._report("gate", contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()), results)
 
-    def _report(self, contests: tuple[Contest, ...]) -> CompareReport:
-        return CompareReport(edgedeploy=__version__, project=self.pipeline.project.name, target=self.target, comparisons=contests)
+    def _report(self, verb: Literal["compare", "gate"], contests: tuple[Contest, ...], results: ResultStore) -> CompareReport:
+        """The report, which is kept in the history as well; where that fails, it is told all the same."""
+        from edgedeploy.results.comparisons import keep
+
+        project = self.pipeline.project.name
+        report = CompareReport(edgedeploy=__version__, project=project, target=self.target, comparisons=contests)
+        try:
+            keep(report, verb, results.comparisons)
+        except UsageError as error:
+            self.sink(Note(text=f"not kept in the history: {error}", level="warning"))
+        return report
 
     def _ready(self, side: SideOf, others: Sequence[Ready]) -> tuple[Ready, ...]:
         """What a side consists of; ``others`` is the other one, as far as it is known."""

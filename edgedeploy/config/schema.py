@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy.domain.contest import CompareReport
+from edgedeploy.domain.history import HistoryReport
 from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import Lab, Project
 from edgedeploy.domain.result import PushReport
@@ -20,6 +21,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "push": PushReport,
     "plan": PlanReport,
     "compare": CompareReport,
+    "history": HistoryReport,
     "releases": UpkeepReport[Releases],
     "rollback": UpkeepReport[RolledBack],
     "verify": UpkeepReport[Verified],

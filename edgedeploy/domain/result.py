@@ -18,6 +18,7 @@ from edgedeploy.domain.measurement import (
     RuntimeAgreement,
 )
 from edgedeploy.domain.operator_times import Profile
+from edgedeploy.domain.series import Remark
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import GATE_FAILED_EXIT_CODE, INCONCLUSIVE_EXIT_CODE, Verdict
 
@@ -113,6 +114,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     ``load_ns`` is the median of loads with the file in the page cache. ``load_cold_ns`` is one that was taken out of it before,
     and ``load_cold_cached`` the share that was in there all the same (None: the device did not say). ``gate`` is its comparison
     with its baseline, without the single latencies.
+    ``remarks`` are what the runs before say of this one: found when it is looked at, not stored.
     """
 
     id: str
@@ -143,6 +145,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[ProcessSamples, ...] = ()
     environment: Environment | None = None
     gate: Contest | None = None
+    remarks: tuple[Remark, ...] = ()
     error: Failure | None = None
 
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.report import units
-from edgedeploy.report.history import print_history
 from edgedeploy.report.layout import empty_table, fits, verdict_text
 from edgedeploy.report.operators import delegation_words, fallback_lines, slowest_lines
 from edgedeploy.report.words import agreement_words, cold_load_words, measured_words, pushed_words, verification_words
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
-
-__all__ = ["print_history", "print_report"]
 
 _LEFT = frozenset({"model", "lane", "device", "host vs PyTorch", "device vs PyTorch", "verdict"})
 _EVERYTHING = (

@@ -45,9 +45,10 @@ def verification_words(verify: Verification) -> tuple[str, ...]:
 
 
 def measured_words(run: RunResult) -> tuple[str, ...]:
-    """What the figures leave out: whether the processes were warm, what an inference cost in energy, how the gate ended."""
+    """What the figures leave out: whether it was warm, what it cost in energy, how the gate ended, what the past says."""
     restless = unsteady(run.processes)
-    lines = (f"{restless} in their warm-up" if restless else "", energy_words(run), gate_words(run.gate))
+    warm = f"{restless} in their warm-up" if restless else ""
+    lines = (warm, energy_words(run), gate_words(run.gate), *(remark.text for remark in run.remarks))
     return tuple(line for line in lines if line)
 
 

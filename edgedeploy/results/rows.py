@@ -32,7 +32,7 @@ def run_row(run: RunResult) -> dict[str, Value]:
     bare = replace(run, processes=processes, latency_ns=latency)
     return {
         "id": run.id,
-        "created_us": _microseconds(run.created_at),
+        "created_us": microseconds(run.created_at),
         "project": run.project,
         "model": run.model,
         "recipe": run.recipe,
@@ -109,6 +109,21 @@ def unpack(blob: object) -> tuple[int, ...]:
     return struct.unpack(f"<{len(blob) // 8}q", blob)
 
 
+def microseconds(created_at: str) -> int:
+    """Since 1970 in UTC.
+
+    Raises:
+        InternalError: it is no ISO 8601 time.
+    """
+    try:
+        moment = dt.datetime.fromisoformat(created_at)
+    except ValueError as error:
+        raise InternalError("created_at is no ISO 8601 time", seen=created_at) from error
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=dt.UTC)
+    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)
+
+
 def _without_samples(process: ProcessSamples) -> ProcessSamples:
     return replace(process, warmup_ns=(), latency_ns=())
 
@@ -120,13 +135,3 @@ def _generated(processes: tuple[ProcessSamples, ...]) -> bool:
 
 def _all_samples(processes: tuple[ProcessSamples, ...]) -> tuple[int, ...]:
     return tuple(chain.from_iterable(process.latency_ns for process in processes))
-
-
-def _microseconds(created_at: str) -> int:
-    try:
-        moment = dt.datetime.fromisoformat(created_at)
-    except ValueError as error:
-        raise InternalError("a run's created_at is no ISO 8601 time", seen=created_at) from error
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=dt.UTC)
-    return (moment - dt.datetime(1970, 1, 1, tzinfo=dt.UTC)) // dt.timedelta(microseconds=1)

@@ -65,3 +65,26 @@ PROCESSES = Table(
     Column("warmup_ns", LargeBinary, nullable=False),
     Column("latency_ns", LargeBinary, nullable=False),
 )
+
+
+def _documents(name: str) -> Table:
+    """A table of documents that no run depends on. It came after version 1, and is made when the first one is kept.
+
+    ``bulk`` is what a list does without.
+    """
+    return Table(
+        name,
+        MetaData(),
+        Column("id", String(128), primary_key=True),
+        Column("created_us", BigInteger, nullable=False),
+        Column("project", Text, nullable=False),
+        Column("model", Text, nullable=False),
+        Column("target", Text, nullable=False),
+        Column("device", Text, nullable=False),
+        Column("document", Text, nullable=False),
+        Column("bulk", LargeBinary, nullable=False),
+        Index(f"{name}_newest", "created_us"),
+    )
+
+
+COMPARISONS = _documents("edgedeploy_comparisons")

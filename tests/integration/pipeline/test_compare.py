@@ -43,6 +43,9 @@ def test_two_engines_on_this_machine(run: Run, project: Path) -> None:
     engines = [contest[side]["engine"] for side in ("base_performance", "candidate_performance")]
     assert engines == ["executorch", "litert"]
     assert contest["same_outputs"] is not None
+    past = run("history", "--model", "net", "--json", cwd=project).document
+    assert (past["runs"], past["series"]) == ([], [])
+    assert [(one["verb"], one["contest"]) for one in past["comparisons"]] == [("compare", contest | {"measured": []})]
     releases = run("releases", "--target", "this-machine", "--json", cwd=project).document
     assert releases["devices"][0]["found"]["projects"] == []  # what was compared is none of the project's releases
 

@@ -120,6 +120,7 @@ def test_every_line_of_a_shell_block_is_run_or_listed() -> None:
         "docs/plan.md",
         "docs/lanes.md",
         "docs/compare.md",
+        "docs/results.md",
     }
     for block in SHELL:
         for line in block.lines:
@@ -205,6 +206,13 @@ def test_commands_for_comparisons(run: Run, scratch_project: Path) -> None:
     lines = lines_of("docs/compare.md")
     assert len(lines) >= 3
     execute(lines, run, scratch_project)
+
+
+@pytest.mark.sdk
+def test_commands_for_results(run: Run, project: Path) -> None:
+    lines = lines_of("docs/results.md")
+    assert len(lines) >= 3
+    execute(lines, run, project)
 
 
 def test_commands_for_plug_ins(run: Run, tmp_path: Path) -> None:

@@ -68,8 +68,11 @@ def test_push_measures_every_lane_and_the_second_push_sends_and_exports_nothing(
 
 def test_history_report_and_store_keep_every_sample(run: Run, project: Path, tmp_path: Path) -> None:
     assert run("push", "--target", "this-machine", cwd=project).exit_code == 0
-    listed = run("history", "--json", cwd=project).document["runs"]
+    history = run("history", "--json", cwd=project).document
+    listed = history["runs"]
     assert len(listed) == 2
+    assert sorted(series["runs"] for series in history["series"]) == sorted([run["id"]] for run in listed)
+    assert all(series["environment"]["runtime"] and series["p50_ns"][0] > 0 for series in history["series"])
     assert len(listed[0]["latency_ns"]["samples"]) == 300
     assert "executorch-xnnpack-fp32" in run("history", cwd=project).stdout
     page = tmp_path / "page.html"

@@ -10,9 +10,9 @@ from documents import failed_run, measured_run, report_of
 from rich.console import Console
 
 from edgedeploy.domain.measurement import LanguageAgreement, Perplexity
-from edgedeploy.domain.result import GenerationSummary, PushReport, RunResult
+from edgedeploy.domain.result import GenerationSummary, PushReport
 from edgedeploy.domain.verdict import Verdict
-from edgedeploy.report.terminal import print_history, print_report
+from edgedeploy.report.terminal import print_report
 
 FAIL = Verdict(status="fail", reasons=("p50 8.19 ms is over the budget of 5 ms",))
 
@@ -20,12 +20,6 @@ FAIL = Verdict(status="fail", reasons=("p50 8.19 ms is over the budget of 5 ms",
 def printed(report: PushReport, *, width: int, terminal: bool = False) -> str:
     out = io.StringIO()
     print_report(report, Console(file=out, width=width, force_terminal=terminal, color_system="standard" if terminal else None))
-    return out.getvalue()
-
-
-def history(*runs: RunResult, width: int) -> str:
-    out = io.StringIO()
-    print_history(runs, Console(file=out, width=width))
     return out.getvalue()
 
 
@@ -69,24 +63,6 @@ def test_names_are_neither_markup_nor_escape_sequences(width: int) -> None:
 
 def test_no_runs() -> None:
     assert "nothing in the project" in printed(report_of(), width=80)
-    assert "no runs yet" in history(width=80)
-
-
-def test_history_shows_where_a_series_went() -> None:
-    runs = [
-        measured_run(run_id=f"{day}" * 32, created_at=f"2026-03-0{day}T12:00:00+00:00", base_ns=8_000_000 + day * 500_000)
-        for day in (3, 2, 1)
-    ]
-    wide = history(*runs, failed_run(), width=160).splitlines()
-    assert "▁▄█" in wide[2]
-    assert "2026-03-03 12:00:00" in wide[2]
-    assert wide[2].startswith("3" * 32)
-    assert "error" in wide[5]
-    narrow = history(*runs, width=80)
-    assert "2026-03-03 12:00:00 UTC" in narrow
-    assert "mobilenet on desk-pixel" in narrow
-    assert "3" * 32 in narrow, "an id that can be copied"
-    assert max(len(line) for line in narrow.splitlines()) <= 80
 
 
 def test_an_export_has_no_device() -> None:
