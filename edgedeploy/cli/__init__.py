@@ -34,8 +34,9 @@ VERBS = {
     "verify": "Hash what lies on devices: is it still what was pushed?",
     "clean": "Remove from devices what nobody needs any more.",
     "lease": "Show who has which device; take one for yourself, give it back.",
-    "history": "List past measurements.",
+    "history": "List past measurements, their series and comparisons.",
     "report": "Write an HTML, JUnit or Markdown report of past measurements.",
+    "results": "Export results to other tools' formats, import theirs, show one whole.",
     "doctor": "Say which SDKs and tools are there, and how to get the others.",
     "schema": "Print the JSON Schema of a file, for editors.",
 }

@@ -2,17 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
-from typing import TypeVar
 
 import click
 
 from edgedeploy.cli.options import bundle_option, json_option, model_option, project_option, target_option
-from edgedeploy.domain.history import PastComparison
-from edgedeploy.domain.result import RunResult
-
-Kept = TypeVar("Kept", RunResult, PastComparison)
 
 
 @click.command()
@@ -38,25 +32,21 @@ def history(
     Measurements are put beside one another only where the environment was the same: system, runtime, governor and the like; a new
     one begins a new series. Steps and drifts are warnings and decide nothing; "edgedeploy gate" does.
     """
-    from edgedeploy.cli.results import open_results
+    from edgedeploy.cli.store import Filters, newest_documents, newest_runs, open_results
     from edgedeploy.domain.history import HistoryReport
     from edgedeploy.results.past import series_around
     from edgedeploy.results.series import with_remarks
 
     store, name = open_results(project_path, bundle)
-    wanted: tuple[str | None, ...] = models or (None,)
-    runs = _newest(
-        [run for model in wanted for run in store.runs(project=name, model=model, target=target, device=device, limit=limit)]
-    )[:limit]
-    comparisons = _newest(
-        [
-            one
-            for model in wanted
-            for one in store.comparisons.newest(project=name, model=model, target=target, device=device, limit=limit)
-        ]
-    )[:limit]
+    asked = Filters(project=name, target=target, models=models, device=device, limit=limit)
+    runs = newest_runs(store, asked)
     series = series_around(runs, store)
-    report = HistoryReport(runs=with_remarks(runs, series), series=series, comparisons=comparisons)
+    report = HistoryReport(
+        runs=with_remarks(runs, series),
+        series=series,
+        comparisons=newest_documents(store.comparisons, asked),
+        imported=newest_documents(store.imports, asked),
+    )
     if as_json:
         import msgspec
 
@@ -65,7 +55,3 @@ def history(
     from edgedeploy.report.history import print_history
 
     print_history(report)
-
-
-def _newest(found: Iterable[Kept]) -> tuple[Kept, ...]:
-    return tuple(sorted(found, key=lambda one: (one.created_at, one.id), reverse=True))

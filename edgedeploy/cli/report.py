@@ -34,7 +34,7 @@ def report(
     project_path: Path,
 ) -> None:
     """Write a report of the runs named, or of the newest run of every lane on every device."""
-    from edgedeploy.cli.results import open_results
+    from edgedeploy.cli.store import open_results
     from edgedeploy.results.past import series_around
     from edgedeploy.results.series import with_remarks
 

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from edgedeploy import __version__
-from edgedeploy.bundle import read_bundle
+from edgedeploy.bundle import describe_bundle, read_bundle
 from edgedeploy.cache import Cache
+from edgedeploy.comparing.keeping import kept
 from edgedeploy.comparing.sides import SideOf, against_release, match, warn_of_same
 from edgedeploy.domain.contest import CompareReport
 from edgedeploy.domain.events import Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import UsageError
-from edgedeploy.pipeline import bundle_fleet
+from edgedeploy.pipeline import bundle_fleet, bundle_results
 from edgedeploy.stages.contest import contest
 from edgedeploy.stages.fight import Rules
 from edgedeploy.stages.run_result import Ready
@@ -57,6 +58,7 @@ def compare_bundles(
         DeviceUnavailableError: no device is reachable.
     """
     cache = cache or Cache()
+    results = bundle_results(describe_bundle(Path(sides[1].place)))  # opened first: minutes of work need a place to go to
     candidates = of_bundle(sides[1], target, models, cache)
     if sides[0].kind == "release":
         opponents = against_release(candidates, sides)
@@ -65,4 +67,5 @@ def compare_bundles(
     warn_of_same(opponents, sink)
     fleet = bundle_fleet(Path(sides[1].place), target=target, devices=devices, patience=patience, sink=sink)
     contests = contest(fleet, opponents, rules, cache)
-    return CompareReport(edgedeploy=__version__, project=fleet.project, target=target, comparisons=contests)
+    report = CompareReport(edgedeploy=__version__, project=fleet.project, target=target, comparisons=contests)
+    return kept(report, "compare", results, sink)

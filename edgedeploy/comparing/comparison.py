@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 from edgedeploy import __version__
 from edgedeploy.comparing.bundles import of_bundle
+from edgedeploy.comparing.keeping import kept
 from edgedeploy.comparing.sides import SideOf, against_release, match, parse_side, require_no_release, warn_of_same
 from edgedeploy.domain.contest import CompareReport, Contest
-from edgedeploy.domain.events import Note, Sink, ignore
+from edgedeploy.domain.events import Sink, ignore
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience
 from edgedeploy.errors import UsageError
 from edgedeploy.pipeline import DEFAULT_JOBS, Pipeline
@@ -81,16 +82,9 @@ class Comparing:
         return self._report("gate", contest(fleet, opponents, rules, self.pipeline.cache, self.pipeline.signer()), results)
 
     def _report(self, verb: Literal["compare", "gate"], contests: tuple[Contest, ...], results: ResultStore) -> CompareReport:
-        """The report, which is kept in the history as well; where that fails, it is told all the same."""
-        from edgedeploy.results.comparisons import keep
-
         project = self.pipeline.project.name
         report = CompareReport(edgedeploy=__version__, project=project, target=self.target, comparisons=contests)
-        try:
-            keep(report, verb, results.comparisons)
-        except UsageError as error:
-            self.sink(Note(text=f"not kept in the history: {error}", level="warning"))
-        return report
+        return kept(report, verb, results, self.sink)
 
     def _ready(self, side: SideOf, others: Sequence[Ready]) -> tuple[Ready, ...]:
         """What a side consists of; ``others`` is the other one, as far as it is known."""

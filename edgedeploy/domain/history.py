@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from edgedeploy.domain.contest import Contest
+from edgedeploy.domain.imported import Imported
 from edgedeploy.domain.result import RunResult
 from edgedeploy.domain.series import Series
 
@@ -35,12 +36,13 @@ class PastComparison(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class HistoryReport(msgspec.Struct, frozen=True, kw_only=True):
-    """Runs and comparisons, newest first, and the series that the runs belong to.
+    """Runs, comparisons and what was imported, newest first, and the series that the runs belong to.
 
-    A series has its runs of before as well, up to those that are looked at.
+    A series has its runs of before as well, up to those that are looked at. What was imported is in none.
     """
 
     schema: str = HISTORY_SCHEMA
     runs: tuple[RunResult, ...]
     series: tuple[Series, ...] = ()
     comparisons: tuple[PastComparison, ...] = ()
+    imported: tuple[Imported, ...] = ()

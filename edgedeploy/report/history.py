@@ -9,6 +9,7 @@ from edgedeploy.domain.history import HistoryReport, PastComparison
 from edgedeploy.domain.result import RunResult
 from edgedeploy.domain.series import Remark, Series
 from edgedeploy.report import units
+from edgedeploy.report.imported import import_line
 from edgedeploy.report.layout import empty_table, fits, status_text, verdict_text
 from edgedeploy.report.words import ratio_words
 
@@ -21,7 +22,7 @@ _WHOLE = frozenset({"id", "run", "when", "p50", "verdict"})
 
 
 def print_history(report: HistoryReport, console: Console | None = None) -> None:
-    """Print runs, in the order given (newest first), then what their series say of them, then comparisons.
+    """Print runs, in the order given (newest first), then what their series say of them, comparisons, and what was imported.
 
     ``trend`` is the p50 of a run's series up to this run, at most twelve; heights are relative to their own least and
     greatest. Where the width is short, model, lane and device share a column, id and time another, and the trend is left out.
@@ -30,7 +31,7 @@ def print_history(report: HistoryReport, console: Console | None = None) -> None
     from rich.text import Text
 
     console = console or Console()
-    if not report.runs and not report.comparisons:
+    if not (report.runs or report.comparisons or report.imported):
         console.print("no runs yet: `edgedeploy push --target NAME` makes one")
         return
     if report.runs:
@@ -48,6 +49,11 @@ def print_history(report: HistoryReport, console: Console | None = None) -> None
     if report.comparisons:
         console.print()
         _print_comparisons(report.comparisons, console)
+    if report.imported:
+        console.print()
+        console.print(Text("imported; in no series, used by no gate", style="bold"))
+    for item in report.imported:
+        console.print(Text(f"  {units.clean(import_line(item))}"), soft_wrap=True)
 
 
 def _wide(report: HistoryReport) -> Table:
@@ -69,7 +75,7 @@ def _narrow(runs: Sequence[RunResult]) -> Table:
     for run in runs:
         place = f"{run.model} on {run.device}" if run.device else run.model
         cells = ((run.id, units.moment(run.created_at)), (place, run.lane.id), (_p50(run),))
-        table.add_row(*(Text("\n".join(map(units.clean, lines))) for lines in cells), verdict_text(run))
+        table.add_row(*(Text("\n".join(map(units.clean, lines))) for lines in cells), verdict_text(run, ",\n"))
     return table
 
 

@@ -31,9 +31,12 @@ def empty_table() -> Table:
     return Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
 
 
-def verdict_text(run: RunResult) -> Text:
-    """The verdict in its colour."""
-    return status_text(run.verdict.status)
+def verdict_text(run: RunResult, separator: str = ", ") -> Text:
+    """The verdict in its colour, marked where another session of the artifact says otherwise."""
+    text = status_text(run.verdict.status)
+    if any(remark.kind == "unstable" for remark in run.remarks):
+        text.append(f"{separator}unstable", style="yellow")
+    return text
 
 
 def status_text(status: Status) -> Text:

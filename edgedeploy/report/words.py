@@ -8,6 +8,7 @@ from edgedeploy.domain.comparison import Comparison
 from edgedeploy.domain.contest import Contest
 from edgedeploy.domain.measurement import Agreement, LanguageAgreement, MetricResult, unsteady
 from edgedeploy.domain.result import PushStats, RunResult, Verification
+from edgedeploy.domain.series import Remark
 from edgedeploy.report import units
 
 _FIGURE_WORDS = {
@@ -48,8 +49,13 @@ def measured_words(run: RunResult) -> tuple[str, ...]:
     """What the figures leave out: whether it was warm, what it cost in energy, how the gate ended, what the past says."""
     restless = unsteady(run.processes)
     warm = f"{restless} in their warm-up" if restless else ""
-    lines = (warm, energy_words(run), gate_words(run.gate), *(remark.text for remark in run.remarks))
+    lines = (warm, energy_words(run), gate_words(run.gate), *map(remark_words, run.remarks))
     return tuple(line for line in lines if line)
+
+
+def remark_words(remark: Remark) -> str:
+    """``warning: unstable: the same artifact was 12.2% faster in run 2026…``; a new series is told without a warning."""
+    return f"warning: {remark.text}" if remark.is_warning else remark.text
 
 
 def gate_words(gate: Contest | None) -> str:

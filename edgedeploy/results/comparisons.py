@@ -28,7 +28,7 @@ def keep(report: CompareReport, verb: Literal["compare", "gate"], comparisons: D
     now = dt.datetime.now(dt.UTC)
     for contest in report.comparisons:
         past = PastComparison(
-            id=f"{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
+            id=f"{verb}-{now:%Y%m%dT%H%M%S}-{secrets.token_hex(4)}",
             created_at=now.isoformat(timespec="milliseconds"),
             project=report.project,
             target=report.target,

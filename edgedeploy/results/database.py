@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, exc, func, insert, select
+from sqlalchemy import Connection, Engine, MetaData, create_engine, exc, func, insert, inspect, select
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.schema import CreateIndex, CreateTable
 
@@ -78,11 +78,14 @@ class Database:
         Raises:
             UsageError: the database cannot be written.
         """
-        with self.transaction() as connection:
-            for table in tables.sorted_tables:
-                connection.execute(CreateTable(table, if_not_exists=True))
-                for index in table.indexes:
-                    connection.execute(CreateIndex(index, if_not_exists=True))
+        try:
+            with self.transaction() as connection:
+                for table in tables.sorted_tables:
+                    connection.execute(CreateTable(table, if_not_exists=True))
+                    for index in table.indexes:
+                        connection.execute(CreateIndex(index, if_not_exists=True))
+        except exc.IntegrityError:
+            pass  # PostgreSQL says so where another process makes them at the same moment.
 
     def unusable(self, error: exc.DBAPIError) -> UsageError:
         """The error that a database's own is told as."""
@@ -115,8 +118,6 @@ class Database:
             )
 
     def _has_schema(self) -> bool:
-        from sqlalchemy import inspect
-
         with self.transaction() as connection:
             tables = inspect(connection)
             if not tables.has_table(SCHEMA.name):

@@ -89,11 +89,13 @@ class Documents(Generic[T]):
         return tuple(self._read(str(row.id), str(row.document)) for row in rows)
 
     def starting_with(self, prefix: str) -> tuple[tuple[T, bytes], ...]:
-        """Documents with their bulk whose id begins like that.
+        """Documents with their bulk whose id begins like that; none begins with nothing.
 
         Raises:
             UsageError: as :meth:`newest`.
         """
+        if not prefix:
+            return ()
         table = self._table
         query = select(table).where(func.substr(table.c.id, 1, len(prefix)) == prefix)
         with self._database.transaction() as connection:

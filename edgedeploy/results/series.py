@@ -11,11 +11,12 @@ from msgspec.structs import replace
 from edgedeploy.domain.measurement import DeviceFacts, Environment
 from edgedeploy.domain.result import RunResult
 from edgedeploy.domain.series import Remark, Series
+from edgedeploy.report.units import duration
 from edgedeploy.stats.history import change
 from edgedeploy.stats.next_value import expected
 from edgedeploy.stats.sessions import AGREEMENT, agree, session_p50, spread
 
-RUNS_LOOKED_AT = 200
+RUNS_LOOKED_AT = 100
 """Of one model on one device: forty results of a series decide, and there may be several series."""
 
 _Subject = tuple[str, str, str, str, str]
@@ -166,8 +167,8 @@ def _of_one(point: _Point, before: Sequence[_Point]) -> Iterator[Remark]:
         yield Remark(
             kind="outside",
             run=point.run.id,
-            text=f"outside its series: {point.p50_ns / 1e6:.4g} ms, where its {len(before)} runs let one expect "
-            f"{bounds[0] / 1e6:.4g} to {bounds[1] / 1e6:.4g} ms",
+            text=f"outside its series: {duration(point.p50_ns)}, where its {len(before)} runs let one expect "
+            f"{duration(round(bounds[0]))} to {duration(round(bounds[1]))}",
             before_ns=round(nearer),
             after_ns=point.p50_ns,
         )
@@ -178,7 +179,7 @@ def _level(points: Sequence[_Point]) -> Remark | None:
     if found is None:
         return None
     at = points[found.at]
-    levels = f"{found.before / 1e6:.4g} ms → {found.after / 1e6:.4g} ms ({found.relative:+.1%})"
+    levels = f"{duration(round(found.before))} → {duration(round(found.after))} ({found.relative:+.1%})"
     text = f"{found.kind} {'at' if found.kind == 'step' else 'since'} run {at.run.id}: {levels}"
     if found.kind == "step" and at.artifact and at.artifact != points[found.at - 1].artifact:
         text += ", with another artifact"

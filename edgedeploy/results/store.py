@@ -14,13 +14,14 @@ import msgspec
 from sqlalchemy import Connection, Row, exc, func, insert, select
 
 from edgedeploy.domain.history import PastComparison
+from edgedeploy.domain.imported import Imported
 from edgedeploy.domain.measurement import ProcessSamples
 from edgedeploy.domain.result import RunResult
 from edgedeploy.errors import UsageError
 from edgedeploy.results.database import Database
 from edgedeploy.results.documents import Documents
 from edgedeploy.results.rows import process_rows, run_row, to_process, to_run
-from edgedeploy.results.tables import COMPARISONS, PROCESSES, RUNS
+from edgedeploy.results.tables import COMPARISONS, IMPORTS, PROCESSES, RUNS
 
 _CANDIDATES_SHOWN = 5
 # SQLite refuses more than 32,766 parameters, older builds more than 999.
@@ -33,6 +34,7 @@ class ResultStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self.comparisons = Documents(database, COMPARISONS, PastComparison)
+        self.imports = Documents(database, IMPORTS, Imported)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -88,3 +88,4 @@ def _documents(name: str) -> Table:
 
 
 COMPARISONS = _documents("edgedeploy_comparisons")
+IMPORTS = _documents("edgedeploy_imports")

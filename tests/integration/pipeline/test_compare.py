@@ -88,6 +88,9 @@ def test_a_git_revision_against_the_work_tree_and_a_bundle(run: Run, scratch_pro
     contest = only(run("compare", "old", "./old", *options, cwd=alone).document)
     check(contest, "this-machine")
     assert (contest["base"]["origin"], contest["candidate"]["origin"]) == ("old", "./old")
+    (past,) = run("history", "--bundle", "old", "--json", cwd=alone).document["comparisons"]
+    whole = run("results", "show", past["id"], "--bundle", "old", cwd=alone).document
+    assert whole["contest"] == contest
 
 
 def test_baselines_are_found_again_on_a_machine_that_never_had_them(run: Run, scratch_project: Path, tmp_path: Path) -> None:
@@ -137,6 +140,9 @@ def test_the_gate_judges_each_run_by_its_own_bounds(run: Run, scratch_project: P
     for contest in found:
         check(contest, "this-machine")
         assert [(one["figure"], one["tolerance"]) for one in contest["decided"]] == [("latency_p50", 2.0), ("peak_rss", 0.5)]
+    past = run("history", "--json", cwd=scratch_project).document["comparisons"]
+    told = {(one["verb"], one["contest"]["base"]["lane"]["exporter"], one["contest"]["blocks"]) for one in past}
+    assert {("gate", one["base"]["lane"]["exporter"], one["blocks"]) for one in found} <= told
 
 
 def test_a_push_gates_what_it_deploys(run: Run, scratch_project: Path) -> None:

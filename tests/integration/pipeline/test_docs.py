@@ -54,6 +54,15 @@ workdir = "~/edgedeploy"
 lanes = [{ exporter = "tflite", backend = "xnnpack" }]
 """
 
+# Files that docs/results.md imports.
+OTHER_TOOLS = {
+    "benchmark_model.log": "Inference timings in us: Init: 2500, First inference: 9000, Warmup (avg): 8200.5, Inference (avg): 8101\n",
+    "executorch.log": 'PyTorchObserver {"prompt_tokens":14,"generated_tokens":50,"model_load_start_ms":1,"model_load_end_ms":325,'
+    '"inference_start_ms":325,"inference_end_ms":440,"prompt_eval_end_ms":340,"first_token_ms":341,'
+    '"SCALING_FACTOR_UNITS_PER_SECOND":1000}\n',
+    "llama-bench.json": '[{"n_prompt": 512, "n_gen": 0, "avg_ns": 2000000000, "avg_ts": 256.0}]\n',
+}
+
 
 @dataclass(frozen=True)
 class Block:
@@ -211,8 +220,15 @@ def test_commands_for_comparisons(run: Run, scratch_project: Path) -> None:
 @pytest.mark.sdk
 def test_commands_for_results(run: Run, project: Path) -> None:
     lines = lines_of("docs/results.md")
-    assert len(lines) >= 3
-    execute(lines, run, project)
+    assert len(lines) >= 10
+    for name, content in OTHER_TOOLS.items():
+        (project / name).write_text(content)
+    ended_in = execute(lines, run, project)
+    assert "executorch-xnnpack-fp32" in run("history", cwd=ended_in).stdout
+    written = ("runs.csv", "results.json", "tflite.json", "mlperf_log_summary.txt")
+    assert all((project / name).stat().st_size > 500 for name in written)
+    for name in (*written, *OTHER_TOOLS):
+        (project / name).unlink()
 
 
 def test_commands_for_plug_ins(run: Run, tmp_path: Path) -> None:

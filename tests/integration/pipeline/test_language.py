@@ -120,6 +120,14 @@ def test_tokens_are_pytorchs_in_fp32_and_perplexity_bears_4_bits(run: Run, folde
         # 2 layers, 1 head of 32 for keys and as much for values, 128 tokens, 4 bytes.
         assert generation["kv_cache_bytes"] == 2 * 2 * 32 * 128 * 4
 
+    assert run("results", "export", "--format", "llama-bench", "-o", "bench.json", cwd=folder).exit_code == 0
+    tests = json.loads((folder / "bench.json").read_text())
+    assert sorted((test["n_prompt"] > 0, test["n_gen"]) for test in tests) == [(False, 31)] * 3 + [(True, 0)] * 3
+    arguments = ("results", "import", "bench.json", "--model", "llama", "--target", "this-machine", "--json")
+    imported = run(*arguments, cwd=folder).document["imported"]
+    repetitions = [result["measured"]["figures"]["repetitions_ns"] for result in imported]
+    assert repetitions == [test["samples_ns"] for test in tests]
+
 
 def test_stock_runners_read_the_file(run: Run, folder: Path) -> None:
     """ExecuTorch's own attention operators, called from Python, give the tokens that our runner's gave."""

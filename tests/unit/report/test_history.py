@@ -43,7 +43,7 @@ def test_no_runs() -> None:
 
 def test_history_shows_where_a_series_went() -> None:
     runs = days(8_500_000, 9_000_000, 9_500_000)
-    wide = history(*runs, failed_run(), width=160).splitlines()
+    wide = history(*runs, failed_run(), width=180).splitlines()
     assert "▁▄█" in wide[2]
     assert "2026-03-03 12:00:00" in wide[2]
     assert wide[2].startswith("3" * 32)
@@ -71,6 +71,7 @@ def test_an_unstable_result_is_a_warning() -> None:
     text = history(*days(8_000_000, 9_000_000), width=200)
     assert "warning: 2026-03-02 12:00:00 UTC  run 2222" in text
     assert "unstable: the same artifact was" in text
+    assert "pass, unstable" in text
 
 
 @pytest.mark.parametrize("width", [60, 200])

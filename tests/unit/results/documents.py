@@ -5,8 +5,11 @@ from __future__ import annotations
 import datetime as dt
 
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from edgedeploy.domain.measurement import Agreement, Core, DeviceFacts, Environment, ProcessSamples, WarmUp
+from edgedeploy.domain.comparison import Block, SideFigures, Turn
+from edgedeploy.domain.contest import CompareReport, Contender, Contest
+from edgedeploy.domain.measurement import Agreement, Core, DeviceFacts, Environment, Generation, ProcessSamples, WarmUp
 from edgedeploy.domain.result import (
     ArtifactSummary,
     Failure,
@@ -132,7 +135,7 @@ def measured_run(
         )
         for process in range(processes)
     )
-    samples = tuple(sample for process in series for sample in process.latency_ns)
+    samples = tuple(sample for process in series for sample in process.latency_ns) or (base_ns,)
     ranked = sorted(samples)
     before = DeviceFacts(
         os="android",
@@ -248,3 +251,43 @@ def failed_run(*, run_id: str = "b" * 32, created_at: str = "2026-03-01T12:05:00
 def report_of(*runs_of_it: RunResult) -> PushReport:
     """A push that made these runs."""
     return PushReport(edgedeploy="0.1.0", project="shop", target="pixel8", runs=runs_of_it)
+
+
+def spoken_run(*, processes: int = 2, prompt_tokens: int = 12, token_ns: int = 20_000_000) -> RunResult:
+    """A language model that answered a prompt with nine tokens in every process."""
+    run = measured_run(model="chat", processes=processes, iterations=0)
+    series = tuple(
+        replace(
+            process,
+            latency_ns=(token_ns + index,) * 8,
+            generation=Generation(
+                prompt_tokens=prompt_tokens,
+                prefill_ns=90_000_000 + index,
+                ttft_ns=91_000_000 + index,
+                decode_ns=(token_ns + index,) * 8,
+                tokens=tuple(range(9)),
+            ),
+        )
+        for index, process in enumerate(run.processes)
+    )
+    return replace(run, processes=series, latency_ns=Latency(samples=(token_ns,), p50=token_ns, p90=token_ns, p99=token_ns))
+
+
+FIGURES = SideFigures(load_ns=1000, peak_rss_bytes=10)
+BLOCK = Block(
+    turns=(Turn(side="base", start_ns=0, latency_ns=(5, 6)), Turn(side="candidate", start_ns=11, latency_ns=(7,))),
+    base=FIGURES,
+    candidate=FIGURES,
+)
+
+
+def contest(model: str = "net", device: str = "desk") -> Contest:
+    """A comparison of something with itself, of one block."""
+    lane = Lane(exporter="tflite", backend="xnnpack", precision="fp32")
+    side = Contender(origin="now", model=model, recipe="fp32", lane=lane, sha256="ab" * 32, size_bytes=9)
+    return Contest(device=device, base=side, candidate=side, verdict="pass", measured=(BLOCK,))
+
+
+def contests(*found: Contest) -> CompareReport:
+    """What one call of compare did."""
+    return CompareReport(edgedeploy="0", project="shop", target="pixel8", comparisons=found)

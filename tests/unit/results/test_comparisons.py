@@ -7,32 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from documents import measured_run
+from documents import contest, contests, measured_run
 from msgspec.structs import replace
 
-from edgedeploy.domain.comparison import Block, SideFigures, Turn
-from edgedeploy.domain.contest import CompareReport, Contender, Contest
-from edgedeploy.domain.target import Lane
 from edgedeploy.errors import UsageError
 from edgedeploy.results.comparisons import keep, whole
 from edgedeploy.results.store import ResultStore
-
-FIGURES = SideFigures(load_ns=1000, peak_rss_bytes=10)
-BLOCK = Block(
-    turns=(Turn(side="base", start_ns=0, latency_ns=(5, 6)), Turn(side="candidate", start_ns=11, latency_ns=(7,))),
-    base=FIGURES,
-    candidate=FIGURES,
-)
-
-
-def contest(model: str = "net", device: str = "desk") -> Contest:
-    lane = Lane(exporter="tflite", backend="xnnpack", precision="fp32")
-    side = Contender(origin="now", model=model, recipe="fp32", lane=lane, sha256="ab" * 32, size_bytes=9)
-    return Contest(device=device, base=side, candidate=side, verdict="pass", measured=(BLOCK,))
-
-
-def report(*contests: Contest) -> CompareReport:
-    return CompareReport(edgedeploy="0", project="shop", target="pixel8", comparisons=contests)
 
 
 @pytest.fixture
@@ -47,7 +27,7 @@ def store(url: str) -> Iterator[ResultStore]:
 
 
 def test_a_comparison_is_listed_without_and_found_with_its_latencies(store: ResultStore) -> None:
-    keep(report(contest(), contest("other")), "gate", store.comparisons)
+    keep(contests(contest(), contest("other")), "gate", store.comparisons)
     assert len(store.comparisons.newest(project="shop", target="pixel8", device="desk")) == 2
     (past,) = store.comparisons.newest(model="net")
     assert (past.verb, past.model, past.device, past.contest) == ("gate", "net", "desk", replace(contest(), measured=()))
@@ -56,7 +36,7 @@ def test_a_comparison_is_listed_without_and_found_with_its_latencies(store: Resu
 
 
 def test_filters_are_all_applied(store: ResultStore) -> None:
-    keep(report(contest(), contest(device="other")), "compare", store.comparisons)
+    keep(contests(contest(), contest(device="other")), "compare", store.comparisons)
     assert len(store.comparisons.newest(device="other")) == 1
     assert len(store.comparisons.newest(limit=1)) == 1
     for nothing in ({"model": "x"}, {"target": "x"}, {"device": "x"}, {"project": "x"}):
@@ -64,7 +44,7 @@ def test_filters_are_all_applied(store: ResultStore) -> None:
 
 
 def test_adding_twice_is_adding_once(store: ResultStore) -> None:
-    keep(report(contest()), "compare", store.comparisons)
+    keep(contests(contest()), "compare", store.comparisons)
     (past,) = store.comparisons.newest()
     assert store.comparisons.add(past) is False
     assert store.comparisons.newest() == (past,)
@@ -77,12 +57,12 @@ def test_the_table_is_made_by_the_first_comparison_only(store: ResultStore, tmp_
     with sqlite3.connect(tmp_path / "history.sqlite") as connection:
         names = {row[0] for row in connection.execute("select name from sqlite_master where type = 'table'")}
     assert names == {"edgedeploy_schema", "edgedeploy_runs", "edgedeploy_processes"}
-    keep(report(contest()), "compare", store.comparisons)
+    keep(contests(contest()), "compare", store.comparisons)
     assert store.run(measured_run().id)
 
 
 def test_a_document_that_is_not_ours_is_told(store: ResultStore, tmp_path: Path) -> None:
-    keep(report(contest()), "compare", store.comparisons)
+    keep(contests(contest()), "compare", store.comparisons)
     with sqlite3.connect(tmp_path / "history.sqlite") as connection:
         connection.execute("""update edgedeploy_comparisons set document = '{"id": 3}'""")
     with pytest.raises(UsageError, match="in the history cannot be read") as caught:

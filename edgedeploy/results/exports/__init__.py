@@ -1,0 +1,42 @@
+"""Results in the formats of other tools. Pure; what was not measured is absent from a document, never a zero.
+
+One file per format, with where the format is defined: ``takes`` says which runs it has a place for, ``render`` writes them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Literal, get_args
+
+import msgspec
+
+from edgedeploy.domain.result import RunResult
+from edgedeploy.results.exports import llama_bench, mlperf, oss_v3, table, tflite
+
+Format = Literal["oss-v3", "tflite", "mlperf", "csv", "llama-bench"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+_Takes = Callable[[RunResult], bool]
+_Render = Callable[[Sequence[RunResult]], str]
+_WRITERS: dict[Format, tuple[_Takes, _Render]] = {
+    "oss-v3": (oss_v3.takes, oss_v3.render),
+    "tflite": (tflite.takes, tflite.render),
+    "mlperf": (mlperf.takes, mlperf.render),
+    "csv": (table.takes, table.render),
+    "llama-bench": (llama_bench.takes, llama_bench.render),
+}
+
+
+class Export(msgspec.Struct, frozen=True, kw_only=True):
+    """A text that ends with a newline, of ``runs`` runs; ``left_out`` are ids of those that the format has no place for."""
+
+    text: str
+    runs: int
+    left_out: tuple[str, ...]
+
+
+def export(kind: Format, runs: Sequence[RunResult]) -> Export:
+    """Runs in a format, in the order given."""
+    takes, render = _WRITERS[kind]
+    taken = [run for run in runs if takes(run)]
+    return Export(text=render(taken), runs=len(taken), left_out=tuple(run.id for run in runs if not takes(run)))

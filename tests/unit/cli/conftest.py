@@ -1,0 +1,8 @@
+"""Verbs are tested on the same documents as the history."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent.parent / "results"))
