@@ -257,13 +257,21 @@ class Turns(msgspec.Struct, frozen=True, kw_only=True):
     turn_s: float
 
 
+class Bursts(msgspec.Struct, frozen=True, kw_only=True):
+    """The policy's iterations, so many times, each time after a rest."""
+
+    count: int
+    idle_s: float
+
+
 class Launch(msgspec.Struct, frozen=True, kw_only=True):
     """What one start of a runner is about; paths are the device's.
 
     ``inputs`` have the shapes of the files given; a language model that is run token by token has a ``talk`` in their place.
     ``method`` is what the artifact calls it (:class:`Method`'s ``entry``).
     ``profile``: time per operator instead of samples, which watching would colour. ``cold``: the model is taken out of the page
-    cache before it is loaded.
+    cache before it is loaded. ``window_s``: it is timed for the policy's ``max_seconds``, and told by windows of so long (0: by
+    iterations). ``barrier``: it waits for others before it is timed.
     """
 
     model: str
@@ -276,6 +284,9 @@ class Launch(msgspec.Struct, frozen=True, kw_only=True):
     cold: bool = False
     talk: Talk | None = None
     turns: Turns | None = None
+    bursts: Bursts | None = None
+    window_s: float = 0.0
+    barrier: bool = False
 
 
 class Runtime(Protocol):

@@ -65,6 +65,10 @@ MAX_THREADS = 1024
 MAX_CPUS = 1024
 MAX_PROFILED = 100
 MAX_TURNS = 10_000
+MAX_BURSTS = 10_000
+MAX_IDLE_SECONDS = 3600
+MAX_WINDOWS = 10_000
+WINDOW_KEPT = 100
 BATON_OUT = 3
 UNTIMED_SHARE = 0.1  # of a turn
 # Until a process is steady, fast iterations come by the hundred thousand: no more are told, unless asked for by number.
@@ -194,8 +198,13 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--turns", type=_turns, default=None)
     parser.add_argument("--side", choices=("A", "B"), default=None)
     parser.add_argument("--turn-seconds", type=_seconds, default=0.05)
+    parser.add_argument("--bursts", type=_integer(MAX_BURSTS), default=0)
+    parser.add_argument("--idle-seconds", type=_seconds, default=0.0)
+    parser.add_argument("--window-seconds", type=_seconds, default=0.0)
+    parser.add_argument("--barrier", type=_switch, default=False)
     arguments = parser.parse_args(argv)
     _check_turns(parser, arguments)
+    _check_ways(parser, arguments)
     return arguments
 
 
@@ -211,6 +220,25 @@ def _check_turns(parser: argparse.ArgumentParser, arguments: argparse.Namespace)
         parser.error("--profile takes no turns")
     if not 0 < arguments.iterations <= MAX_ITERATIONS // own:
         parser.error(f"--turns times --iterations is not within 1 to {MAX_ITERATIONS}")
+
+
+def _check_ways(parser: argparse.ArgumentParser, arguments: argparse.Namespace) -> None:
+    """How the timed iterations follow on one another: there is one way at a time."""
+    bursts, windows = arguments.bursts, arguments.window_seconds
+    if bool(bursts) != bool(arguments.idle_seconds):
+        parser.error("--bursts, at least 1, and --idle-seconds need each other")
+    if arguments.idle_seconds > MAX_IDLE_SECONDS:
+        parser.error(f"--idle-seconds is more than {MAX_IDLE_SECONDS}")
+    if sum(map(bool, (arguments.turns, bursts, windows, arguments.profile))) > 1:
+        parser.error("--turns, --bursts, --window-seconds and --profile do not go together")
+    if arguments.barrier and (arguments.turns or arguments.profile):
+        parser.error("--barrier takes neither --turns nor --profile")
+    if (bursts or windows or arguments.barrier) and not arguments.iterations:
+        parser.error("--bursts, --window-seconds and --barrier want at least one of --iterations")
+    if bursts and arguments.iterations > MAX_ITERATIONS // bursts:
+        parser.error(f"--bursts times --iterations is more than {MAX_ITERATIONS}")
+    if windows and arguments.max_seconds / windows > MAX_WINDOWS:
+        parser.error(f"--max-seconds has more than {MAX_WINDOWS} windows of --window-seconds")
 
 
 # ------------------------------------------------------------------------------------- facts about this process
@@ -885,8 +913,18 @@ class Session:
         gc.collect()
         gc.disable()
         found = self._warm_up(loop, arguments)
+        if arguments.barrier:
+            self.stage = "turn"
+            pass_baton()
+            if not os.read(0, 1):
+                raise RunnerFailure("turn", "another process ended before all were ready")
+            self.stage = "execute"
         if arguments.turns:
             found.update(self._take_turns(loop, arguments))
+        elif arguments.bursts:
+            found.update(take_bursts(loop, arguments))
+        elif arguments.window_seconds:
+            found.update(take_windows(loop, arguments))
         else:
             latency_ns = array.array("q")
             usage = Usage()
@@ -943,6 +981,79 @@ class Session:
             # Not gone before the other one is done: the end of a process costs time on its processor, too.
             os.read(0, 1)
         return {"turns": taken, "latency_ns": list(latency_ns), **usage.members()}
+
+
+def take_bursts(loop: TimedLoop, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Iterations in bursts, with a rest before each."""
+    latency_ns = array.array("q")
+    taken: list[dict[str, int]] = []
+    usage = Usage()
+    spent_ns = 0
+    while len(taken) < arguments.bursts and (not taken or spent_ns < arguments.max_seconds * 1e9):
+        time.sleep(arguments.idle_seconds)
+        began_ns = time.monotonic_ns()
+        with usage.watched():
+            loop.run(latency_ns, arguments.iterations, 0, math.inf)
+        taken.append({"began_ns": began_ns, "iterations": arguments.iterations})
+        spent_ns += time.monotonic_ns() - began_ns
+    return {"bursts": taken, "latency_ns": list(latency_ns), **usage.members()}
+
+
+def take_windows(loop: TimedLoop, arguments: argparse.Namespace) -> dict[str, Any]:
+    """Iterations for so long, told by windows: of each how many there were, and the latencies of some of them."""
+    all_ns, window_ns = arguments.max_seconds * 1e9, arguments.window_seconds * 1e9
+    windows: list[KeptEvenly] = []
+    usage = Usage()
+    slept_ns = suspended_ns()
+    last = array.array("q")
+    number, next_ns = 0, 0.0
+    with usage.watched():
+        loop_began_ns = ended_ns = time.monotonic_ns()
+        while not windows or ended_ns - loop_began_ns < all_ns:
+            began_ns = loop.once(last, number)
+            number += 1
+            ended_ns = began_ns + last[-1]
+            at_ns = began_ns - loop_began_ns
+            if at_ns >= next_ns:
+                windows.append(KeptEvenly(began_ns))
+                next_ns = (at_ns // window_ns + 1) * window_ns
+            windows[-1].take(last.pop())
+    latency_ns = [ns for window in windows for ns in window.kept_ns]
+    described = [
+        {"began_ns": window.began_ns, "iterations": window.iterations, "kept": len(window.kept_ns)} for window in windows
+    ]
+    slept = {} if slept_ns is None else {"suspended_ns": slept_ns}
+    times = {"timed_ns": ended_ns - loop_began_ns, "latency_ns": latency_ns}
+    return {"windows": described, **times, **slept, **usage.members()}
+
+
+class KeptEvenly:
+    """A window's latencies: every ``stride``-th. When they become too many, every other one is given up."""
+
+    def __init__(self, began_ns: int) -> None:
+        self.began_ns = began_ns
+        self.iterations = 0
+        self.kept_ns = array.array("q")
+        self._stride = 1
+
+    def take(self, ns: int) -> None:
+        number = self.iterations
+        self.iterations += 1
+        if number % self._stride:
+            return
+        if len(self.kept_ns) == WINDOW_KEPT:
+            self.kept_ns = self.kept_ns[::2]
+            self._stride *= 2
+            if number % self._stride:
+                return
+        self.kept_ns.append(ns)
+
+
+def suspended_ns() -> int | None:
+    """How long the system has slept since it started, which /proc/uptime counts; None where it does not say."""
+    if not hasattr(time, "CLOCK_BOOTTIME"):
+        return None
+    return max(0, time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns())
 
 
 class SteadyWatch:
@@ -1003,6 +1114,16 @@ class TimedLoop:
     def __init__(self, setters: list[Callable[[], None]], invoke: Callable[[], object]) -> None:
         self._setters = setters
         self._invoke = invoke
+
+    def once(self, samples_ns: array.array[int], number: int = 0) -> int:
+        """Append one time, of the case ``number``; returns when it began."""
+        now, invoke = time.monotonic_ns, self._invoke
+        self._setters[number % len(self._setters)]()
+        began_ns = now()
+        invoke()
+        ended_ns = now()
+        samples_ns.append(ended_ns - began_ns)
+        return began_ns
 
     def run(self, samples_ns: array.array[int], iterations: int, least_ns: float, most_ns: float) -> None:
         """Append ``iterations`` times, and more until ``least_ns`` are over; only what fits in ``most_ns``, but at least one."""

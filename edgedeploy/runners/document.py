@@ -25,6 +25,7 @@ Sha256 = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 _OPERATORS_MAX = 200_000
 _PROFILED_MAX = 100
 _TURNS_MAX = 10_000
+_WINDOWS_MAX = 10_000 + 2
 # Longer ones are quoted in part: a runner gone wild must not fill the terminal or the report.
 _QUOTE_MAX_CHARS = 600
 # Exit codes above this are 128 + the signal's number, by the convention of POSIX shells.
@@ -96,6 +97,14 @@ class TurnDocument(msgspec.Struct, frozen=True, kw_only=True):
     iterations: Annotated[int, Meta(ge=1)]
 
 
+class WindowDocument(msgspec.Struct, frozen=True, kw_only=True):
+    """A window of time: ``iterations``, and of how many the latencies are told; they follow those of the window before."""
+
+    began_ns: Count
+    iterations: Annotated[int, Meta(ge=1)]
+    kept: Annotated[int, Meta(ge=1)]
+
+
 class SteadyDocument(msgspec.Struct, frozen=True, kw_only=True):
     """Steady from iteration ``since`` of the warm-up on, as was known after ``known`` of them."""
 
@@ -115,6 +124,10 @@ class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
     warmup_iterations: Count | None = None
     steady: SteadyDocument | None = None
     latency_ns: tuple[DurationNs, ...]
+    bursts: Annotated[tuple[TurnDocument, ...], Meta(max_length=_TURNS_MAX)] = ()
+    windows: Annotated[tuple[WindowDocument, ...], Meta(max_length=_WINDOWS_MAX)] = ()
+    timed_ns: DurationNs | None = None
+    suspended_ns: DurationNs | None = None
     cases: Annotated[int, Meta(ge=1)]
     outputs: tuple[OutputFile, ...]
     profiled_ns: Annotated[tuple[DurationNs, ...], Meta(max_length=_PROFILED_MAX)] = ()
@@ -122,9 +135,13 @@ class RunnerDocument(ProcessDocument, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         """Every operator has one time per profiled invocation, and every timed iteration is of a turn where there are turns."""
-        taken = sum(turn.iterations for turn in self.turns)
-        if self.turns and taken != len(self.latency_ns):
-            raise ValueError(f"{len(self.latency_ns)} iterations in turns of {taken}")
+        for taken, parts in (
+            (sum(turn.iterations for turn in self.turns), "turns"),
+            (sum(burst.iterations for burst in self.bursts), "bursts"),
+            (sum(window.kept for window in self.windows), "windows"),
+        ):
+            if taken and taken != len(self.latency_ns):
+                raise ValueError(f"{len(self.latency_ns)} iterations in {parts} of {taken}")
         for operator in self.operators:
             if len(operator.ns) != len(self.profiled_ns):
                 raise ValueError(
@@ -226,7 +243,7 @@ _ADVICE_BY_STAGE: dict[Stage, str] = {
     "read": "push again: a file of the release is missing on the device, or cannot be read there",
     "load": "export again, or choose another lane: this engine cannot load the model",
     "input": "export again: the artifact's inputs and the model's do not agree",
-    "turn": "the other of the two processes ended too soon: it says why",
+    "turn": "another process, for which this one waited, ended too soon: it says why",
     "execute": "choose another lane or precision: the model fails while it runs on this device",
     "output": "free some storage on the device, and check that its working folder can be written",
 }

@@ -39,6 +39,12 @@ def command(bundle: RunnerBundle, launch: Launch, *, runner_dir: str, python: st
     if launch.turns is not None:
         turns = launch.turns
         arguments += ["--turns", turns.schedule, "--side", turns.side, "--turn-seconds", f"{turns.turn_s:g}"]
+    if launch.bursts is not None:
+        arguments += ["--bursts", str(launch.bursts.count), "--idle-seconds", f"{launch.bursts.idle_s:g}"]
+    if launch.window_s:
+        arguments += ["--window-seconds", f"{launch.window_s:g}"]
+    if launch.barrier:
+        arguments += ["--barrier", "1"]
     return (*start, *arguments)
 
 

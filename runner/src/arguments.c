@@ -136,6 +136,10 @@ static bool parse_option(const char *option, const char *value, runner_arguments
   if (strcmp(option, "--cold") == 0) return parse_switch(option, value, &arguments->cold, why);
   if (strcmp(option, "--vary") == 0) return parse_switch(option, value, &arguments->vary, why);
   if (strcmp(option, "--turn-seconds") == 0) return parse_seconds(option, value, &arguments->turn_seconds, why);
+  if (strcmp(option, "--bursts") == 0) return parse_option_integer(option, value, MAX_BURSTS, &arguments->bursts, why);
+  if (strcmp(option, "--idle-seconds") == 0) return parse_seconds(option, value, &arguments->idle_seconds, why);
+  if (strcmp(option, "--window-seconds") == 0) return parse_seconds(option, value, &arguments->window_seconds, why);
+  if (strcmp(option, "--barrier") == 0) return parse_switch(option, value, &arguments->barrier, why);
   if (strcmp(option, "--turns") == 0) {
     arguments->turns = value;
     const size_t count = strlen(value);
@@ -180,6 +184,28 @@ static bool check_turns(runner_arguments *arguments, failure *why) {
          fail(why, "--turns times --iterations is more than %d", MAX_ITERATIONS);
 }
 
+/* How the timed iterations follow on one another: there is one way at a time. */
+static bool check_ways(const runner_arguments *arguments, failure *why) {
+  const bool bursts = arguments->bursts > 0, windows = arguments->window_seconds > 0;
+  if (bursts != (arguments->idle_seconds > 0)) return fail(why, "--bursts, at least 1, and --idle-seconds need each other");
+  if (arguments->idle_seconds > MAX_IDLE_SECONDS) return fail(why, "--idle-seconds is more than %d", MAX_IDLE_SECONDS);
+  const int ways = (arguments->turns != NULL) + bursts + windows + (arguments->profile > 0);
+  if (ways > 1) return fail(why, "--turns, --bursts, --window-seconds and --profile do not go together");
+  if (arguments->barrier && (arguments->turns != NULL || arguments->profile > 0)) {
+    return fail(why, "--barrier takes neither --turns nor --profile");
+  }
+  if (!bursts && !windows && !arguments->barrier) return true;
+  if (arguments->prompt_count > 0 || arguments->score != NULL) {
+    return fail(why, "--prompt and --score take no --bursts, --window-seconds or --barrier");
+  }
+  if (arguments->iterations == 0) return fail(why, "--bursts, --window-seconds and --barrier want at least one of --iterations");
+  if (bursts && arguments->iterations > MAX_ITERATIONS / arguments->bursts) {
+    return fail(why, "--bursts times --iterations is more than %d", MAX_ITERATIONS);
+  }
+  return !windows || arguments->max_seconds / arguments->window_seconds <= MAX_WINDOWS ||
+         fail(why, "--max-seconds has more than %d windows of --window-seconds", MAX_WINDOWS);
+}
+
 bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure *why) {
   memset(arguments, 0, sizeof *arguments);
   arguments->warmup = 5;
@@ -200,7 +226,7 @@ bool arguments_parse(int argc, char **argv, runner_arguments *arguments, failure
   }
   if (arguments->model == NULL) return fail(why, "--model is missing");
   if (arguments->output_dir == NULL) return fail(why, "--output-dir is missing");
-  return check_language(arguments, why) && check_turns(arguments, why);
+  return check_language(arguments, why) && check_turns(arguments, why) && check_ways(arguments, why);
 }
 
 void arguments_release(runner_arguments *arguments) {

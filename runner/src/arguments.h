@@ -25,6 +25,9 @@ typedef struct {
 #define MAX_PROFILED 100
 #define MAX_CPUS 1024
 #define MAX_TURNS 10000
+#define MAX_BURSTS 10000
+#define MAX_IDLE_SECONDS 3600
+#define MAX_WINDOWS 10000
 
 typedef struct {
   bool version;
@@ -45,6 +48,10 @@ typedef struct {
   char side;         /* with turns: which of them are its own */
   size_t own_turns;
   double turn_seconds;
+  int64_t bursts; /* of `iterations` each; 0: they follow on one another */
+  double idle_seconds;
+  double window_seconds; /* timed for max_seconds, and told by windows of so long; 0: by iterations */
+  bool barrier;          /* when all is ready, a byte on descriptor 3; on goes it with one on stdin */
   int threads;
   int *cpus;
   size_t cpu_count;

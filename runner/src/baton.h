@@ -1,5 +1,5 @@
-/* Two processes that take turns: who holds the baton runs, and the other one waits. It comes as a byte on stdin and is
- * passed on by descriptor 3; whoever starts the two joins them by pipes. When a process ends, its pipes say so. */
+/* Processes that wait for one another: who is handed the baton goes on. It comes as a byte on stdin and is passed on by
+ * descriptor 3; whoever starts them joins them by pipes. When a process ends, its pipes say so. */
 #ifndef EDGEDEPLOY_BATON_H
 #define EDGEDEPLOY_BATON_H
 

@@ -53,12 +53,27 @@ static void describe_profile(json_text *text, const session *run) {
   json_raw(text, "]");
 }
 
+/* Turns, or bursts. */
 static void describe_turns(json_text *text, const session *run) {
-  json_raw(text, ", \"turns\": [");
+  json_raw(text, run->arguments.turns != NULL ? ", \"turns\": [" : ", \"bursts\": [");
   for (size_t i = 0; i < run->turn_count; ++i) {
     json_raw(text, i > 0 ? ", {\"began_ns\": " : "{\"began_ns\": ");
     json_integer(text, run->turns[i].began_ns);
     json_member(text, "iterations", (int64_t)run->turns[i].iterations);
+    json_raw(text, "}");
+  }
+  json_raw(text, "]");
+}
+
+static void describe_windows(json_text *text, const session *run) {
+  json_member(text, "timed_ns", run->timed_ns);
+  if (run->suspended_ns >= 0) json_member(text, "suspended_ns", run->suspended_ns);
+  json_raw(text, ", \"windows\": [");
+  for (size_t i = 0; i < run->window_count; ++i) {
+    json_raw(text, i > 0 ? ", {\"began_ns\": " : "{\"began_ns\": ");
+    json_integer(text, run->windows[i].began_ns);
+    json_member(text, "iterations", (int64_t)run->windows[i].iterations);
+    json_member(text, "kept", (int64_t)run->windows[i].kept);
     json_raw(text, "}");
   }
   json_raw(text, "]");
@@ -100,7 +115,8 @@ void document_of_run(json_text *text, const session *run) {
     json_member(text, "cpu_ns", run->timed_usage.cpu_ns);
     json_member(text, "involuntary_switches", run->timed_usage.involuntary_switches);
   }
-  if (run->arguments.turns != NULL) describe_turns(text, run);
+  if (run->arguments.turns != NULL || run->arguments.bursts > 0) describe_turns(text, run);
+  if (run->window_count > 0) describe_windows(text, run);
   if (is_language(run)) {
     language_describe(run, text);
     json_raw(text, "}\n");

@@ -14,6 +14,13 @@ int64_t monotonic_resolution_ns(void) {
   return (int64_t)step.tv_sec * 1000000000 + step.tv_nsec;
 }
 
+int64_t suspended_ns(void) {
+  struct timespec since_boot;
+  if (clock_gettime(CLOCK_BOOTTIME, &since_boot) != 0) return -1;
+  const int64_t slept_ns = (int64_t)since_boot.tv_sec * 1000000000 + since_boot.tv_nsec - monotonic_now_ns();
+  return slept_ns > 0 ? slept_ns : 0;
+}
+
 /* The number after `key` in a file of lines, or `otherwise`. */
 static int64_t field_of(const char *path, const char *key, int64_t otherwise) {
   FILE *file = fopen(path, "re");

@@ -19,6 +19,8 @@ static inline int64_t monotonic_now_ns(void) {
 }
 
 int64_t monotonic_resolution_ns(void);
+/* How long the system has been suspended since it started: /proc/uptime counts that, the monotonic clock does not. -1: unknown. */
+int64_t suspended_ns(void);
 /* Resident memory now (VmRSS) and its high-water mark (VmHWM); 0 where /proc does not say. */
 int64_t resident_bytes(void);
 int64_t peak_resident_bytes(void);

@@ -9,11 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bursts.h"
 #include "document.h"
 #include "language.h"
 #include "process_facts.h"
 #include "timed_loop.h"
 #include "turns.h"
+#include "windows.h"
 
 /* Until a process is steady, iterations of a microsecond come by the hundred thousand: no more than these are told, unless more
  * were asked for by number. */
@@ -24,12 +26,14 @@
 /* All memory that samples will need, before anything is measured. */
 static bool reserve(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
-  const size_t iterations = (size_t)arguments->iterations;
+  /* In windows they are counted by time, and there is room of their own for them. */
+  const size_t iterations = arguments->window_seconds > 0 ? 0 : (size_t)arguments->iterations;
+  const size_t repeated = arguments->turns != NULL ? arguments->own_turns : arguments->bursts > 0 ? (size_t)arguments->bursts : 1;
   const size_t warmups = (size_t)arguments->warmup;
   const size_t told = arguments->warmup_seconds > 0 && warmups < WARMUPS_TOLD ? WARMUPS_TOLD : warmups;
   run->profile.invocations = (size_t)arguments->profile;
-  return turns_reserve(run, why) && samples_reserve(&run->warmup_ns, told, why) &&
-         samples_reserve(&run->latency_ns, arguments->turns != NULL ? arguments->own_turns * iterations : iterations, why) &&
+  return turns_reserve(run, why) && windows_reserve(run, why) && samples_reserve(&run->warmup_ns, told, why) &&
+         samples_reserve(&run->latency_ns, repeated * iterations, why) &&
          samples_reserve(&run->profiled_ns, run->profile.invocations, why);
 }
 
@@ -61,11 +65,19 @@ static bool run_cases(session *run, failure *why) {
   return outputs_close(&run->outputs, why);
 }
 
+static bool take_times(session *run, failure *why) {
+  const runner_arguments *arguments = &run->arguments;
+  if (!turns_await_all(run, why)) return false;
+  if (arguments->turns != NULL) return turns_take(run, why);
+  if (arguments->bursts > 0) return bursts_take(run, why);
+  return arguments->window_seconds > 0 ? windows_take(run, why) : measure(run, why);
+}
+
 static bool run_tensors(session *run, failure *why) {
   run->stage = "input";
   if (!inputs_bind(&run->arguments, run->engine, why) || !run_cases(run, why)) return false;
   if (run->arguments.profile > 0) return profile(run, why);
-  return warm_up(run, why) && (run->arguments.turns != NULL ? turns_take(run, why) : measure(run, why));
+  return warm_up(run, why) && take_times(run, why);
 }
 
 static bool run_session(session *run, failure *why) {

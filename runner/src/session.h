@@ -12,11 +12,18 @@
 #include "samples.h"
 #include "steady.h"
 
-/* One turn's timed iterations stand one after the other in `latency_ns`. */
+/* One turn's, or one burst's, timed iterations stand one after the other in `latency_ns`. */
 typedef struct {
   int64_t began_ns;
   size_t iterations;
 } turn_taken;
+
+typedef struct {
+  int64_t began_ns;
+  size_t iterations;
+  size_t kept; /* every `stride`-th of them */
+  size_t stride;
+} window_taken;
 
 typedef struct {
   const runner_engine *engine;
@@ -37,6 +44,10 @@ typedef struct {
   int64_t pss_bytes;         /* after that; -1: unknown */
   turn_taken *turns;
   size_t turn_count;
+  window_taken *windows;
+  size_t window_count;
+  int64_t timed_ns;     /* with windows: from the first iteration to the end of the last */
+  int64_t suspended_ns; /* how long the system has slept before; -1: unknown */
   operator_profile profile;
   samples profiled_ns;
   token_list *prompts;

@@ -12,7 +12,7 @@
 #define UNTIMED_SHARE 0.1 /* of a turn */
 
 bool turns_reserve(session *run, failure *why) {
-  run->turns = calloc(run->arguments.own_turns + 1, sizeof *run->turns);
+  run->turns = calloc(run->arguments.own_turns + (size_t)run->arguments.bursts + 1, sizeof *run->turns);
   return run->turns != NULL || fail(why, "out of memory");
 }
 
@@ -20,6 +20,14 @@ bool turns_await_preparation(session *run, failure *why) {
   const runner_arguments *arguments = &run->arguments;
   run->stage = "turn";
   return arguments->turns == NULL || arguments->turns[0] == arguments->side || baton_wait(why);
+}
+
+bool turns_await_all(session *run, failure *why) {
+  if (!run->arguments.barrier) return true;
+  run->stage = "turn";
+  failure ended;
+  if (!baton_pass(why)) return false;
+  return baton_wait(&ended) || fail(why, "another process ended before all were ready");
 }
 
 /* Iterations until the turn's time is over. Those at its beginning do not count: the other side's data is in the caches, and

@@ -61,6 +61,20 @@ int main(void) {
   CHECK(WITH("--warmup-seconds", "0", "--min-seconds", "0", "--vary", "0") && parsed.min_seconds == 0 && !parsed.vary);
   CHECK(!WITH("--warmup-seconds", "-1") && !WITH("--min-seconds", "nan") && !WITH("--vary", "2") && !WITH("--vary", "") && !WITH("--cold", "yes"));
 
+  CHECK(WITH("--bursts", "20", "--idle-seconds", "0.5", "--iterations", "10"));
+  CHECK(parsed.bursts == 20 && parsed.idle_seconds == 0.5 && !parsed.barrier);
+  CHECK(WITH("--window-seconds", "1", "--max-seconds", "600", "--barrier", "1") && parsed.window_seconds == 1 && parsed.barrier);
+  CHECK(WITH("--bursts", "2", "--idle-seconds", "1", "--barrier", "1") && WITH("--barrier", "1"));
+  CHECK(!WITH("--bursts", "2") && !WITH("--idle-seconds", "1") && !WITH("--bursts", "0", "--idle-seconds", "1"));
+  CHECK(!WITH("--bursts", "2", "--idle-seconds", "nan") && !WITH("--bursts", "2", "--idle-seconds", "1e30"));
+  CHECK(!WITH("--bursts", "2", "--idle-seconds", "1", "--window-seconds", "1") && !WITH("--bursts", "10001", "--idle-seconds", "1"));
+  CHECK(!WITH("--bursts", "2", "--idle-seconds", "1", "--iterations", "0") && !WITH("--barrier", "1", "--iterations", "0"));
+  CHECK(!WITH("--bursts", "1000", "--idle-seconds", "1", "--iterations", "100000"));
+  CHECK(!WITH("--window-seconds", "1", "--profile", "5") && !WITH("--barrier", "1", "--profile", "5"));
+  CHECK(!WITH("--window-seconds", "1", "--turns", "AB", "--side", "A") && !WITH("--barrier", "1", "--turns", "AB", "--side", "A"));
+  CHECK(!WITH("--window-seconds", "0.001", "--max-seconds", "600") && !WITH("--window-seconds", "0") && !WITH("--barrier", "yes"));
+  CHECK(!WITH("--window-seconds", "1", "--prompt", "a", "--generate", "8"));
+
   CHECK(!PARSE("--model", "m"));
   CHECK(!PARSE("--output-dir", "o"));
   CHECK(!WITH("--model"));

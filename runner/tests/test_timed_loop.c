@@ -5,8 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "bursts.h"
 #include "check.h"
 #include "process_facts.h"
+#include "turns.h"
+#include "windows.h"
 
 #define CASES 3
 #define MS 1000000
@@ -48,6 +51,8 @@ static session begin(size_t warmups, size_t iterations) {
 }
 
 static void end(session *run) {
+  free(run->turns);
+  free(run->windows);
   samples_release(&run->warmup_ns);
   samples_release(&run->latency_ns);
   steady_release(&run->steady);
@@ -119,9 +124,62 @@ static void test_warm_up(void) {
   end(&run);
 }
 
+static void test_bursts(void) {
+  session run = begin(0, 3 * 4);
+  run.arguments.iterations = 4;
+  run.arguments.bursts = 3;
+  run.arguments.idle_seconds = 0.02;
+  run.arguments.vary = true;
+  CHECK(turns_reserve(&run, &why) && bursts_take(&run, &why));
+  CHECK(run.turn_count == 3 && run.latency_ns.count == 12 && memcmp(given, "\0\1\2\0\1\2\0\1\2\0\1\2", 12) == 0);
+  for (size_t i = 0; i < 3; ++i) CHECK(run.turns[i].iterations == 4);
+  CHECK(run.turns[2].began_ns - run.turns[0].began_ns >= 40 * MS);
+  end(&run);
+
+  run = begin(0, 100 * 2);
+  run.arguments.iterations = 2;
+  run.arguments.bursts = 100;
+  run.arguments.idle_seconds = 0.001;
+  run.arguments.max_seconds = 0.01; /* of work; a burst that has begun is done to its end */
+  takes_ns = 3 * MS;
+  CHECK(turns_reserve(&run, &why) && bursts_take(&run, &why));
+  CHECK(run.turn_count >= 1 && run.turn_count <= 2 && run.latency_ns.count == 2 * run.turn_count);
+  end(&run);
+}
+
+static void test_windows(void) {
+  session run = begin(0, 0);
+  run.arguments.max_seconds = 0.1;
+  run.arguments.window_seconds = 0.02;
+  takes_ns = 10000; /* far more than are kept */
+  CHECK(windows_reserve(&run, &why) && windows_take(&run, &why));
+  CHECK(run.window_count >= 2 && run.window_count <= 6 && run.timed_ns >= 100 * MS && run.suspended_ns >= 0);
+  size_t kept = 0, iterations = 0;
+  for (size_t i = 0; i < run.window_count; ++i) {
+    const window_taken *window = &run.windows[i];
+    CHECK(window->kept >= 1 && window->kept <= WINDOW_KEPT && window->iterations <= window->kept * window->stride);
+    CHECK(window->iterations > (window->kept - 1) * window->stride);
+    if (i > 0) CHECK(window->began_ns > run.windows[i - 1].began_ns);
+    kept += window->kept;
+    iterations += window->iterations;
+  }
+  CHECK(kept == run.latency_ns.count && iterations == count);
+  end(&run);
+
+  run = begin(0, 0);
+  run.arguments.max_seconds = 0.03;
+  run.arguments.window_seconds = 0.001;
+  takes_ns = 5 * MS; /* longer than a window: those in which nothing begins are left out */
+  CHECK(windows_reserve(&run, &why) && windows_take(&run, &why));
+  CHECK(run.window_count == run.latency_ns.count && run.window_count <= 7 && run.windows[0].iterations == 1);
+  end(&run);
+}
+
 int main(void) {
   test_cases();
   test_duration();
   test_warm_up();
+  test_bursts();
+  test_windows();
   return failed_checks != 0;
 }

@@ -94,6 +94,75 @@ def test_wrong_arguments(wrong: list[str]) -> None:
     assert caught.value.stage == "usage"
 
 
+WORDS = ["--model", "m", "--output-dir", "o"]
+
+
+def test_bursts_are_whole_and_end_when_their_time_is_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    rests: list[float] = []
+    monkeypatch.setattr(agent.time, "sleep", rests.append)
+    loop, given = loop_of(Clock(monkeypatch, 10 * MS), 3)
+    bursts = ["--bursts", "4", "--idle-seconds", "0.5", "--iterations", "5"]
+    found = agent.take_bursts(loop, agent.parse_arguments([*WORDS, *bursts]))
+    assert [burst["iterations"] for burst in found["bursts"]] == [5] * 4
+    assert (len(found["latency_ns"]), rests, given[:4]) == (20, [0.5] * 4, [0, 1, 2, 0])
+    short = agent.take_bursts(loop, agent.parse_arguments([*WORDS, *bursts, "--max-seconds", "0.06"]))
+    assert len(short["bursts"]) == 2
+
+
+def test_windows_count_all_and_keep_some_evenly(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock(monkeypatch, MS)
+    loop, given = loop_of(clock, 3)
+    found = agent.take_windows(loop, agent.parse_arguments([*WORDS, "--window-seconds", "0.25", "--max-seconds", "0.9"]))
+    assert [(window["iterations"], window["kept"]) for window in found["windows"]] == [(250, 63), (250, 63), (250, 63), (150, 75)]
+    assert [window["began_ns"] for window in found["windows"]] == [0, 250 * MS, 500 * MS, 750 * MS]
+    assert (len(found["latency_ns"]), found["timed_ns"], len(given)) == (63 * 3 + 75, 900 * MS, 900)
+    clock.takes_ns = 400 * MS
+    slow = agent.take_windows(loop, agent.parse_arguments([*WORDS, "--window-seconds", "0.1", "--max-seconds", "1"]))
+    assert [window["iterations"] for window in slow["windows"]] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("count", [1, 99, 100, 101, 150, 200, 201, 1000, 12_345])
+def test_what_is_kept_is_every_so_many_th(count: int) -> None:
+    window = agent.KeptEvenly(0)
+    for number in range(count):
+        window.take(number)
+    kept = list(window.kept_ns)
+    assert kept[0] == 0
+    stride = kept[1] - kept[0] if len(kept) > 1 else 1
+    assert kept == list(range(0, count, stride))
+    assert len(kept) <= agent.WINDOW_KEPT
+    assert window.iterations == count
+    assert len(kept) > agent.WINDOW_KEPT // 2 or stride == 1
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "--bursts 2",
+        "--idle-seconds 1",
+        "--bursts 0 --idle-seconds 1",
+        "--bursts 2 --idle-seconds nan",
+        "--bursts 2 --idle-seconds 1e30",
+        "--bursts 10001 --idle-seconds 1",
+        "--bursts 2 --idle-seconds 1 --iterations 0",
+        "--bursts 1000 --idle-seconds 1 --iterations 100000",
+        "--bursts 2 --idle-seconds 1 --window-seconds 1",
+        "--window-seconds 1 --turns AB --side A",
+        "--window-seconds 1 --profile 5",
+        "--window-seconds 0",
+        "--window-seconds 0.001 --max-seconds 600",
+        "--barrier yes",
+        "--barrier 1 --profile 5",
+        "--barrier 1 --turns AB --side A",
+        "--barrier 1 --iterations 0",
+    ],
+)
+def test_ways_that_cannot_be(wrong: str) -> None:
+    with pytest.raises(agent.RunnerFailure) as caught:
+        agent.parse_arguments([*WORDS, *wrong.split()])
+    assert caught.value.stage == "usage"
+
+
 def test_it_follows_the_rule_of_the_statistics() -> None:
     rng = random.Random(5)
     for _ in range(200):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from edgedeploy.domain.artifact import TensorSpec
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.target import MeasurePolicy
-from edgedeploy.ports import Launch
+from edgedeploy.ports import Bursts, Launch
 from edgedeploy.runtimes.launch import PROFILED_INVOCATIONS, command
 
 BUNDLE = RunnerBundle(name="agent", files=(), start=("{python}", "{dir}/agent.py"))
@@ -50,6 +52,21 @@ def test_the_policy_decides_how_long_and_on_what() -> None:
 def test_a_cold_load_is_asked_for() -> None:
     assert "--cold" not in words()
     assert after("--cold", words(cold=True)) == "1"
+
+
+def test_a_mode_of_the_policy_changes_nothing_by_itself() -> None:
+    assert words(policy=MeasurePolicy(mode="burst", cpus=(4, 5))) == words()
+
+
+def test_bursts_windows_and_a_barrier_are_asked_for() -> None:
+    launch = Launch(model="m", method="f", inputs=(), input_files=(), output_dir="/s", policy=POLICY)
+
+    def start(**changes: object) -> tuple[str, ...]:
+        return command(BUNDLE, msgspec.structs.replace(launch, **changes), runner_dir="/r", python="python3")
+
+    assert start(bursts=Bursts(count=3, idle_s=0.5))[-4:] == ("--bursts", "3", "--idle-seconds", "0.5")
+    assert start(window_s=0.25, barrier=True)[-4:] == ("--window-seconds", "0.25", "--barrier", "1")
+    assert not {"--bursts", "--window-seconds", "--barrier"} & set(start())
 
 
 def test_a_profile_is_asked_for() -> None:
