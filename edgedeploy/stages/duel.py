@@ -17,12 +17,11 @@ from edgedeploy.runners.document import LanguageDocument, ProcessDocument, Runne
 from edgedeploy.runtimes.launch import command
 from edgedeploy.shell import quote_command
 from edgedeploy.stages.execute import START_LIMIT_S, Placed, did_not_end, document_of, launch_of
+from edgedeploy.stages.several import STDERR_BYTES, STDOUT_BYTES, apart, text_of
 from edgedeploy.stages.talk import conversation
 
 _NO_PIPES = 9
 _FAILED_FOR_THE_OTHER = "at stage 'turn'"
-# Longer ones are no documents, and quoted in part.
-_STDOUT_BYTES, _STDERR_BYTES = 64 << 20, 64 << 10
 # Each redirection waits until the other side has opened its end, so the two orders have to match.
 _BOTH = f"""
 cd %s && rm -rf turns && mkdir -p turns/A turns/B && cd turns || exit 1
@@ -32,8 +31,8 @@ mkfifo to_A to_B || exit {_NO_PIPES}
 wait "$a"; a=$?
 wait "$b"; b=$?
 for side in A B; do
-  tail -c {_STDERR_BYTES} $side.log >$side.end
-  head -c {_STDOUT_BYTES} $side.json >$side.begin
+  tail -c {STDERR_BYTES} $side.log >$side.end
+  head -c {STDOUT_BYTES} $side.json >$side.begin
 done
 echo "$a" "$b" $(wc -c <A.begin) $(wc -c <B.begin) $(wc -c <A.end) $(wc -c <B.end)
 cat A.begin B.begin A.end B.end
@@ -89,8 +88,8 @@ class Duel:
         except CommandTimeoutError as error:
             raise did_not_end(self.candidate, error) from error
         if done.exit_code == _NO_PIPES:
-            raise NoTurnsError("two processes cannot be joined", where=f"device {self.base.device}", seen=_text(done.stderr))
-        ended = _apart(done, self.base.device)
+            raise NoTurnsError("two processes cannot be joined", where=f"device {self.base.device}", seen=text_of(done.stderr))
+        ended = apart(done, 2, self.base.device)
         return _both(list(zip((self.base, self.candidate), ended, strict=True)))
 
     def _launch(self, placed: Placed, schedule: str, side: TurnSide) -> Launch:
@@ -107,33 +106,6 @@ class Duel:
         )
 
 
-def _apart(done: Completed, device: str) -> tuple[Completed, Completed]:
-    """What both processes left behind."""
-    line, _, rest = done.stdout.partition(b"\n")
-    try:
-        codes_and_sizes = [int(word) for word in line.split()]
-        a, b, *sizes = codes_and_sizes
-        stdout_a, stdout_b, stderr_a, stderr_b = _cut(rest, sizes)
-    except ValueError:
-        raise RunnerError(
-            "what two runners left behind cannot be read", where=f"device {device}", seen=_text(done.stderr or done.stdout[:300])
-        ) from None
-    return (
-        Completed(exit_code=a, stdout=stdout_a, stderr=stderr_a),
-        Completed(exit_code=b, stdout=stdout_b, stderr=stderr_b),
-    )
-
-
-def _cut(content: bytes, sizes: list[int]) -> list[bytes]:
-    if sum(sizes) != len(content):
-        raise ValueError
-    pieces = []
-    for size in sizes:
-        pieces.append(content[:size])
-        content = content[size:]
-    return pieces
-
-
 def _both(ended: list[tuple[Placed, Completed]]) -> tuple[ProcessDocument, ProcessDocument]:
     """Both documents. Where one process failed, so did the other one for want of its partner: the first is told."""
     documents: list[ProcessDocument] = []
@@ -148,7 +120,3 @@ def _both(ended: list[tuple[Placed, Completed]]) -> tuple[ProcessDocument, Proce
         raise next((error for error in failures if _FAILED_FOR_THE_OTHER not in error.what), failures[0])
     base, candidate = documents
     return base, candidate
-
-
-def _text(said: bytes) -> str:
-    return said.decode(errors="replace").strip()
