@@ -21,6 +21,7 @@ from edgedeploy.config.project import check_targets, find_project_file, read_pro
 from edgedeploy.deploy.signing import Signer, signer_from
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Event, Note, Sink, ignore
+from edgedeploy.domain.mode import Mode
 from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience, Project
 from edgedeploy.domain.result import PushReport, RunResult
@@ -38,7 +39,8 @@ from edgedeploy.stages.deliver import Delivery, deliver
 from edgedeploy.stages.devices import select
 from edgedeploy.stages.export import files_read
 from edgedeploy.stages.fleet import Fleet
-from edgedeploy.stages.plan import PlannedRun, Selection, plan
+from edgedeploy.stages.mode_limits import require_possible
+from edgedeploy.stages.plan import PlannedRun, Selection, in_mode, is_language, plan
 from edgedeploy.stages.preflight import Profiled, foresee, model_facts, one_per_form
 from edgedeploy.stages.prepare import Preparation
 from edgedeploy.stages.profile import cached_profile
@@ -163,13 +165,15 @@ class Pipeline:
         process of its own that may take several times the model's size in memory. Each result is kept as soon as it is there.
 
         Raises:
-            UsageError, ConfigError: the request makes no sense.
+            UsageError, ConfigError: the request makes no sense, or the devices cannot be measured in the mode asked for.
             MissingToolError: an SDK or a client program is not installed.
             DeviceUnavailableError: no device is reachable, or one that was named is not.
         """
         sink = _one_at_a_time(sink)
         kind = self.lab.target(target)
         runs = self._runs(kind, selection)
+        for planned in runs if measure else ():
+            require_possible(planned, kind, language=is_language(planned.model, self.project_file))
         _tell_broken(self.lab, sink)
         units = _select(self.lab, kind, devices, patience, sink)
         results = self.results()  # opened first: minutes of work need a place to go to
@@ -363,14 +367,17 @@ def push_bundle(
     target: str | None = None,
     devices: Sequence[str] = (),
     measure: bool = True,
+    mode: Mode | None = None,
     cache: Cache | None = None,
     patience: Patience = DEFAULT_PATIENCE,
     sink: Sink = ignore,
 ) -> PushReport:
     """Push what was exported elsewhere: no project, no torch, no SDK. Otherwise as :meth:`Pipeline.push`.
 
+    ``mode`` takes the place of the one that its runs are measured in.
+
     Raises:
-        UsageError: it was exported for another target than ``target``.
+        UsageError: it was exported for another target than ``target``, whose devices cannot be measured in the mode asked for.
         ConfigError: not a bundle, or altered since it was written.
         DeviceUnavailableError: no device is reachable.
     """
@@ -389,6 +396,9 @@ def push_bundle(
             results = bundle_results(bundle)
         finally:
             _, ready = reading.result()  # whatever else is wrong, a bundle that was altered is told first
+    ready = tuple(_measured_in(mode, item) for item in ready)
+    for item in ready if measure else ():
+        require_possible(item.prepared.run, own_target, language=item.prepared.artifact.language is not None)
     delivery = Delivery(project=bundle.project, target=own_target, ready=ready, measured=measure, patience=patience)
     runs = _looked_back(deliver(delivery, units, cache, sink, keep=results.add), results, sink)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
@@ -454,6 +464,12 @@ def _select(lab: Lab, target: Target, devices: Sequence[str], patience: Patience
 def _require_target(bundle: Bundle, target: str | None, folder: Path) -> None:
     if target not in {None, bundle.target.name}:
         raise UsageError(f"the bundle was exported for {bundle.target.name}, not for {target}", where=str(folder))
+
+
+def _measured_in(mode: Mode | None, item: Ready) -> Ready:
+    run = item.prepared.run
+    measured = msgspec.structs.replace(run, policy=in_mode(run.policy, mode))
+    return msgspec.structs.replace(item, prepared=msgspec.structs.replace(item.prepared, run=measured))
 
 
 def _automatic(runs: Sequence[PlannedRun]) -> set[tuple[str, str]]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from edgedeploy.cli.options import bundle_option, json_option, model_option, project_option, target_option
+from edgedeploy.cli.options import bundle_option, json_option, mode_option, model_option, project_option, target_option
+
+if TYPE_CHECKING:
+    from edgedeploy.domain.mode import Mode
 
 
 @click.command()
@@ -14,6 +18,7 @@ from edgedeploy.cli.options import bundle_option, json_option, model_option, pro
 @model_option
 @click.option("--device", metavar="NAME", help="Only this unit.")
 @click.option("--limit", default=30, show_default=True, type=click.IntRange(min=1), help="At most so many, newest first.")
+@mode_option
 @json_option
 @bundle_option("Of what was pushed from this bundle, instead of a project.")
 @project_option
@@ -22,6 +27,7 @@ def history(
     models: tuple[str, ...],
     device: str | None,
     limit: int,
+    mode: Mode | None,
     bundle: Path | None,
     project_path: Path,
     *,
@@ -38,14 +44,14 @@ def history(
     from edgedeploy.results.series import with_remarks
 
     store, name = open_results(project_path, bundle)
-    asked = Filters(project=name, target=target, models=models, device=device, limit=limit)
+    asked = Filters(project=name, target=target, models=models, device=device, mode=mode, limit=limit)
     runs = newest_runs(store, asked)
     series = series_around(runs, store)
     report = HistoryReport(
         runs=with_remarks(runs, series),
         series=series,
-        comparisons=newest_documents(store.comparisons, asked),
-        imported=newest_documents(store.imports, asked),
+        comparisons=newest_documents(store.comparisons, asked) if mode is None else (),
+        imported=newest_documents(store.imports, asked) if mode is None else (),
     )
     if as_json:
         import msgspec

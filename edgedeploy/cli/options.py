@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from edgedeploy.domain.mode import MODES
 from edgedeploy.domain.project import FIRST_CONTACT_S, RETRY_FOR_S
 from edgedeploy.errors import EdgedeployError
 
@@ -157,6 +158,16 @@ def device_option(function: F) -> F:
         metavar="NAME",
         shell_complete=_complete_device,
         help="Only this unit (name in lab.toml, or ADB serial); default: every reachable unit of the target, at once.",
+    )(function)
+
+
+def mode_option(function: F) -> F:
+    """``--mode``."""
+    return click.option(
+        "--mode",
+        type=click.Choice(MODES),
+        default=None,
+        help="How to run the model while it is measured, in place of what the project says (default: single; docs/modes.md).",
     )(function)
 
 

@@ -15,6 +15,7 @@ from edgedeploy.cli.options import (
     full_delegation_option,
     jobs_option,
     json_option,
+    mode_option,
     model_option,
     precision_option,
     project_option,
@@ -27,6 +28,7 @@ from edgedeploy.domain.project import Patience
 from edgedeploy.errors import UsageError
 
 if TYPE_CHECKING:
+    from edgedeploy.domain.mode import Mode
     from edgedeploy.domain.result import PushReport
 
 
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 @click.option("--dry-run", is_flag=True, help="Print what would be done and what is cached; touch nothing.")
 @click.option("--no-measure", is_flag=True, help="Deploy only.")
 @click.option("--no-gate", is_flag=True, help="Compare nothing with its baseline, whatever [[deploy]] says.")
+@mode_option
 @wait_option
 @retry_option
 @full_delegation_option
@@ -55,6 +58,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
     exporters: tuple[str, ...],
     devices: tuple[str, ...],
     bundle: Path | None,
+    mode: Mode | None,
     wait_s: float,
     retry_for_s: float | None,
     jobs: int | None,
@@ -71,6 +75,8 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
     Models and recipes come from the [[deploy]] blocks of edgedeploy.toml that name the target. What is cached is not exported
     again; what is on the device is not sent again.
     """
+    if mode is not None and no_measure:
+        raise UsageError("--mode does not go with --no-measure", next_step="leave one of them out")
     if bundle is not None:
         if models or recipes or exporters or require_full_delegation or dry_run:
             raise UsageError(
@@ -78,7 +84,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
                 next_step="a bundle is pushed whole",
             )
         patience = Patience.asked(wait_s=wait_s, retry_for_s=retry_for_s)
-        report = _push_bundle(bundle, target, devices, patience, measure=not no_measure, quiet=as_json)
+        report = _push_bundle(bundle, target, devices, patience, mode, measure=not no_measure, quiet=as_json)
     else:
         if target is None:
             raise UsageError("no target", next_step="add --target NAME; `edgedeploy targets` lists them")
@@ -87,7 +93,7 @@ def push(  # noqa: PLR0913, PLR0917 - one parameter per option
         from edgedeploy.stages.plan import Selection
 
         pipeline = Pipeline.load(project_path)
-        selection = Selection(models=models, recipes=recipes, exporters=exporters)
+        selection = Selection(models=models, recipes=recipes, exporters=exporters, mode=mode)
         if dry_run:
             if devices:
                 raise UsageError("--device does not go with --dry-run", next_step="a dry run touches no device; leave it out")
@@ -114,6 +120,7 @@ def _push_bundle(
     target: str | None,
     devices: tuple[str, ...],
     patience: Patience,
+    mode: Mode | None,
     *,
     measure: bool,
     quiet: bool,
@@ -122,7 +129,7 @@ def _push_bundle(
     from edgedeploy.pipeline import push_bundle
 
     with shown(quiet=quiet and not os.isatty(2)) as sink:
-        return push_bundle(bundle, target=target, devices=devices, measure=measure, patience=patience, sink=sink)
+        return push_bundle(bundle, target=target, devices=devices, measure=measure, mode=mode, patience=patience, sink=sink)
 
 
 def show_report(report: PushReport, *, as_json: bool) -> None:

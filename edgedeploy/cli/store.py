@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import msgspec
 
+from edgedeploy.domain.mode import Mode
+
 if TYPE_CHECKING:
     from edgedeploy.domain.result import RunResult
     from edgedeploy.results.documents import Documents, T
@@ -21,6 +23,7 @@ class Filters(msgspec.Struct, frozen=True, kw_only=True):
     target: str | None
     models: tuple[str, ...]
     device: str | None
+    mode: Mode | None = None
     limit: int
 
 
@@ -52,7 +55,9 @@ def newest_runs(store: ResultStore, asked: Filters) -> tuple[RunResult, ...]:
     """Runs, newest first."""
 
     def of(model: str | None) -> tuple[RunResult, ...]:
-        return store.runs(project=asked.project, model=model, target=asked.target, device=asked.device, limit=asked.limit)
+        return store.runs(
+            project=asked.project, model=model, target=asked.target, device=asked.device, mode=asked.mode, limit=asked.limit
+        )
 
     return _newest(of, asked)
 

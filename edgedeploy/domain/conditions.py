@@ -56,12 +56,14 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
 class During(msgspec.Struct, frozen=True, kw_only=True):
     """What was seen beside the runner's processes. ``zone`` is where it was hottest.
 
-    ``cost`` is the share of one processor that looking took. ``unavailable`` names what the device did not tell.
+    ``began_uptime_s`` is how long the device had been up at the first of them. ``cost`` is the share of one processor that
+    looking took. ``unavailable`` names what the device did not tell.
     """
 
     samples: tuple[Sample, ...] = ()
     cpus: tuple[int, ...] = ()
     zone: str | None = None
+    began_uptime_s: float | None = None
     cost: float | None = None
     unavailable: tuple[str, ...] = ()
 

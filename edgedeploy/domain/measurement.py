@@ -9,6 +9,7 @@ import msgspec
 
 from edgedeploy.domain.conditions import During, FixedClock, Start
 from edgedeploy.domain.energy import Energy
+from edgedeploy.domain.mode_figures import ModeFigures
 from edgedeploy.domain.operator_times import Profile
 
 
@@ -300,3 +301,4 @@ class Measurement(msgspec.Struct, frozen=True, kw_only=True):
     profile: Profile | None = None
     cold_load: ColdLoad | None = None
     energy: Energy | None = None
+    mode_figures: ModeFigures | None = None

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edgedeploy.domain.artifact import DType
+from edgedeploy.domain.mode import Burst, Cold, Concurrent, Mode, Sustained, Throughput
 from edgedeploy.domain.precision import AUTO, PRECISIONS
 from edgedeploy.domain.recipe import Budget, Gate, Recipe
 from edgedeploy.domain.target import (
@@ -89,6 +90,12 @@ class MeasureOverride(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     fixed_clock: FixedClockWish | None = None
     energy_s: EnergySeconds | None = None
     energy_command: str | None = None
+    mode: Mode | None = None
+    burst: Burst | None = None
+    sustained: Sustained | None = None
+    cold: Cold | None = None
+    throughput: Throughput | None = None
+    concurrent: Concurrent | None = None
 
 
 class Deploy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from edgedeploy.domain.comparison import FIGURES, Figure
+from edgedeploy.domain.mode import Mode
 from edgedeploy.domain.target import Name
 
 Positive = Annotated[float, Meta(gt=0, le=1e12)]  # the bound keeps infinity out
@@ -93,8 +94,12 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """Upper bounds a run has to keep; a bound that is not given is not judged. MB is 10^6 bytes.
 
     ``energy_mj`` is that of an inference; of a language model, that of a token after the first.
+
+    It is for runs measured in ``mode``; of others, only the size is judged. ``throughput_per_s`` is a lower bound: inferences
+    per second of all instances together.
     """
 
+    mode: Mode = "single"
     latency_p50_ms: Positive | None = None
     latency_p90_ms: Positive | None = None
     latency_p99_ms: Positive | None = None
@@ -102,3 +107,11 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     peak_rss_mb: Positive | None = None
     size_mb: Positive | None = None
     energy_mj: Positive | None = None
+    throughput_per_s: Positive | None = None
+
+    def __post_init__(self) -> None:
+        """A bound that is never judged would look like one that is kept."""
+        if self.energy_mj is not None and self.mode != "single":
+            raise ValueError(f'`energy_mj` is for mode = "single", and this budget is for mode = "{self.mode}"')
+        if self.throughput_per_s is not None and self.mode != "throughput":
+            raise ValueError(f'`throughput_per_s` is for mode = "throughput", and this budget is for mode = "{self.mode}"')

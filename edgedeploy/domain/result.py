@@ -17,6 +17,8 @@ from edgedeploy.domain.measurement import (
     ProcessSamples,
     RuntimeAgreement,
 )
+from edgedeploy.domain.mode import Mode
+from edgedeploy.domain.mode_figures import ModeFigures
 from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.series import Remark
 from edgedeploy.domain.target import Lane
@@ -88,7 +90,9 @@ class Verification(msgspec.Struct, frozen=True, kw_only=True):
 class Latency(msgspec.Struct, frozen=True, kw_only=True):
     """Every timed iteration of every process, in order, and quantiles of them (nearest-rank), in nanoseconds.
 
-    Of a language model an iteration is one token after the first.
+    Of a language model an iteration is one token after the first. In mode ``cold`` it is the first inference of a process; in
+    mode ``concurrent`` it had the load beside it; in modes ``sustained`` and ``throughput``, where there are too many to keep, at
+    most a hundred of each window are kept, evenly spread.
     """
 
     samples: tuple[int, ...]
@@ -111,10 +115,12 @@ class GenerationSummary(msgspec.Struct, frozen=True, kw_only=True):
 class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     """One lane of one model on one device. Fields that a failed or skipped stage would have filled are None.
 
-    ``load_ns`` is the median of loads with the file in the page cache. ``load_cold_ns`` is one that was taken out of it before,
-    and ``load_cold_cached`` the share that was in there all the same (None: the device did not say). ``gate`` is its comparison
-    with its baseline, without the single latencies.
-    ``remarks`` are what the runs before say of this one: found when it is looked at, not stored.
+    ``load_ns`` is the median of loads with the file in the page cache; in mode ``cold``, of loads without. ``load_cold_ns`` is
+    one that was taken out of it before, and ``load_cold_cached`` the share that was in there all the same (None: the device did
+    not say). ``gate`` is its comparison with its baseline, without the single latencies. ``remarks`` are what the runs before say
+    of this one: found when it is looked at, not stored.
+
+    Results of different ``mode`` are never of one series; ``mode_figures`` is what a mode but ``single`` gives besides.
     """
 
     id: str
@@ -125,6 +131,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     target: str
     device: str
     lane: Lane
+    mode: Mode = "single"
     verdict: Verdict
     artifact: ArtifactSummary | None = None
     sizes: Sizes | None = None
@@ -146,6 +153,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     environment: Environment | None = None
     gate: Contest | None = None
     remarks: tuple[Remark, ...] = ()
+    mode_figures: ModeFigures | None = None
     error: Failure | None = None
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 
 import msgspec
 
+from edgedeploy.domain.mode import Mode
 from edgedeploy.domain.target import Lane
 
 
@@ -33,7 +34,7 @@ class Remark(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """Measurements that may be put beside one another: a model by one recipe and lane, on one device in one environment.
+    """Measurements that may be put beside one another: of one model, recipe, lane and mode, on one device in one environment.
 
     ``environment`` names what belongs to it; what the device did not tell is left out. ``runs`` are ids, oldest first, ``p50_ns``
     the median of each run's processes' medians. ``level`` is the step or drift of all of them, None where they are steady.
@@ -44,6 +45,7 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     lane: Lane
     target: str
     device: str
+    mode: Mode = "single"
     environment: dict[str, str]
     runs: tuple[str, ...]
     p50_ns: tuple[int, ...]

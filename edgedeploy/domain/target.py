@@ -8,6 +8,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
+from edgedeploy.domain.mode import Burst, Cold, Concurrent, Mode, Sustained, Throughput
+
 Os = Literal["android", "linux", "macos", "ios", "host"]
 Abi = Literal["android-arm64", "linux-aarch64", "linux-x86_64", "macos-arm64", "ios-arm64", "host"]
 Inputs = Literal["fixed", "varied"]
@@ -125,6 +127,9 @@ class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Energy is measured in passes of ``energy_s`` (0: not), by the device's own instruments, or by ``energy_command``, which runs
     on this machine and prints watts or joules.
+
+    ``mode`` is how inferences follow on one another while they are timed (docs/modes.md); each mode but ``single`` has settings
+    of its own.
     """
 
     processes: Processes = 3
@@ -143,6 +148,12 @@ class MeasurePolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     fixed_clock: FixedClockWish = False
     energy_s: EnergySeconds = 0.0
     energy_command: str = ""
+    mode: Mode = "single"
+    burst: Burst = Burst()
+    sustained: Sustained = Sustained()
+    cold: Cold = Cold()
+    throughput: Throughput = Throughput()
+    concurrent: Concurrent = Concurrent()
 
 
 class Target(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -89,6 +89,7 @@ def parse_watched(text: str) -> During:
         samples=samples,
         cpus=cpus,
         zone=hottest[1],
+        began_uptime_s=first_s,
         cost=round(spent_s / lasted_s, 4) if lasted_s else None,
         unavailable=tuple(_unavailable(samples)),
     )

@@ -24,7 +24,7 @@ def _of_the_run(run: RunResult) -> Iterator[str]:
         yield "latency"
     if run.load_ns is None:
         yield "load time"
-    elif run.load_cold_ns is None:
+    elif run.load_cold_ns is None and run.mode == "single":
         yield "cold load time"
     if run.energy is not None and run.energy.absent:
         yield f"energy: {run.energy.absent}"

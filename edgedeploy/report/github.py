@@ -7,6 +7,7 @@ import re
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.verdict import Status
 from edgedeploy.report import units
+from edgedeploy.report.modes import lane_words
 from edgedeploy.report.words import agreement_words, measured_words, verification_words
 
 _SIGNS: dict[Status, str] = {
@@ -37,7 +38,7 @@ def _row(run: RunResult) -> str:
     latency = run.latency_ns
     cells = (
         run.model,
-        run.lane.id,
+        lane_words(run),
         run.device or units.ABSENT,
         units.size(run.artifact.size_bytes if run.artifact else None),
         *(units.duration(value) for value in ((latency.p50, latency.p90, latency.p99) if latency else (None,) * 3)),
@@ -49,7 +50,7 @@ def _row(run: RunResult) -> str:
 
 
 def _remarks(run: RunResult) -> list[str]:
-    name = f"**{_escaped(run.model)} {_escaped(run.lane.id)}**"
+    name = f"**{_escaped(run.model)} {_escaped(lane_words(run))}**"
     found = [f"- {name}: {_escaped(reason)}" for reason in run.verdict.reasons]
     found += [f"- {name}: {_escaped(line)}" for line in (*measured_words(run), *verification_words(run.verify))]
     if run.error is not None:

@@ -59,11 +59,11 @@ def print_history(report: HistoryReport, console: Console | None = None) -> None
 def _wide(report: HistoryReport) -> Table:
     from rich.text import Text
 
-    table = _empty("id", "when", "model", "lane", "device", "p50", "trend", "verdict")
+    table = _empty("id", "when", "model", "lane", "device", "mode", "p50", "trend", "verdict")
     trends = _trends(report.series)
     for run in report.runs:
         moment = units.moment(run.created_at)
-        cells = (run.id, moment, run.model, run.lane.id, run.device, _p50(run), trends.get(run.id, ""))
+        cells = (run.id, moment, run.model, run.lane.id, run.device, run.mode, _p50(run), trends.get(run.id, ""))
         table.add_row(*(Text(units.clean(cell)) for cell in cells), verdict_text(run))
     return table
 
@@ -74,7 +74,8 @@ def _narrow(runs: Sequence[RunResult]) -> Table:
     table = _empty("run", "model and lane", "p50", "verdict")
     for run in runs:
         place = f"{run.model} on {run.device}" if run.device else run.model
-        cells = ((run.id, units.moment(run.created_at)), (place, run.lane.id), (_p50(run),))
+        mode = () if run.mode == "single" else (f"mode {run.mode}",)
+        cells = ((run.id, units.moment(run.created_at)), (place, run.lane.id, *mode), (_p50(run),))
         table.add_row(*(Text("\n".join(map(units.clean, lines))) for lines in cells), verdict_text(run, ",\n"))
     return table
 
@@ -119,9 +120,11 @@ def _p50(run: RunResult) -> str:
 
 def _title(series: Series) -> str:
     recipe = "" if series.recipe == series.lane.precision else f" ({series.recipe})"
+    mode = "" if series.mode == "single" else f", {series.mode}"
     count = len(series.runs)
     runs = f"{count} run{'' if count == 1 else 's'}"
-    return f"{series.model} {series.lane.id}{recipe} on {series.device}, {series.environment.get('OS', 'unknown system')}: {runs}"
+    system = series.environment.get("OS", "unknown system")
+    return f"{series.model} {series.lane.id}{recipe}{mode} on {series.device}, {system}: {runs}"
 
 
 def _told(remark: Remark, runs: dict[str, RunResult]) -> str:

@@ -13,6 +13,7 @@ from edgedeploy.domain.result import RunResult
 from edgedeploy.report import circumstances, units
 from edgedeploy.report.chart import Chart, described, distribution_chart, latency_chart, merged_labels, spread_bar
 from edgedeploy.report.gaps import not_measured
+from edgedeploy.report.modes import lane_words
 from edgedeploy.report.words import agreement_words, cold_load_words, measured_words, pushed_words, verification_words
 from edgedeploy.shipped import shipped
 from edgedeploy.stats import quantile
@@ -73,6 +74,7 @@ def render_html(runs: Sequence[RunResult], *, title: str) -> str:
         "pushed": pushed_words,
         "verification": verification_words,
         "measured": measured_words,
+        "lane": lane_words,
         "cold_load": cold_load_words,
         "described": described,
         "merged": merged_labels,

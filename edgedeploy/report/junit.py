@@ -6,6 +6,7 @@ from xml.etree import ElementTree as ET  # only writes here: nothing is parsed
 
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.report import units
+from edgedeploy.report.modes import lane_words
 from edgedeploy.report.words import agreement_words, measured_words, verification_words
 
 _NANOSECONDS = 1_000_000_000
@@ -36,7 +37,7 @@ def _case(run: RunResult) -> ET.Element:
     case = ET.Element(
         "testcase",
         classname=units.clean(f"{run.target}.{run.device}" if run.device else run.target),
-        name=units.clean(f"{run.model} {run.lane.id}"),
+        name=units.clean(f"{run.model} {lane_words(run)}"),
     )
     if run.latency_ns is not None:
         case.set("time", f"{run.latency_ns.p50 / _NANOSECONDS:.9f}")

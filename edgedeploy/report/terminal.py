@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.report import units
 from edgedeploy.report.layout import empty_table, fits, verdict_text
+from edgedeploy.report.modes import lane_words
 from edgedeploy.report.operators import delegation_words, fallback_lines, slowest_lines
 from edgedeploy.report.words import agreement_words, cold_load_words, measured_words, pushed_words, verification_words
 
@@ -148,7 +149,7 @@ def _name(run: RunResult) -> Text:
 def _lane(run: RunResult) -> str:
     """The lane, with the recipe where that is not the lane's precision: two recipes may share a lane."""
     recipe = "" if run.recipe == run.lane.precision else f" ({run.recipe})"
-    return units.clean(f"{run.lane.id}{recipe}")
+    return units.clean(f"{lane_words(run)}{recipe}")
 
 
 def _remarks(run: RunResult) -> Iterator[Text]:

@@ -10,6 +10,7 @@ from edgedeploy.domain.measurement import Agreement, LanguageAgreement, MetricRe
 from edgedeploy.domain.result import PushStats, RunResult, Verification
 from edgedeploy.domain.series import Remark
 from edgedeploy.report import units
+from edgedeploy.report.modes import mode_words
 
 _FIGURE_WORDS = {
     "latency_p50": "p50",
@@ -46,10 +47,10 @@ def verification_words(verify: Verification) -> tuple[str, ...]:
 
 
 def measured_words(run: RunResult) -> tuple[str, ...]:
-    """What the figures leave out: whether it was warm, what it cost in energy, how the gate ended, what the past says."""
+    """What the figures leave out: what the mode has shown, warm-up, energy, how the gate ended, what the past says."""
     restless = unsteady(run.processes)
     warm = f"{restless} in their warm-up" if restless else ""
-    lines = (warm, energy_words(run), gate_words(run.gate), *map(remark_words, run.remarks))
+    lines = (*mode_words(run), warm, energy_words(run), gate_words(run.gate), *map(remark_words, run.remarks))
     return tuple(line for line in lines if line)
 
 

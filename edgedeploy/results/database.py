@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Self
 
-from sqlalchemy import Connection, Engine, MetaData, create_engine, exc, func, insert, inspect, select
+from sqlalchemy import Connection, Engine, MetaData, create_engine, exc, func, insert, inspect, select, text, update
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 from edgedeploy.errors import MissingToolError, UsageError
-from edgedeploy.results.tables import METADATA, SCHEMA, SCHEMA_VERSION
+from edgedeploy.results.tables import METADATA, SCHEMA, SCHEMA_VERSION, UPGRADES
 
 # Adding a run takes milliseconds; whoever waits this long is behind a stuck process, not behind a queue.
 _BUSY_TIMEOUT_S = 30
@@ -106,6 +106,12 @@ class Database:
                     connection.execute(insert(SCHEMA).values(version=SCHEMA_VERSION))
             except exc.IntegrityError:
                 pass  # Another process, opening the same new history, was first.
+        for version, change in UPGRADES.items():
+            with self.transaction() as connection:
+                # First the number: that locks the database, and only one of many that come at once finds the old one.
+                moved = connection.execute(update(SCHEMA).where(SCHEMA.c.version == version).values(version=version + 1))
+                if moved.rowcount:
+                    connection.execute(text(change))
         with self.transaction() as connection:
             versions = sorted(connection.execute(select(SCHEMA.c.version)).scalars())
         if versions != [SCHEMA_VERSION]:

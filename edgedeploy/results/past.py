@@ -7,6 +7,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from edgedeploy.domain.mode import Mode
 from edgedeploy.domain.result import RunResult
 from edgedeploy.domain.series import Series
 from edgedeploy.results.series import RUNS_LOOKED_AT, remarks_on, series_of, subject
@@ -23,6 +24,7 @@ class Past(Protocol):
         target: str | None = None,
         device: str | None = None,
         lane: str | None = None,
+        mode: Mode | None = None,
         limit: int = 50,
     ) -> tuple[RunResult, ...]:
         """Runs, newest first."""
@@ -54,6 +56,7 @@ def _like(run: RunResult, past: Past) -> list[RunResult]:
         target=run.target,
         device=run.device,
         lane=run.lane.id,
+        mode=run.mode,
         limit=RUNS_LOOKED_AT,
     )
     return [one for one in found if subject(one) == subject(run)]

@@ -39,6 +39,7 @@ def run_row(run: RunResult) -> dict[str, Value]:
         "target": run.target,
         "device": run.device,
         "lane": run.lane.id,
+        "mode": run.mode,
         "status": run.verdict.status,
         "latency_p50_ns": None if run.latency_ns is None else run.latency_ns.p50,
         "samples_from_processes": joined,

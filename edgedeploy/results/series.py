@@ -9,6 +9,14 @@ import msgspec
 from msgspec.structs import replace
 
 from edgedeploy.domain.measurement import DeviceFacts, Environment
+from edgedeploy.domain.mode_figures import (
+    BurstFigures,
+    ColdFigures,
+    ConcurrentFigures,
+    ModeFigures,
+    SustainedFigures,
+    ThroughputFigures,
+)
 from edgedeploy.domain.result import RunResult
 from edgedeploy.domain.series import Remark, Series
 from edgedeploy.report.units import duration
@@ -19,7 +27,7 @@ from edgedeploy.stats.sessions import AGREEMENT, agree, session_p50, spread
 RUNS_LOOKED_AT = 100
 """Of one model on one device: forty results of a series decide, and there may be several series."""
 
-_Subject = tuple[str, str, str, str, str]
+_Subject = tuple[str, str, str, str, str, str]
 
 
 class _Point(msgspec.Struct, frozen=True, kw_only=True):
@@ -51,7 +59,7 @@ def series_of(runs: Sequence[RunResult]) -> tuple[Series, ...]:
 
 def subject(run: RunResult) -> _Subject:
     """What has to be the same before environments are looked at."""
-    return (run.model, run.recipe, run.lane.id, run.target, run.device)
+    return (run.model, run.recipe, run.lane.id, run.target, run.device, run.mode)
 
 
 def with_remarks(runs: Sequence[RunResult], series: Sequence[Series]) -> tuple[RunResult, ...]:
@@ -93,6 +101,23 @@ def environment_of(environment: Environment) -> dict[str, str]:
     return {name: value for name, value in told.items() if value}
 
 
+def _asked_of_mode(figures: ModeFigures | None) -> dict[str, str]:
+    """What a mode was told to do: two instances are no series with four."""
+    match figures:
+        case BurstFigures():
+            return {"bursts": f"{figures.invocations} after {figures.idle_s:g} s"}
+        case SustainedFigures():
+            return {"minutes": f"{figures.seconds / 60:.2g}"}
+        case ColdFigures():
+            return {"page cache": "empty" if figures.dropped else "without the model"}
+        case ThroughputFigures():
+            return {"instances": str(figures.instances)}
+        case ConcurrentFigures():
+            return {"load": figures.load}
+        case _:
+            return {}
+
+
 def _governor(facts: DeviceFacts, cpus: Sequence[int]) -> str:
     used = (core.governor for core in facts.cores if core.governor and (not cpus or core.index in cpus))
     return ", ".join(sorted(set(used)))
@@ -105,7 +130,7 @@ def _point(run: RunResult) -> _Point | None:
         p50_ns = round(session_p50([process.latency_ns for process in run.processes]))
     except ValueError:  # nothing was timed, or by a clock that is too coarse
         return None
-    return _Point(run=run, environment=environment_of(run.environment), p50_ns=p50_ns)
+    return _Point(run=run, environment=environment_of(run.environment) | _asked_of_mode(run.mode_figures), p50_ns=p50_ns)
 
 
 def _series(points: Sequence[_Point]) -> Iterator[Series]:
@@ -128,6 +153,7 @@ def _series(points: Sequence[_Point]) -> Iterator[Series]:
             lane=first.run.lane,
             target=first.run.target,
             device=first.run.device,
+            mode=first.run.mode,
             environment=first.environment,
             runs=tuple(point.run.id for point in own),
             p50_ns=tuple(point.p50_ns for point in own),

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Row, exc, func, insert, select
 from edgedeploy.domain.history import PastComparison
 from edgedeploy.domain.imported import Imported
 from edgedeploy.domain.measurement import ProcessSamples
+from edgedeploy.domain.mode import Mode
 from edgedeploy.domain.result import RunResult
 from edgedeploy.errors import UsageError
 from edgedeploy.results.database import Database
@@ -75,11 +76,12 @@ class ResultStore:
         target: str | None = None,
         device: str | None = None,
         lane: str | None = None,
+        mode: Mode | None = None,
         limit: int = 50,
     ) -> tuple[RunResult, ...]:
         """Runs, newest first. Every filter given has to be equal; ``lane`` is a lane's id."""
         query = select(RUNS).order_by(RUNS.c.created_us.desc(), RUNS.c.id.desc()).limit(limit)
-        wanted = {"project": project, "model": model, "target": target, "device": device, "lane": lane}
+        wanted = {"project": project, "model": model, "target": target, "device": device, "lane": lane, "mode": mode}
         for column, value in wanted.items():
             if value is not None:
                 query = query.where(RUNS.c[column] == value)

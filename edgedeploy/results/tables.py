@@ -22,7 +22,9 @@ from sqlalchemy import (
     Text,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+UPGRADES = {1: "ALTER TABLE edgedeploy_runs ADD COLUMN mode TEXT NOT NULL DEFAULT 'single'"}
+"""What makes tables of an older version those of the next."""
 
 METADATA = MetaData()
 
@@ -44,6 +46,7 @@ RUNS = Table(
     Column("target", Text, nullable=False),
     Column("device", Text, nullable=False),
     Column("lane", Text, nullable=False),
+    Column("mode", Text, nullable=False, server_default="single"),
     Column("status", Text, nullable=False),
     Column("latency_p50_ns", BigInteger),
     # True: the document's latency samples are those of the processes, one after the other, and left out of it.

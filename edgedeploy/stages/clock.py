@@ -16,8 +16,9 @@ from edgedeploy.stages.beside import Beside
 class Clock(Beside):
     """The same connection, with the clock held for each program and given back after it.
 
-    ``scratch`` is a folder ``<workdir>/runs/<id>`` of the device: what was found is written down in ``<workdir>/clock``, for a
-    later run to give back what a power cut has kept this one from giving back.
+    ``scratch`` is a folder ``<workdir>/runs/<id>`` of the
+    device: what was found is written down in ``<workdir>/clock``, for a later run to give back what a power cut has kept this
+    one from giving back.
     """
 
     def __init__(self, connection: Connection, scratch: str, policy: MeasurePolicy) -> None:

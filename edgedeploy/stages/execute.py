@@ -87,8 +87,9 @@ def start(connection: Connection, placed: Placed, launch: Launch, kind: type[Doc
         DeviceLostError: the device went away.
     """
     argv = command(placed.bundle, launch, runner_dir=placed.runner_dir, python=placed.python)
+    rest_s = launch.bursts.count * launch.bursts.idle_s if launch.bursts is not None else 0.0
     try:
-        done = connection.run(argv, timeout_s=limit_s(launch.policy))
+        done = connection.run(argv, timeout_s=limit_s(launch.policy) + rest_s)
     except CommandTimeoutError as error:
         raise did_not_end(placed, error) from error
     return document_of(placed, done, kind)

@@ -1,19 +1,22 @@
-"""Measure: fresh processes of the runner, one after the other, with the circumstances before, meanwhile and after."""
+"""Measure: fresh processes of the runner in one mode, with the circumstances before, meanwhile and after."""
 
 from __future__ import annotations
 
 import platform
-import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 
 from edgedeploy.agreement import merged
 from edgedeploy.domain.conditions import During, Start
-from edgedeploy.domain.events import Finished, Note, Progress, Sink, Started
-from edgedeploy.domain.measurement import ColdLoad, DeviceFacts, Environment, Measurement, ProcessSamples, unsteady
+from edgedeploy.domain.energy import Energy
+from edgedeploy.domain.events import Finished, Note, Sink, Started
+from edgedeploy.domain.language import Language
+from edgedeploy.domain.measurement import DeviceFacts, Environment, LanguageAgreement, Measurement, unsteady
+from edgedeploy.domain.mode import Mode
 from edgedeploy.domain.operator_times import Profile
 from edgedeploy.domain.target import MeasurePolicy
 from edgedeploy.errors import RunnerError, RunnerKilledError
@@ -22,13 +25,29 @@ from edgedeploy.profile import join
 from edgedeploy.runners.document import LanguageDocument, ProcessDocument, RunnerDocument
 from edgedeploy.stages.clock import Clock
 from edgedeploy.stages.energy import EnergyPass
-from edgedeploy.stages.execute import Placed, agreement, execute, launch_of, once, shortest, start
+from edgedeploy.stages.execute import Placed, agreement, execute, once, shortest
 from edgedeploy.stages.facts import facts_of
+from edgedeploy.stages.guarded import Guarded
 from edgedeploy.stages.killed import explained
+from edgedeploy.stages.modes.burst import burst
+from edgedeploy.stages.modes.cold import cold
+from edgedeploy.stages.modes.concurrent import concurrent
+from edgedeploy.stages.modes.session import Session, Taken, paced
+from edgedeploy.stages.modes.single import single
+from edgedeploy.stages.modes.sustained import sustained
+from edgedeploy.stages.modes.throughput import throughput
 from edgedeploy.stages.start_gate import Gate
-from edgedeploy.stages.talk import agreed, answer, conversation
-from edgedeploy.stages.watching import Watching
+from edgedeploy.stages.talk import agreed, answer
 from edgedeploy.stats import quantile
+
+MODE_OF: dict[Mode, Callable[[Session], Taken]] = {
+    "single": single,
+    "burst": burst,
+    "sustained": sustained,
+    "cold": cold,
+    "throughput": throughput,
+    "concurrent": concurrent,
+}
 
 
 def measure(
@@ -41,9 +60,9 @@ def measure(
 ) -> Measurement:
     """Every sample of every process, the outputs' agreement with PyTorch, and what the device said about itself.
 
-    Latency is that of the main method at the shapes of its first golden inputs; every method is compared with PyTorch, whose
-    answers lie in ``folder``. Of a language model, what is measured is the answer to its first prompt, token by token. Loads are
-    warm, but for one in a process of its own.
+    Latency is that of the main method at the shapes of its first golden inputs, in the policy's mode; every method is compared
+    with PyTorch, whose answers lie in ``folder``. Of a language model, what is measured is the answer to its first prompt, token
+    by token. Time per operator, energy and the one cold load beside warm ones belong to mode ``single``.
 
     Raises:
         RunnerError: a process failed; nothing of the run is kept.
@@ -53,88 +72,76 @@ def measure(
     sink(Started(stage="measure", subject=subject))
     ready = Gate(connection, probe, policy, sink, subject).wait()
     before = facts_of(connection, probe, placed.scratch)
-    clock = Clock(connection, placed.scratch, policy)
-    watching = Watching(clock, placed.scratch, policy.cpus)
+    is_single = policy.mode == "single"
+    guarded = Guarded(connection, placed.scratch)
+    clock = Clock(connection if is_single else guarded, placed.scratch, policy)
+    session = Session(connection=clock, placed=placed, policy=paced(policy), sink=sink, subject=subject)
     calls = placed.artifact.calls()
-    method, golden = calls[0]
     language = placed.artifact.language
-    processes: list[ProcessSamples] = []
-    with _kills_explained(connection, placed, probe, before):
-        cold_load = _cold_load(connection, placed, policy)
-        for number in range(policy.processes):
-            if number and policy.cooldown_s:
-                time.sleep(policy.cooldown_s)
-            sink(Progress(stage="measure", subject=subject, done=number, total=policy.processes, text="process"))
-            document: RunnerDocument | LanguageDocument
-            if language is None:
-                document = execute(watching, placed, method, golden, policy)
-            else:
-                document = answer(watching, placed, language, policy, language.prompts[:1], None)
-            processes.append(document.samples)
-        found = [agreement(connection, placed, method, golden, document, folder)] if isinstance(document, RunnerDocument) else []
-        during = watching.seen()
+    with _kills_explained(guarded, placed, probe, before):
+        taken = MODE_OF[policy.mode](session)
+        document = taken.document
+        found = []
+        if isinstance(document, RunnerDocument):
+            found.append(agreement(connection, replace(placed, scratch=taken.outputs), *calls[0], document, folder))
         after = facts_of(connection, probe, placed.scratch)
         found += [once(connection, placed, other, case, policy, folder) for other, case in calls[len(found) :]]
     agreement_found = merged(found)
     if language is not None and isinstance(document, LanguageDocument):
-        said = agreed(document, language.prompts[:1], None)
-        agreement_found = msgspec.structs.replace(agreement_found, language=said)
-    sink(Progress(stage="measure", subject=subject, done=policy.processes, total=policy.processes, text="profile"))
-    profile = _profile(clock, placed, policy, sink)
-    if restless := unsteady(processes):
+        agreement_found = msgspec.structs.replace(agreement_found, language=_said(session, language, document))
+    if restless := unsteady(taken.processes):
         sink(
             Note(text=f"{placed.device}: {restless} in {policy.warmup_seconds:g} s of warm-up; is something else running there?")
         )
-    everything = [sample for process in processes for sample in process.latency_ns]
-
-    def run(over: Connection, how: MeasurePolicy) -> tuple[int, ...]:
-        if language is None:
-            return execute(over, placed, method, golden, how).samples.latency_ns
-        return answer(over, placed, language, how, language.prompts[:1], None).samples.latency_ns
-
-    app = probe.command("/")[0] == RUNNER_APP
-    energy_pass = EnergyPass(clock, placed.scratch, policy, run, sink, subject, has_no_shell=app)
-    energy = energy_pass.measure(quantile(everything, 0.5))
-    sink(
-        Finished(
-            stage="measure",
-            subject=subject,
-            cached=False,
-            text=f"p50 {quantile(everything, 0.5) / 1e6:.3f} ms over {len(everything)} iterations",
-        )
-    )
+    everything = [sample for process in taken.processes for sample in process.latency_ns]
+    p50_ns = quantile(everything, 0.5)
+    profile = energy = None
+    if is_single:
+        session.tell(policy.processes, policy.processes, "profile")
+        profile = _profile(clock, placed, policy, sink)
+        energy = _energy(session, has_no_shell=probe.command("/")[0] == RUNNER_APP, latency_ns=p50_ns)
+    text = f"p50 {p50_ns / 1e6:.3f} ms over {len(everything)} iterations"
+    sink(Finished(stage="measure", subject=subject, cached=False, text=text if is_single else f"{policy.mode}: {text}"))
     return Measurement(
-        processes=tuple(processes),
+        processes=taken.processes,
         device_sha256=document.model.sha256,
         environment=msgspec.structs.replace(
-            _environment(document, (before, after), during, ready), fixed_clock=clock.said(sink, placed.device)
+            _environment(document, (before, after), taken.during, ready), fixed_clock=clock.said(sink, placed.device)
         ),
         agreement=agreement_found,
         profile=profile,
-        cold_load=cold_load,
+        cold_load=taken.cold_load,
         energy=energy,
+        mode_figures=taken.figures,
     )
 
 
+def _said(session: Session, language: Language, document: LanguageDocument) -> LanguageAgreement:
+    """How much of the first prompt's answer is PyTorch's. A cold start makes one token of it: then another process answers."""
+    if session.policy.mode == "cold":
+        document = answer(session.connection, session.placed, language, shortest(session.policy), language.prompts[:1], None)
+    return agreed(document, language.prompts[:1], None)
+
+
+def _energy(session: Session, *, has_no_shell: bool, latency_ns: int) -> Energy | None:
+    def run(over: Connection, how: MeasurePolicy) -> tuple[int, ...]:
+        return replace(session, policy=how).either(over).samples.latency_ns
+
+    scratch, policy = session.placed.scratch, session.policy
+    passes = EnergyPass(session.connection, scratch, policy, run, session.sink, session.subject, has_no_shell=has_no_shell)
+    return passes.measure(latency_ns)
+
+
 @contextmanager
-def _kills_explained(connection: Connection, placed: Placed, probe: Probe, before: DeviceFacts) -> Iterator[None]:
-    """Whoever is killed in here, the error says what the device knows about its memory."""
+def _kills_explained(connection: Guarded, placed: Placed, probe: Probe, before: DeviceFacts) -> Iterator[None]:
+    """Whoever is killed in here, the error says what the device knows: whether its guard did it, and of its memory."""
     try:
         yield
     except RunnerKilledError as error:
+        if why := connection.why():
+            what, advice = "the guard on the device ended the runner", "run it again; see docs/modes.md, *Nothing stays behind*"
+            raise RunnerKilledError(what, where=error.where, seen=why, next_step=advice) from error
         raise explained(error, before, facts_of(connection, probe, placed.scratch), placed.artifact.size_bytes) from error
-
-
-def _cold_load(connection: Connection, placed: Placed, policy: MeasurePolicy) -> ColdLoad:
-    """From a process before all others, for which the model was taken out of the page cache. It measures nothing else."""
-    artifact, briefly = placed.artifact, shortest(policy)
-    if artifact.language is None:
-        method, golden = artifact.calls()[0]
-        launch = launch_of(placed, method, golden, briefly)
-        return start(connection, placed, msgspec.structs.replace(launch, cold=True), RunnerDocument).cold_load
-    launch = conversation(placed, artifact.language, briefly, artifact.language.prompts[:1], None)
-    talk = launch.talk and msgspec.structs.replace(launch.talk, generate_tokens=1)
-    return start(connection, placed, msgspec.structs.replace(launch, cold=True, talk=talk), LanguageDocument).cold_load
 
 
 def _profile(connection: Connection, placed: Placed, policy: MeasurePolicy, sink: Sink) -> Profile | None:

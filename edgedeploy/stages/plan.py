@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edgedeploy import registry
+from edgedeploy.domain.mode import Mode
 from edgedeploy.domain.precision import AUTO
 from edgedeploy.domain.project import BUILTIN_RECIPES, Deploy, MeasureOverride, Model, Project
 from edgedeploy.domain.recipe import Budget, Gate, Recipe
@@ -51,12 +52,13 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
     """What of a project is wanted. Nothing given means all of it.
 
     ``recipes`` and ``exporters`` take the place of what the deployments say; with them, a model that is not deployed to the
-    target at all can be tried there.
+    target at all can be tried there. ``mode`` takes the place of the one that they are measured in.
     """
 
     models: tuple[str, ...] = ()
     recipes: tuple[str, ...] = ()
     exporters: tuple[str, ...] = ()
+    mode: Mode | None = None
 
 
 def plan(project: Project, project_file: Path, target: Target, selection: Selection) -> tuple[PlannedRun, ...]:
@@ -76,6 +78,7 @@ def plan(project: Project, project_file: Path, target: Target, selection: Select
     for where, deploy in _deployments(project, project_file, target, selection):
         model = project.models[deploy.model]
         _check_source(model, project_file, deploy.model)
+        policy = in_mode(_policy(target.measure, deploy.measure), selection.mode)
         for recipe_name in deploy.recipes:
             recipe = known[recipe_name]
             for step in recipe.compress:
@@ -90,7 +93,7 @@ def plan(project: Project, project_file: Path, target: Target, selection: Select
                     lane=lane,
                     budget=deploy.budget,
                     gate=deploy.gate,
-                    policy=_policy(target.measure, deploy.measure),
+                    policy=policy,
                 )
                 if run.folder in runs:
                     raise ConfigError(f"{run.label} is deployed to {target.name} twice", where=where)
@@ -286,6 +289,11 @@ def _lanes(target: Target, recipe: Recipe, deploy: Deploy, where: str, *, langua
 
 def _names(exporters: Sequence[str], lane: Lane) -> bool:
     return any(map(lane.is_of, exporters))
+
+
+def in_mode(policy: MeasurePolicy, mode: Mode | None) -> MeasurePolicy:
+    """The same policy in another mode; None: in its own."""
+    return policy if mode is None else msgspec.structs.replace(policy, mode=mode)
 
 
 def _policy(policy: MeasurePolicy, override: MeasureOverride) -> MeasurePolicy:

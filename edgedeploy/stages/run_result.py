@@ -94,6 +94,7 @@ def measured_run(result: RunResult, found: Measurement, kv_cache_bytes: int) -> 
         device_sha256=found.device_sha256,
         processes=found.processes,
         environment=found.environment,
+        mode_figures=found.mode_figures,
     )
 
 
@@ -141,6 +142,7 @@ def blank_run(run: PlannedRun, project: str, target: str, device: str) -> RunRes
         target=target,
         device=device,
         lane=run.lane,
+        mode=run.policy.mode,
         verdict=Verdict(status="unmeasured"),
     )
 

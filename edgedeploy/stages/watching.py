@@ -13,8 +13,8 @@ from edgedeploy.stages.beside import Beside
 class Watching(Beside):
     """A connection whose programs are watched, by a loop that writes into the folder ``scratch`` of the device."""
 
-    def __init__(self, connection: Connection, scratch: str, cpus: Sequence[int]) -> None:
-        file, watched_cpus = f"{scratch}/conditions.txt", tuple(cpus)
+    def __init__(self, connection: Connection, scratch: str, cpus: Sequence[int], *, name: str = "conditions") -> None:
+        file, watched_cpus = f"{scratch}/{name}.txt", tuple(cpus)
         super().__init__(connection, file, lambda argv, _limit_s: watched(argv, file, watched_cpus))
 
     def seen(self) -> During:

@@ -36,7 +36,11 @@ class Export(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def export(kind: Format, runs: Sequence[RunResult]) -> Export:
-    """Runs in a format, in the order given."""
+    """Runs in a format, in the order given. Only our own table knows other modes of measuring than ``single``."""
     takes, render = _WRITERS[kind]
-    taken = [run for run in runs if takes(run)]
-    return Export(text=render(taken), runs=len(taken), left_out=tuple(run.id for run in runs if not takes(run)))
+
+    def fits(run: RunResult) -> bool:
+        return takes(run) and (kind == "csv" or run.mode == "single")
+
+    taken = [run for run in runs if fits(run)]
+    return Export(text=render(taken), runs=len(taken), left_out=tuple(run.id for run in runs if not fits(run)))

@@ -42,6 +42,7 @@ def _identity(run: RunResult) -> dict[str, _Cell]:
         "exporter": run.lane.exporter,
         "backend": run.lane.backend,
         "precision": run.lane.precision,
+        "mode": run.mode,
         "target": run.target,
         "device": run.device,
         "verdict": run.verdict.status,
@@ -92,8 +93,21 @@ def _figures(run: RunResult) -> dict[str, _Cell]:
 
 
 COLUMNS = (
-    *("run", "created_at", "project", "model", "recipe", "exporter", "backend", "precision", "target", "device", "verdict"),
-    *("reasons", "error", "artifact_sha256", "artifact_bytes", "device_model", "os", "os_version", "os_build", "engine"),
+    *("run", "created_at", "project", "model", "recipe", "exporter", "backend", "precision", "mode"),
+    *(
+        "target",
+        "device",
+        "verdict",
+        "reasons",
+        "error",
+        "artifact_sha256",
+        "artifact_bytes",
+        "device_model",
+        "os",
+        "os_version",
+        "os_build",
+        "engine",
+    ),
     *("engine_version", "threads", "cpus", "processes", "iterations", "latency_p50_ns", "latency_p90_ns", "latency_p99_ns"),
     *("latency_mean_ns", "load_ns", "load_cold_ns", "peak_rss_bytes", "energy_per_inference_mj", "prompt_tokens"),
     *("generated_tokens", "ttft_ns", "prefill_tokens_per_s", "decode_tokens_per_s", "kv_cache_bytes"),

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 from integration.pipeline.command import Run
+from integration.pipeline.test_modes import write_quick
 from integration.pipeline.test_real_transports import PIXEL, board_keys, write_lab
 from integration.pipeline.test_upkeep import board_device, make_release
 from standins.board import SshBoard
@@ -130,6 +131,7 @@ def test_every_line_of_a_shell_block_is_run_or_listed() -> None:
         "docs/lanes.md",
         "docs/compare.md",
         "docs/results.md",
+        "docs/modes.md",
     }
     for block in SHELL:
         for line in block.lines:
@@ -229,6 +231,14 @@ def test_commands_for_results(run: Run, project: Path) -> None:
     assert all((project / name).stat().st_size > 500 for name in written)
     for name in (*written, *OTHER_TOOLS):
         (project / name).unlink()
+
+
+@pytest.mark.sdk
+def test_commands_for_modes(run: Run, scratch_project: Path) -> None:
+    write_quick(scratch_project, exporter="tflite")  # its defaults take ten minutes
+    lines = lines_of("docs/modes.md")
+    assert len(lines) >= 3
+    execute(lines, run, scratch_project)
 
 
 def test_commands_for_plug_ins(run: Run, tmp_path: Path) -> None:

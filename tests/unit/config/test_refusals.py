@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 
 import msgspec
@@ -263,3 +264,65 @@ def test_an_iphone_is_named_by_its_udid_and_the_mac_that_it_hangs_on(tmp_path: P
     file.write_text(device("a", host="mac"))
     with pytest.raises(ConfigError, match="'serial' is missing"):
         read_lab(file, targets)
+
+
+# Modes.
+
+
+def measured(text: str) -> MeasureOverride:
+    data = tomllib.loads(f"{PROJECT}measure = {{ {text} }}\n")
+    return decode(data, Project, file="p.toml").deploy[0].measure
+
+
+def test_every_mode_has_settings_that_can_be_left_out() -> None:
+    assert measured('mode = "burst"').burst is None
+    found = measured('mode = "burst", burst = { bursts = 3, idle_s = 0.5 }').burst
+    assert found is not None
+    assert (found.bursts, found.idle_s, found.invocations) == (3, 0.5, 10)
+    assert measured("concurrent = { busy = 0, command = 'stress' }").concurrent is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'mode = "offline"',
+        "mode = 1",
+        "burst = { invocations = 0 }",
+        "burst = { bursts = 1_000_000 }",
+        "burst = { idle_s = 0 }",
+        "burst = { idle_s = nan }",
+        "burst = { idle_s = 600, bursts = 100 }",
+        "burst = { seconds = 1 }",
+        "sustained = { minutes = 0 }",
+        "sustained = { minutes = -1 }",
+        "sustained = { minutes = nan }",
+        "sustained = { minutes = inf }",
+        "sustained = { minutes = 61 }",
+        "sustained = { slowdown = 0 }",
+        "sustained = { slowdown = nan }",
+        "cold = { starts = 0 }",
+        "cold = { drop_caches = 1 }",
+        "throughput = { instances = 0 }",
+        "throughput = { instances = 65 }",
+        "throughput = { seconds = nan }",
+        "throughput = { seconds = 0 }",
+        "concurrent = { busy = 0 }",
+        "concurrent = { busy = 0, command = ' ' }",
+        "concurrent = { busy = -1 }",
+        "concurrent = { busy = 2000 }",
+        "concurrent = { pairs = 1 }",
+        'concurrent = { command = "a\\u0000b" }',
+    ],
+)
+def test_settings_of_a_mode_that_make_no_sense(text: str) -> None:
+    with pytest.raises(ConfigError, match=r".") as caught:
+        measured(text)
+    assert "deploy[0].measure." in caught.value.where
+
+
+def test_a_bound_that_would_never_be_judged_is_refused() -> None:
+    text = f"{PROJECT}budget = {{ throughput_per_s = 10 }}\n"
+    with pytest.raises(ConfigError, match='mode = "throughput"') as caught:
+        decode(tomllib.loads(text), Project, file="p.toml")
+    assert caught.value.where == "p.toml: deploy[0].budget"
+    assert decode(tomllib.loads(text.replace("{ ", '{ mode = "throughput", ')), Project, file="p.toml")

@@ -10,6 +10,8 @@ from msgspec.structs import replace
 from edgedeploy.domain.comparison import Block, SideFigures, Turn
 from edgedeploy.domain.contest import CompareReport, Contender, Contest
 from edgedeploy.domain.measurement import Agreement, Core, DeviceFacts, Environment, Generation, ProcessSamples, WarmUp
+from edgedeploy.domain.mode import MODES
+from edgedeploy.domain.mode_figures import BurstFigures, ConcurrentFigures, Ratio, SustainedFigures
 from edgedeploy.domain.result import (
     ArtifactSummary,
     Failure,
@@ -51,6 +53,7 @@ AGREEMENTS = st.builds(
     exact=st.booleans(),
     finite=st.booleans(),
 )
+RATIOS = st.builds(Ratio, ratio=FINITE, ci_low=FINITE, ci_high=FINITE)
 FACTS = st.builds(
     DeviceFacts,
     os=st.text(max_size=8),
@@ -74,6 +77,12 @@ ENVIRONMENTS = st.builds(
     after=FACTS,
 )
 
+MODE_FIGURES = st.one_of(
+    st.builds(BurstFigures, idle_s=FINITE, place_p50_ns=SAMPLES),
+    st.builds(SustainedFigures, seconds=FINITE, slowdown=FINITE, slower_after_s=st.none() | FINITE, windows=st.just(())),
+    st.builds(ConcurrentFigures, p50=RATIOS, p90=RATIOS, quiet_ns=st.lists(SAMPLES, max_size=2).map(tuple)),
+)
+
 
 @st.composite
 def runs(draw: st.DrawFn) -> RunResult:
@@ -90,6 +99,7 @@ def runs(draw: st.DrawFn) -> RunResult:
         target=draw(NAMES),
         device=draw(NAMES),
         lane=draw(LANES),
+        mode=draw(st.sampled_from(MODES)),
         verdict=Verdict(
             status=draw(st.sampled_from(["pass", "fail", "inconclusive", "error", "unmeasured"])),
             reasons=draw(st.lists(st.text(max_size=20), max_size=2).map(tuple)),
@@ -104,6 +114,7 @@ def runs(draw: st.DrawFn) -> RunResult:
         device_sha256=draw(st.none() | st.text("0123456789abcdef", min_size=64, max_size=64)),
         processes=processes,
         environment=draw(st.none() | ENVIRONMENTS),
+        mode_figures=draw(st.none() | MODE_FIGURES),
         error=draw(st.none() | st.builds(Failure)),
     )
 

@@ -170,6 +170,12 @@ def test_tflite_has_the_names_of_benchmark_result() -> None:
     assert set(found["memory_metrics"]) == {"peak_mem_mb"}
 
 
+@pytest.mark.parametrize("kind", FORMATS)
+def test_of_other_modes_only_our_own_table_knows(kind: Format) -> None:
+    found = export(kind, [replace(measured_run(), mode="burst")])
+    assert found.runs == (kind == "csv")
+
+
 def test_tflite_has_no_place_for_failures_and_tokens() -> None:
     found = export("tflite", [failed_run(), measured_run(), spoken_run()])
     assert (found.runs, found.left_out) == (1, (failed_run().id, spoken_run().id))

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from edgedeploy.domain.conditions import FixedClock
 from edgedeploy.domain.measurement import Core, Environment
+from edgedeploy.domain.mode import Mode
 from edgedeploy.domain.result import RunResult
 from edgedeploy.results.past import looked_back, series_around
 from edgedeploy.results.series import environment_of, remarks_on, series_of, with_remarks
@@ -48,6 +49,7 @@ class Store:
         target: str | None = None,
         device: str | None = None,
         lane: str | None = None,
+        mode: Mode | None = None,
         limit: int = 50,
     ) -> tuple[RunResult, ...]:
         assert None not in {project, model, target, device, lane}

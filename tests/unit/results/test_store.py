@@ -187,6 +187,21 @@ def test_a_database_of_another_version(url: str, tmp_path: Path) -> None:
     assert "upgrade" in refused.value.next_step
 
 
+def test_a_history_from_before_there_were_modes_is_taken_over(url: str, tmp_path: Path) -> None:
+    old = measured_run(run_id="old", iterations=2)
+    with ResultStore.open(url) as store:
+        store.add(old)
+    with sqlite3.connect(tmp_path / "state" / "history.sqlite") as connection:
+        connection.execute("alter table edgedeploy_runs drop column mode")
+        connection.execute("update edgedeploy_schema set version = 1")
+    connection.close()
+    with ResultStore.open(url) as store, ResultStore.open(url) as again:
+        again.add(msgspec.structs.replace(old, id="new", mode="burst"))
+        assert [run.id for run in store.runs(mode="single")] == ["old"]
+        assert [run.id for run in store.runs(mode="burst")] == ["new"]
+        assert store.run("old") == old
+
+
 def test_a_document_nobody_can_read(store: ResultStore, tmp_path: Path) -> None:
     store.add(measured_run(iterations=1))
     with sqlite3.connect(tmp_path / "state" / "history.sqlite") as connection:

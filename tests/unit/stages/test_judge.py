@@ -22,11 +22,13 @@ from edgedeploy.domain.measurement import (
     ProcessSamples,
     WarmUp,
 )
+from edgedeploy.domain.mode_figures import SustainedFigures, ThroughputFigures
 from edgedeploy.domain.recipe import Budget, Floors
-from edgedeploy.domain.target import Lane
+from edgedeploy.domain.target import Lane, MeasurePolicy
 from edgedeploy.domain.verdict import Verdict
 from edgedeploy.stages.judge import judge
 from edgedeploy.stages.plan import PlannedRun
+from edgedeploy.stats.repetitions import estimate
 
 EXACT = Agreement(max_abs_error=0.0, cosine=1.0, sqnr_db=None, exact=True)
 MS = 1_000_000
@@ -225,3 +227,57 @@ def test_a_hundred_samples_are_enough_for_a_p90(tmp_path: Path) -> None:
     """0.1 has no exact binary form; counting must not stumble over that."""
     assert verdict(tmp_path, measured(steady(1, 100)), latency_p90_ms=2).status == "pass"
     assert verdict(tmp_path, measured(steady(1, 99)), latency_p90_ms=2).status == "inconclusive"
+
+
+BURST = MeasurePolicy(mode="burst")
+
+
+def test_a_budget_is_for_runs_of_its_own_mode_and_that_is_told(tmp_path: Path) -> None:
+    slow = measured(steady(9), steady(9), steady(9), load_ns=[9 * MS] * 3)
+    run = planned(budget=Budget(latency_p50_ms=1, load_ms=1), policy=BURST)
+    found = verdict(tmp_path, slow, run)
+    assert found.status == "pass"
+    (reason,) = found.reasons
+    assert reason == "latency_p50_ms, load_ms: not judged, this budget is for mode single and the run was of mode burst"
+    own = planned(budget=Budget(mode="burst", latency_p50_ms=1), policy=BURST)
+    assert verdict(tmp_path, slow, own).status == "fail"
+    assert verdict(tmp_path, slow, planned(budget=Budget(mode="burst", latency_p50_ms=1))).status == "pass"
+
+
+def test_the_size_is_the_same_in_every_mode(tmp_path: Path) -> None:
+    found = verdict(tmp_path, measured(steady(1)), planned(budget=Budget(size_mb=1), policy=BURST), size_bytes=2 * 10**6)
+    assert found == Verdict(status="fail", reasons=("size_mb: 2.000 is above the budget of 1",))
+    small = verdict(tmp_path, measured(steady(1)), planned(budget=Budget(size_mb=1), policy=BURST))
+    assert small == Verdict(status="pass")
+
+
+@pytest.mark.parametrize(
+    ("bound", "status"),
+    [(900.0, "pass"), (1000.0, "inconclusive"), (1100.0, "fail")],
+)
+def test_throughput_is_judged_by_its_interval_from_below(tmp_path: Path, bound: float, status: str) -> None:
+    figures = ThroughputFigures(instances=2, seconds=1, per_second=estimate([990, 1000, 1010]), instance_p50_ns=(1, 1))
+    policy = MeasurePolicy(mode="throughput")
+    run = planned(budget=Budget(mode="throughput", throughput_per_s=bound), policy=policy)
+    found = verdict(tmp_path, msgspec.structs.replace(measured(*[steady(1)] * 4), mode_figures=figures), run)
+    assert found.status == status
+    if status != "pass":
+        assert "1000 (95 % interval" in found.reasons[0]
+
+
+def test_instances_of_one_time_are_one_observation(tmp_path: Path) -> None:
+    """Two times two instances, and both of the second time slow: two observations that differ, not four."""
+    figures = ThroughputFigures(instances=2, seconds=1, per_second=estimate([1, 1]), instance_p50_ns=(1,) * 4)
+    groups = [steady(1), steady(1), steady(2), steady(2)]
+    policy = MeasurePolicy(mode="throughput")
+    run = planned(budget=Budget(mode="throughput", latency_p50_ms=5), policy=policy)
+    found = verdict(tmp_path, msgspec.structs.replace(measured(*groups), mode_figures=figures), run)
+    assert found.status == "inconclusive"
+
+
+def test_throttling_is_what_minutes_of_work_are_to_show(tmp_path: Path) -> None:
+    hot = measured(steady(2), throttled=(False, True))
+    figures = SustainedFigures(seconds=60, windows=(), slowdown=0.1, first_p50_ns=1, last_p50_ns=2, slower_after_s=30.0)
+    run = planned(budget=Budget(mode="sustained", latency_p50_ms=1), policy=MeasurePolicy(mode="sustained"))
+    assert verdict(tmp_path, msgspec.structs.replace(hot, mode_figures=figures), run).status == "fail"
+    assert verdict(tmp_path, hot, planned(budget=Budget(latency_p50_ms=1))).status == "inconclusive"
