@@ -117,8 +117,8 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
 
     ``load_ns`` is the median of loads with the file in the page cache; in mode ``cold``, of loads without. ``load_cold_ns`` is
     one that was taken out of it before, and ``load_cold_cached`` the share that was in there all the same (None: the device did
-    not say). ``gate`` is its comparison with its baseline, without the single latencies. ``remarks`` are what the runs before say
-    of this one: found when it is looked at, not stored.
+    not say). ``gate`` is its comparison with its baseline, without the single latencies, and ``ungated`` the verdict without it.
+    ``remarks`` are what the runs before say of this one: found when it is looked at, not stored.
 
     Results of different ``mode`` are never of one series; ``mode_figures`` is what a mode but ``single`` gives besides.
     """
@@ -152,6 +152,7 @@ class RunResult(msgspec.Struct, frozen=True, kw_only=True):
     processes: tuple[ProcessSamples, ...] = ()
     environment: Environment | None = None
     gate: Contest | None = None
+    ungated: Verdict | None = None
     remarks: tuple[Remark, ...] = ()
     mode_figures: ModeFigures | None = None
     error: Failure | None = None

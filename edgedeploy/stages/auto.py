@@ -34,7 +34,8 @@ def settle(runs: Sequence[RunResult], automatic: Collection[tuple[str, str]]) ->
         automatic: pairs of model and recipe name that are automatic.
 
     A candidate qualifies when it passed, or, where nothing was measured, when it was exported and verified. The fastest by
-    p50 is chosen; where nothing was measured, the smallest. Where none qualifies, all keep their own verdicts.
+    p50 is chosen; where nothing was measured, the smallest. Where none qualifies, all keep their own verdicts. A gate
+    disqualifies nobody: what became slower would be passed over for what always was.
     """
     settled = list(runs)
     for key in automatic:
@@ -56,8 +57,14 @@ def _devices(runs: Sequence[RunResult], mine: Sequence[int]) -> set[str]:
 
 
 def _best(tried: Sequence[RunResult]) -> RunResult | None:
-    fit = [run for run in tried if run.error is None and run.verdict.status in {"pass", "unmeasured"}]
+    fit = [run for run in tried if _qualifies(run)]
     return min(fit, key=_cost) if fit else None
+
+
+def _qualifies(run: RunResult) -> bool:
+    if run.ungated is not None:  # it was measured, and an error is its gate's
+        return run.ungated.status == "pass"
+    return run.error is None and run.verdict.status in {"pass", "unmeasured"}
 
 
 def _cost(run: RunResult) -> tuple[int, int]:

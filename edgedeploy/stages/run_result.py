@@ -108,6 +108,7 @@ def gated_run(result: RunResult, contest: Contest) -> RunResult:
         result,
         verdict=Verdict(status=verdict.status, reasons=(*result.verdict.reasons, *reasons)),
         gate=msgspec.structs.replace(contest, measured=()),
+        ungated=result.verdict,
         error=result.error or contest.error,
     )
 

@@ -6,11 +6,13 @@ import msgspec
 import pytest
 from unit.results.documents import measured_run
 
+from edgedeploy.domain.contest import Contender, Contest
 from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.result import ArtifactSummary, Latency, PushReport, RunResult
 from edgedeploy.domain.target import Lane
 from edgedeploy.domain.verdict import Status, Verdict
 from edgedeploy.stages.auto import candidates, settle
+from edgedeploy.stages.run_result import gated_run
 
 AUTO = {("net", "auto")}
 
@@ -96,3 +98,26 @@ def test_where_none_qualifies_all_keep_their_verdicts(status: Status) -> None:
 def test_other_recipes_are_left_alone() -> None:
     runs = (ran("executorch", "int8", 2), ran("executorch", "fp32", 1))
     assert settle(runs, {("other", "auto")}) == runs
+
+
+@pytest.mark.parametrize(("verdict", "exit_code"), [("fail", 1), ("inconclusive", 7), ("error", 5)])
+def test_the_fastest_is_not_passed_over_because_its_gate_says_that_it_became_slower(verdict: Status, exit_code: int) -> None:
+    """The other one always was as slow: to take it would be what the gate is there to prevent."""
+    lost = Failure(kind="DeviceLostError", exit_code=5, retryable=True, what="lost", where="", seen="", next_step="")
+    error = lost if verdict == "error" else None
+    contender = Contender(origin="now", model="net", recipe="auto", lane=lane("x", "int8"), sha256="", size_bytes=1)
+    contest = Contest(
+        device="phone",
+        base=contender,
+        candidate=contender,
+        verdict=verdict,
+        reasons=("slower",),
+        error=error,  # type: ignore[arg-type]
+    )
+    fast, slow = ran("executorch", "int8", 2), ran("executorch", "fp32", 9)
+    settled = settle((gated_run(fast, contest), slow), AUTO)
+    assert [run.verdict.status for run in settled] == [verdict, "passed over"]
+    assert settled[0].verdict.reasons[0] == "against its baseline: slower"
+    assert report(*settled).exit_code == exit_code
+    over_budget = gated_run(msgspec.structs.replace(fast, verdict=Verdict(status="fail")), contest)
+    assert [run.verdict.status for run in settle((over_budget, slow), AUTO)] == ["passed over", "pass"]
