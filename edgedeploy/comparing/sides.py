@@ -8,6 +8,7 @@ release on the device has (``release``, ``release:N``), or a bundle's folder. A 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal
@@ -90,12 +91,19 @@ def match(base: Sequence[Ready], candidate: Sequence[Ready], sides: tuple[SideOf
 
 
 def against_release(candidates: Sequence[Ready], sides: tuple[SideOf, SideOf]) -> tuple[Opponents, ...]:
-    """Each candidate against what each device has in a release."""
+    """Each candidate against what each device has in a release; of several of a model, each against its own recipe and lane."""
     base = sides[0]
     number = int(base.place) if base.place else None
-    deployed = Deployed(release=number, recipe=base.recipe, exporter=base.exporter)
+    count = Counter(item.prepared.run.model_name for item in candidates)
+
+    def deployed(item: Ready) -> Deployed:
+        alone = count[item.prepared.run.model_name] == 1
+        named = bool(base.recipe or base.exporter)
+        return Deployed(release=number, recipe=base.recipe, exporter=base.exporter, any_lane=alone or named)
+
     return tuple(
-        Opponents(base=deployed, candidate=item, base_origin=base.text, candidate_origin=sides[1].text) for item in candidates
+        Opponents(base=deployed(item), candidate=item, base_origin=base.text, candidate_origin=sides[1].text)
+        for item in candidates
     )
 
 

@@ -19,11 +19,15 @@ _LIST = "edgedeploy releases lists them"
 
 
 class Deployed(msgspec.Struct, frozen=True, kw_only=True):
-    """A release on whichever device is asked, the current one where there is no number; a recipe or an exporter may be named."""
+    """A release on whichever device is asked, the current one where there is no number; a recipe or an exporter may be named.
+
+    ``any_lane``: where the release has not got the candidate's own recipe and lane, its only artifact of that model will do.
+    """
 
     release: int | None = None
     recipe: str = ""
     exporter: str = ""
+    any_lane: bool = False
 
 
 def find_deployed(store: Store, project: str, wanted: Deployed, like: Ready, *, trusted: Sequence[str], device: str) -> Ready:
@@ -89,12 +93,20 @@ def _match(manifest: Manifest, wanted: Deployed, like: Ready, *, where: str) -> 
     folder = f"models/{run.folder}"
     if folder in found:
         return folder, found[folder]
-    if len(found) == 1:
+    named = wanted.recipe or wanted.exporter
+    if not named and any(entry.path.startswith(f"{folder}/") for entry in manifest.files):
+        raise UsageError(
+            f"that release does not say how {run.label} is run",
+            where=where,
+            seen="it was pushed by an older edgedeploy",
+            next_step=f"push it again, or choose another release ({_LIST})",
+        )
+    if len(found) == 1 and wanted.any_lane:
         return next(iter(found.items()))
     raise UsageError(
         f"it is not clear what of that release is to be compared with {run.label}",
         where=where,
-        seen=_named(manifest.artifacts) or "a release that does not say how it is run: it was pushed by an older edgedeploy",
+        seen=_named(manifest.artifacts) or "nothing that says how it is run",
         next_step="choose one: release@RECIPE/EXPORTER" if found else f"choose another release ({_LIST})",
     )
 

@@ -8,10 +8,11 @@ import pytest
 from unit.stages.planned import FP32, INT8, TFLITE, planned, prepared
 
 from edgedeploy.bundle import BUNDLE_FILE
-from edgedeploy.comparing.sides import match, parse_side
+from edgedeploy.comparing.sides import against_release, match, parse_side
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import UsageError
+from edgedeploy.stages.deployed import Deployed
 from edgedeploy.stages.run_result import Ready
 
 SIDES = (parse_side("now"), parse_side("git:main"))
@@ -94,3 +95,16 @@ def test_what_is_not_clear_is_refused_with_what_there_is(tmp_path: Path, base: l
         match([ready(tmp_path, "net", lanes[name]) for name in base], [ready(tmp_path, "net", INT8)], SIDES)
     assert "net/int8/executorch-xnnpack-int8" in raised.value.seen
     assert "--model" in raised.value.next_step
+
+
+def test_only_a_candidate_that_is_alone_is_compared_with_another_lane_of_a_release(tmp_path: Path) -> None:
+    """Of two, one would be compared with what stands against the other."""
+    alone, *two = ready(tmp_path, "a", FP32), ready(tmp_path, "b", FP32), ready(tmp_path, "b", INT8)
+    for base, expected in (
+        ("release", [True, False, False]),
+        ("release@int8", [True, True, True]),
+        ("release@fp32/tflite", [True] * 3),
+    ):
+        sides = parse_side(base), parse_side("now")
+        found = [pair.base for pair in against_release([alone, *two], sides)]
+        assert [isinstance(one, Deployed) and one.any_lane for one in found] == expected

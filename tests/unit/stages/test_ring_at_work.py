@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,7 +11,7 @@ import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unit.probes.test_clock import FOUND, Kernel
-from unit.stages.planned import Heard, planned, prepared, runner, target
+from unit.stages.planned import INT8, Heard, planned, prepared, runner, target
 from unit.stages.test_fight import document
 
 from edgedeploy.cache import Cache
@@ -252,3 +253,25 @@ def test_what_was_compared_before_stays_so_that_it_is_not_sent_again(desk: Desk)
         "candidatenet",
         "candidateother",
     ]
+
+
+def test_a_release_that_lacks_a_lane_or_does_not_say_how_it_is_run_is_not_compared_by_another_one(desk: Desk) -> None:
+    """int8 that became slower is still faster than fp32."""
+    fp32, int8 = desk.ready("fp32"), desk.ready("int8", planned(lane=INT8), content=b"smaller")
+    desk.push(fp32)
+    assert desk.contest(Deployed(any_lane=True), int8).error is None
+    refused = desk.contest(Deployed(), int8).error
+    assert refused is not None
+    assert (refused.exit_code, refused.seen) == (2, "net/fp32/executorch-xnnpack-fp32")
+    desk.push(int8)
+    manifest = desk.folder / "device/projects/demo/current/manifest.json"
+    told = json.loads(manifest.read_bytes())
+    del told["artifacts"]["models/net/int8/executorch-xnnpack-int8"]  # an older edgedeploy pushed it
+    manifest.chmod(0o644)
+    manifest.write_text(json.dumps(told))
+    refused = desk.contest(Deployed(any_lane=True), int8).error
+    assert refused is not None
+    assert (refused.exit_code, refused.what) == (2, "that release does not say how net executorch-xnnpack-int8 is run")
+    assert "older edgedeploy" in refused.seen
+    assert desk.contest(Deployed(any_lane=True, recipe="fp32"), int8).error is None
+    assert desk.contest(Deployed(), fp32).error is None
