@@ -17,6 +17,7 @@ from edgedeploy.deploy.signing import Signer
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Note, Sink
+from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.project import DEFAULT_PATIENCE, KEEP_RELEASES, Patience
 from edgedeploy.domain.result import PushStats, RunResult
 from edgedeploy.domain.target import Target
@@ -29,7 +30,7 @@ from edgedeploy.stages.judge import judge
 from edgedeploy.stages.measure import measure
 from edgedeploy.stages.push import Payload, Tally, Terms, push
 from edgedeploy.stages.reach import Attempts, Open, trusted_keys_of
-from edgedeploy.stages.ring import Opponents, Ring
+from edgedeploy.stages.ring import Opponents, Ring, failed_contest
 from edgedeploy.stages.run_result import Ready, blank_run, failed_run, gated_run, measured_run, with_artifact
 
 _AT_ONCE = 8
@@ -74,13 +75,13 @@ def deliver(
 def _deliver_to(device: Device, delivery: Delivery, cache: Cache, sink: Sink, opened: Open) -> Iterator[RunResult]:
     """Results of one device. What breaks the device breaks the rest of its runs; what breaks a run, that run.
 
-    A device that went away is waited for, and goes on where it was.
+    A device that went away is waited for, and goes on where it was. What was measured is not lost with its gate.
     """
     target = delivery.target
     done: set[str] = set()
     claimed = claim(f"push {delivery.project}", wait_s=delivery.patience.wait_s)
     attempts = Attempts(device, opened, sink, retry_for_s=delivery.patience.retry_for_s)
-    tally = Tally(moved=attempts.got_something_done)
+    so_far = _SoFar(attempts)
 
     def left() -> tuple[Ready, ...]:
         return tuple(item for item in delivery.ready if item.prepared.run.folder not in done)
@@ -91,7 +92,7 @@ def _deliver_to(device: Device, delivery: Delivery, cache: Cache, sink: Sink, op
                 lease = partial(opened.lease, connection, device, target, claimed, sink)
                 rest = msgspec.structs.replace(delivery, ready=left())
                 host = Aboard(connection=connection, device=device, target=target, cache=cache, sink=sink)
-                session = _Session(host, device, rest, sink, lease, tally)
+                session = _Session(host, device, rest, sink, lease, so_far)
                 for item, result in session.results():
                     done.add(item.prepared.run.folder)
                     attempts.got_something_done()
@@ -101,9 +102,27 @@ def _deliver_to(device: Device, delivery: Delivery, cache: Cache, sink: Sink, op
                 attempts.wait_after(error)
             except EdgedeployError as final:
                 for item in left():
-                    broken = failed_run(item.prepared.run, delivery.project, target.name, device.name, final)
-                    yield with_artifact(broken, item)
+                    run = item.prepared.run
+                    if run.folder in so_far.measured:
+                        lost = failed_contest(device.name, delivery.opponents[run.folder], Failure.of(final))
+                        yield gated_run(so_far.measured[run.folder], lost)
+                    else:
+                        yield with_artifact(failed_run(run, delivery.project, target.name, device.name, final), item)
                 return
+
+
+class _SoFar:
+    """What one device has got done, over whichever connection. ``measured`` has by its folder what only lacks its gate."""
+
+    def __init__(self, attempts: Attempts) -> None:
+        self._attempts = attempts
+        self.tally = Tally(moved=attempts.got_something_done)
+        self.measured: dict[str, RunResult] = {}
+
+    def has_measured(self, folder: str, result: RunResult) -> None:
+        """This is not to be measured again."""
+        self.measured[folder] = result
+        self._attempts.got_something_done()
 
 
 class _Session:
@@ -116,14 +135,14 @@ class _Session:
         delivery: Delivery,
         sink: Sink,
         lease: Callable[[], AbstractContextManager[None]],
-        tally: Tally,
+        so_far: _SoFar,
     ) -> None:
         self._host = host
         self._device = device
         self._delivery = delivery
         self._sink = sink
         self._lease = lease
-        self._tally = tally
+        self._so_far = so_far
 
     def results(self) -> Iterator[tuple[Ready, RunResult]]:
         self._host.check_abi()
@@ -146,7 +165,7 @@ class _Session:
             [payload for _, payload in payloads],
             self._terms(),
             sink=self._sink,
-            tally=self._tally,
+            tally=self._so_far.tally,
             helper=self._host.device_helper,
         )
         for (item, payload), stats in zip(payloads, figures, strict=True):
@@ -164,6 +183,16 @@ class _Session:
     def _finish(self, item: Ready, payload: Payload, stats: PushStats, store: Store, release: int) -> RunResult:
         if not self._delivery.measured:
             return self._with_push(item, stats, Verdict(status="unmeasured", reasons=("deployed, not measured",)))
+        folder = item.prepared.run.folder
+        result = self._so_far.measured.get(folder) or self._measured(item, payload, stats, store, release)
+        opponents = self._delivery.opponents.get(folder)
+        if opponents is None or result.error is not None:
+            return result
+        self._so_far.has_measured(folder, result)
+        ring = Ring(host=self._host, terms=self._terms(), rules=Rules(), sink=self._sink)
+        return gated_run(result, ring.contest(opponents))
+
+    def _measured(self, item: Ready, payload: Payload, stats: PushStats, store: Store, release: int) -> RunResult:
         run, artifact = item.prepared.run, item.prepared.artifact
         base = store.release_dir(release)
         try:
@@ -181,12 +210,7 @@ class _Session:
         except EdgedeployError as error:
             return msgspec.structs.replace(self._failed(item, error), push=stats)
         cache_bytes = artifact.language.kv_cache_bytes if artifact.language else 0
-        result = measured_run(self._with_push(item, stats, judge(run, artifact, found)), found, cache_bytes)
-        opponents = self._delivery.opponents.get(run.folder)
-        if opponents is None:
-            return result
-        ring = Ring(host=self._host, terms=self._terms(), rules=Rules(), sink=self._sink)
-        return gated_run(result, ring.contest(opponents))
+        return measured_run(self._with_push(item, stats, judge(run, artifact, found)), found, cache_bytes)
 
     def _healed(self, payload: Payload, store: Store) -> bool:
         """After a run that failed: whether files on the device were damaged, and have been sent again."""

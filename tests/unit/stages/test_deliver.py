@@ -11,11 +11,13 @@ import msgspec
 import pytest
 from unit.stages.bench import Bench, Unit
 from unit.stages.planned import Heard, planned, prepared, runner, target
+from unit.stages.test_ring_at_work import MadeUpFight
 
 from edgedeploy import registry
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.device_shell import DeviceShell
 from edgedeploy.deploy.lease import Leases
+from edgedeploy.domain.comparison import Figure
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Finished, Note
 from edgedeploy.domain.measurement import Agreement, DeviceFacts, WarmUp
@@ -27,7 +29,9 @@ from edgedeploy.domain.target import Abi, MeasurePolicy
 from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceUnavailableError, MissingToolError
 from edgedeploy.host import host_abi
 from edgedeploy.ports import Completed
+from edgedeploy.stages import ring as ring_module
 from edgedeploy.stages.deliver import Delivery, deliver
+from edgedeploy.stages.ring import Opponents
 from edgedeploy.stages.run_result import Ready, failed_run
 from edgedeploy.transports.local import LocalConnection
 
@@ -102,13 +106,16 @@ class Desk:
         self.transport.found.append(unit)
         return unit
 
-    def deliver(self, *ready: Ready, measured: bool = True, wait_s: float = 0, retry_for_s: float = 0) -> tuple[RunResult, ...]:
+    def deliver(
+        self, *ready: Ready, measured: bool = True, wait_s: float = 0, retry_for_s: float = 0, gate: Opponents | None = None
+    ) -> tuple[RunResult, ...]:
         delivery = Delivery(
             project="demo",
             target=target(os="host", abi="host"),
             ready=ready,
             measured=measured,
             patience=Patience(wait_s=wait_s, retry_for_s=retry_for_s),
+            opponents={gate.candidate.prepared.run.folder: gate} if gate else {},
         )
         devices = [unit.device for unit in self.transport.found]
         return deliver(delivery, devices, Cache(self.folder / "cache"), self.heard, keep=self.kept.append)
@@ -404,3 +411,57 @@ def test_a_failed_run_says_all_the_error_says() -> None:
         "next_step": "switch it on",
     }
     assert result.verdict.reasons == ("off",)
+
+
+def gated(desk: Desk, item: Ready) -> Opponents:
+    """Against a baseline of another file; that both are equally fast is made up."""
+    folder = desk.folder / "baseline"
+    base = msgspec.structs.replace(item, prepared=prepared(folder, item.prepared.run, content=b"the baseline"))
+    bounds: tuple[tuple[Figure, float], ...] = (("latency_p50", 0.1),)
+    return Opponents(base=base, candidate=item, base_origin="baseline", candidate_origin="now", bounds=bounds)
+
+
+class LostInGates:
+    """A device that goes away each time that something is deployed for a comparison, ``times`` times; counts what it measures."""
+
+    def __init__(self, times: int) -> None:
+        self.left, self.measured = times, 0
+
+    def __call__(self, argv: Sequence[str]) -> Completed | None:
+        self.measured += "--cold" in argv
+        if self.left and any("demo+compare" in word for word in argv):
+            self.left -= 1
+            raise DeviceLostError("the cable was pulled")
+        return None
+
+
+def test_a_device_lost_in_a_gate_does_not_measure_again_what_was_measured(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ring_module, "Fight", lambda *about, **more: MadeUpFight([], *about, **more))
+    lost = LostInGates(2)
+    desk.unit("a", answers=lost)
+    item = desk.ready("net")
+    results = desk.deliver(item, desk.ready("two"), retry_for_s=60, gate=gated(desk, item))
+    assert told(results) == [("a", "net", "pass"), ("a", "two", "pass")]
+    assert (lost.left, lost.measured) == (0, 2)
+    assert desk.kept == list(results)
+    assert results[0].gate is not None
+    assert (results[0].gate.verdict, results[0].error) == ("pass", None)
+    assert results[0].push is not None
+    assert results[0].push.bytes_sent > 0
+
+
+def test_a_device_lost_in_a_gate_for_good_keeps_what_was_measured(desk: Desk) -> None:
+    desk.unit("a", answers=LostInGates(99))
+    item = desk.ready("net")
+    results = desk.deliver(item, desk.ready("two"), gate=gated(desk, item))
+    assert told(results) == [("a", "net", "error"), ("a", "two", "error")]
+    first = results[0]
+    assert first.latency_ns is not None
+    assert first.ungated is not None
+    assert first.ungated.status == "pass"
+    assert first.gate is not None
+    assert (first.gate.verdict, first.gate.candidate.sha256 != first.gate.base.sha256) == ("error", True)
+    assert first.error is not None
+    assert (first.error.kind, first.error.retryable) == ("DeviceLostError", True)
+    assert desk.kept == list(results)
+    assert PushReport(edgedeploy="0", project="demo", target="bench", runs=results).exit_code == 5
