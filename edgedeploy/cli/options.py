@@ -190,6 +190,6 @@ def retry_option(function: F) -> F:
         "retry_for_s",
         type=Number(min=0),
         metavar="SECONDS",
-        help="Wait so long for a device that went away (unplugged, rebooting) since it last got something done, and for one that "
-        f"is not there yet (default: {RETRY_FOR_S:g}, and {FIRST_CONTACT_S:g} for one that is not there yet); 0: fail at once.",
+        help="Wait so long for a device that went away (unplugged, rebooting), until it gets something done again, and for "
+        f"one that is not there yet (default: {RETRY_FOR_S:g}, and {FIRST_CONTACT_S:g} for one not there yet); 0: fail at once.",
     )(function)

@@ -125,7 +125,7 @@ BUILTIN_RECIPES = {name: Recipe(precision=name) for name in (*PRECISIONS, AUTO)}
 
 KEEP_RELEASES = 3
 RETRY_FOR_S = 120.0
-"""For how long a device that went away is waited for, since it last got something done: a phone reboots in less."""
+"""For how long a device that went away is waited for, until it gets something done again: a phone reboots in less."""
 FIRST_CONTACT_S = 4.0
 """For how long one that nobody has met yet: a server that restarts, a cable that was just plugged in."""
 

@@ -30,6 +30,7 @@ def contest(
         for number, pair in enumerate(opponents):
             if (device, number) not in finished:
                 finished[device, number] = ring.contest(pair)
+                at.got_something_done()
         return Contests(contests=tuple(finished[device, number] for number in range(len(opponents))))
 
     report = on_each(fleet, "", on_one, lease_for=f"compare {fleet.project}")

@@ -40,12 +40,16 @@ class Fleet:
 
 @dataclass(frozen=True, kw_only=True)
 class Visit:
-    """One of the devices, connected; ``another`` opens one more connection to it, for another thread."""
+    """One of the devices, connected; ``another`` opens one more connection to it, for another thread.
+
+    ``got_something_done`` is for what need not be done again after the device went away: it is waited for anew.
+    """
 
     connection: Connection
     device: Device
     fleet: Fleet
     another: Callable[[], AbstractContextManager[Connection]]
+    got_something_done: Callable[[], None]
 
     def store(self) -> Store:
         """Its store, looked at now."""
@@ -68,9 +72,15 @@ def on_each(fleet: Fleet, schema: str, work: Callable[[Visit], F], *, lease_for:
     """
     opened = Open()
 
-    def once(device: Device) -> F:
+    def once(device: Device, attempts: Attempts) -> F:
         with opened.connection(device) as connection:
-            at = Visit(connection=connection, device=device, fleet=fleet, another=partial(opened.connection, device))
+            at = Visit(
+                connection=connection,
+                device=device,
+                fleet=fleet,
+                another=partial(opened.connection, device),
+                got_something_done=attempts.got_something_done,
+            )
             if not lease_for:
                 return work(at)
             claimed = claim(lease_for, wait_s=fleet.patience.wait_s)
@@ -81,7 +91,7 @@ def on_each(fleet: Fleet, schema: str, work: Callable[[Visit], F], *, lease_for:
         attempts = Attempts(device, opened, fleet.sink, retry_for_s=fleet.patience.retry_for_s)
         while True:
             try:
-                return Outcome(device=device.name, found=once(device))
+                return Outcome(device=device.name, found=once(device, attempts))
             except EdgedeployError as error:
                 try:
                     attempts.wait_after(error)

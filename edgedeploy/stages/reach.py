@@ -120,19 +120,19 @@ def trusted_keys_of(device: Device, target: Target) -> tuple[str, ...]:
 
 
 class Attempts:
-    """Whether a failure of one device is worth another attempt."""
+    """Whether a failure of one device is worth another attempt: for some time since the first one after it got something done."""
 
     def __init__(self, device: Device, opened: Open, sink: Sink, *, retry_for_s: float) -> None:
         self._device = device
         self._opened = opened
         self._sink = sink
         self._retry_for_s = retry_for_s
-        self._good_at = time.monotonic()
+        self._lost_at: float | None = None
         self._pause_s = _FIRST_PAUSE_S
 
     def got_something_done(self) -> None:
         """The time for further attempts begins anew."""
-        self._good_at = time.monotonic()
+        self._lost_at = None
         self._pause_s = _FIRST_PAUSE_S
 
     def wait_after(self, error: EdgedeployError) -> None:
@@ -142,7 +142,10 @@ class Attempts:
             EdgedeployError: ``error`` itself, when it will not pass, or enough time has.
         """
         final = not error.retryable or isinstance(error, DeviceBusyError | LeaseLostError) or self._opened.stopped
-        if final or time.monotonic() + self._pause_s > self._good_at + self._retry_for_s:
+        now = time.monotonic()
+        if self._lost_at is None:  # what it did before may have taken long
+            self._lost_at = now
+        if final or now + self._pause_s > self._lost_at + self._retry_for_s:
             raise error
         self._sink(Note(text=f"{self._device.name}: {error.what}; trying again", level="warning"))
         self._opened.pause(self._pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - so that several do not come at once

@@ -46,6 +46,7 @@ def test_what_is_finished_is_kept_when_the_device_goes_away(
     opponents: list[Opponents], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, back: bool
 ) -> None:
     begun: list[str] = []
+    done: list[int] = []
 
     class Ring:
         def __init__(self, **_about: object) -> None:
@@ -59,7 +60,13 @@ def test_what_is_finished_is_kept_when_the_device_goes_away(
 
     def visit(fleet: Fleet, _schema: str, work: Callable[[Visit], Contests], *, lease_for: str) -> UpkeepReport[Contests]:
         assert lease_for == "compare project"
-        at = Visit(connection=cast("Connection", None), device=fleet.devices[0], fleet=fleet, another=nullcontext)
+        at = Visit(
+            connection=cast("Connection", None),
+            device=fleet.devices[0],
+            fleet=fleet,
+            another=nullcontext,
+            got_something_done=lambda: done.append(len(begun)),
+        )
         with pytest.raises(DeviceLostError) as raised:
             work(at)
         outcome = (
@@ -73,3 +80,4 @@ def test_what_is_finished_is_kept_when_the_device_goes_away(
     first, second = contest(FLEET, opponents, Rules(), Cache(tmp_path / "cache"))
     assert (first.verdict, second.verdict) == ("fail", "fail" if back else "error")
     assert begun == ["fp32", "int8", *(["int8"] if back else [])]
+    assert done == [1, *([3] if back else [])]
