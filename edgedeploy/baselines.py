@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,11 +14,14 @@ from edgedeploy.deploy.lease_keeper import this_user
 from edgedeploy.domain.artifact import ARTIFACT_FILE
 from edgedeploy.domain.baseline import Baseline, Baselines
 from edgedeploy.domain.events import Note, Sink, ignore
+from edgedeploy.domain.result import RunResult
 from edgedeploy.errors import ConfigError, UsageError
 from edgedeploy.stages.export import Prepared, whole_artifact
 from edgedeploy.stages.ring import Opponents
-from edgedeploy.stages.run_result import Ready
+from edgedeploy.stages.run_result import Ready, error_of
 
+Exported = tuple[tuple[Ready, ...], tuple[RunResult, ...]]
+"""What was exported and verified, and what failed."""
 FOLDER = "baselines"
 _SHORT = 12
 
@@ -85,25 +88,25 @@ def set_baselines(project_file: Path, target: str, ready: Sequence[Ready], revis
 class Archive:
     """The artifacts that baselines mean: from this machine's cache, or exported again, each revision once.
 
-    ``exported_at`` exports the same models at a revision.
+    ``exported_at`` exports the models of these names at a revision, as far as they are wanted.
     """
 
     def __init__(
-        self, baselines: Baselines, cache: Cache, exported_at: Callable[[str], Sequence[Ready]], sink: Sink = ignore
+        self, baselines: Baselines, cache: Cache, exported_at: Callable[[str, Collection[str]], Exported], sink: Sink = ignore
     ) -> None:
         self.target = baselines.target
         self._by_folder = {baseline.folder: baseline for baseline in baselines.baselines}
         self._cache = cache
         self._exported_at = exported_at
         self._sink = sink
-        self._exported: dict[str, dict[str, Ready]] = {}
+        self._exported: dict[str, dict[str, Ready | RunResult]] = {}
 
     def baseline_of(self, item: Ready) -> Ready:
         """The baseline of a run, which is itself where nothing changed.
 
         Raises:
             UsageError: there is none, or no way to it.
-            ExportError: its revision cannot be exported any more.
+            ExportError, MissingToolError: its revision cannot be exported any more.
         """
         run = item.prepared.run
         baseline = self._by_folder.get(run.folder)
@@ -137,9 +140,13 @@ class Archive:
             size=gate.size,
         )
 
-    def _at(self, revision: str) -> dict[str, Ready]:
+    def _at(self, revision: str) -> dict[str, Ready | RunResult]:
         if revision not in self._exported:
-            self._exported[revision] = {one.prepared.run.folder: one for one in self._exported_at(revision)}
+            models = sorted({one.model for one in self._by_folder.values() if one.revision == revision})
+            ready, failed = self._exported_at(revision, models)
+            self._exported[revision] = {f"{one.model}/{one.recipe}/{one.lane.id}": one for one in failed} | {
+                one.prepared.run.folder: one for one in ready
+            }
         return self._exported[revision]
 
 
@@ -153,9 +160,11 @@ def _cached(prepared: Prepared, baseline: Baseline, cache: Cache) -> Prepared | 
     return None
 
 
-def _again(baseline: Baseline, exported: dict[str, Ready], sink: Sink) -> Ready:
+def _again(baseline: Baseline, exported: dict[str, Ready | RunResult], sink: Sink) -> Ready:
     item = exported.get(baseline.folder)
-    if item is None:
+    if isinstance(item, RunResult) and item.error is not None:
+        raise error_of(item.error, "baseline")
+    if not isinstance(item, Ready):
         raise UsageError(
             f"the baseline's revision does not export {baseline.folder}",
             seen=f"{baseline.revision[:_SHORT]} has {', '.join(exported) or 'nothing'}",

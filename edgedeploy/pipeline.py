@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from edgedeploy import __version__
-from edgedeploy.baselines import Archive, read_baselines
+from edgedeploy.baselines import Archive, Exported, read_baselines
 from edgedeploy.bundle import Bundle, check_output, describe_bundle, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.config.project import check_targets, find_project_file, read_project
@@ -26,7 +26,7 @@ from edgedeploy.domain.plan import PlanReport
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience, Project
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.target import Target
-from edgedeploy.errors import EdgedeployError, ExportError, MissingToolError, UsageError
+from edgedeploy.errors import EdgedeployError, UsageError
 from edgedeploy.fanout import at_once
 from edgedeploy.host import available_memory_bytes, host_abi, host_os
 from edgedeploy.lab import Lab
@@ -47,7 +47,7 @@ from edgedeploy.stages.profile import cached_profile
 from edgedeploy.stages.profile import profile as profile_model
 from edgedeploy.stages.progress import emitter
 from edgedeploy.stages.ring import Opponents
-from edgedeploy.stages.run_result import Ready, failed_run, undelivered, with_artifact
+from edgedeploy.stages.run_result import Ready, error_of, failed_run, undelivered, with_artifact
 from edgedeploy.stages.runner_choice import portable_runner
 from edgedeploy.worker.client import Workers
 
@@ -177,10 +177,11 @@ class Pipeline:
         _tell_broken(self.lab, sink)
         units = _select(self.lab, kind, devices, patience, sink)
         results = self.results()  # opened first: minutes of work need a place to go to
+        archive = self._archive_of_gated(runs, target, selection, jobs, sink) if gate and measure else None
         ready, failed = self._preparation(kind, jobs, sink, full=require_full_delegation).of(runs)
         opponents: dict[str, Opponents] = {}
-        if gate and measure:
-            opponents, ungated = self._opponents(ready, self.archive(target, selection=selection, jobs=jobs, sink=sink))
+        if archive is not None:
+            opponents, ungated = self._opponents(ready, archive)
             ready = tuple(item for item in ready if item.prepared.run.folder not in ungated)
             failed = (*failed, *ungated.values())
         for run in failed:
@@ -229,14 +230,7 @@ class Pipeline:
             MissingToolError: an SDK that it takes is not installed.
             ExportError: something of it cannot be exported.
         """
-        ready, failed = self.ready(target, selection=selection, jobs=jobs, sink=sink)
-        done = [item.prepared.run for item in ready]
-        settled = {(run.model_name, run.recipe_name) for run in done if run.automatic}
-        for result in failed:
-            if (error := result.error) is not None and (result.model, result.recipe) not in settled:
-                kind = MissingToolError if error.exit_code == MissingToolError.exit_code else ExportError
-                raise kind(f"{name}: {error.what}", where=error.where, seen=error.seen, next_step=error.next_step)
-        return ready
+        return _whole(self.ready(target, selection=selection, jobs=jobs, sink=sink), name)
 
     def exported_at(
         self,
@@ -253,12 +247,16 @@ class Pipeline:
         Raises:
             UsageError: git does not know it, or it has no such project; it reads code of the work tree as it is now.
         """
+        return _whole(self._ready_at(revision, target, selection, jobs, sink), name or f"git:{revision}")
+
+    def _ready_at(self, revision: str, target: str, selection: Selection, jobs: int, sink: Sink) -> Exported:
+        """As :meth:`ready`, of the project as it was."""
         with at_revision(self.project_file, revision, self.cache) as file:
             then = Pipeline.load(file, cache=self.cache)
-            ready = then.exported(target, selection=selection, name=name or f"git:{revision}", jobs=jobs, sink=sink)
+            ready, failed = then.ready(target, selection=selection, jobs=jobs, sink=sink)
             read = {path for item in ready for path in files_read(item.prepared.run, file, self.cache)}
             require_own_code(self.project_file, revision, read)
-            return ready
+            return ready, failed
 
     def archive(
         self, target: str, *, selection: Selection = EVERYTHING, jobs: int = DEFAULT_JOBS, sink: Sink = ignore
@@ -269,8 +267,9 @@ class Pipeline:
             ConfigError: the file of baselines says something that is not allowed.
         """
 
-        def exported_at(revision: str) -> tuple[Ready, ...]:
-            return self.exported_at(revision, target, selection=selection, name="baseline", jobs=jobs, sink=sink)
+        def exported_at(revision: str, models: Collection[str]) -> Exported:
+            wanted = tuple(name for name in models if not selection.models or name in selection.models)
+            return self._ready_at(revision, target, msgspec.structs.replace(selection, models=wanted), jobs, sink)
 
         return Archive(read_baselines(self.project_file, target), self.cache, exported_at, sink)
 
@@ -317,6 +316,14 @@ class Pipeline:
         runner = portable_runner(artifact, target.runtimes, abi=abi, os=system, cache_dir=self.cache.runners, emit=emit)
         return msgspec.structs.replace(item, runner=runner, runner_abi=abi)
 
+    def _archive_of_gated(
+        self, runs: Sequence[PlannedRun], target: str, selection: Selection, jobs: int, sink: Sink
+    ) -> Archive | None:
+        """The baselines of what is gated, read before anything is exported; None where nothing is."""
+        models = tuple(dict.fromkeys(run.model_name for run in runs if run.gate.asks))
+        gated = msgspec.structs.replace(selection, models=models)
+        return self.archive(target, selection=gated, jobs=jobs, sink=sink) if models else None
+
     def _opponents(self, ready: Sequence[Ready], archive: Archive) -> tuple[dict[str, Opponents], dict[str, RunResult]]:
         """By their folders: what is gated with its baseline, and what should be and cannot."""
         opponents, failed = {}, {}
@@ -359,6 +366,17 @@ class Pipeline:
 
     def _report(self, target: str, runs: tuple[RunResult, ...]) -> PushReport:
         return PushReport(edgedeploy=__version__, project=self.project.name, target=target, runs=runs)
+
+
+def _whole(exported: Exported, name: str) -> tuple[Ready, ...]:
+    """What was exported, where nothing failed but candidates of an automatic recipe of which there is another one."""
+    ready, failed = exported
+    done = [item.prepared.run for item in ready]
+    settled = {(run.model_name, run.recipe_name) for run in done if run.automatic}
+    for result in failed:
+        if result.error is not None and (result.model, result.recipe) not in settled:
+            raise error_of(result.error, name)
+    return ready
 
 
 def push_bundle(

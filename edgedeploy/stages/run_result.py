@@ -25,7 +25,7 @@ from edgedeploy.domain.result import (
 )
 from edgedeploy.domain.target import Abi
 from edgedeploy.domain.verdict import Status, Verdict
-from edgedeploy.errors import EdgedeployError
+from edgedeploy.errors import EdgedeployError, ExportError, MissingToolError
 from edgedeploy.stages.export import Prepared
 from edgedeploy.stages.plan import PlannedRun
 from edgedeploy.stats import quantile
@@ -54,6 +54,12 @@ def failed_run(run: PlannedRun, project: str, target: str, device: str, error: E
         verdict=Verdict(status="error", reasons=(error.what,)),
         error=Failure.of(error),
     )
+
+
+def error_of(error: Failure, name: str) -> EdgedeployError:
+    """What an export failed of, said of what ``name`` calls it."""
+    kind = MissingToolError if error.exit_code == MissingToolError.exit_code else ExportError
+    return kind(f"{name}: {error.what}", where=error.where, seen=error.seen, next_step=error.next_step)
 
 
 def undelivered(ready: Ready, project: str, target: str, reason: str) -> RunResult:

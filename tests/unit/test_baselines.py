@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 
 import pytest
 from unit.stages.planned import FP32, INT8, planned, prepared
 
-from edgedeploy.baselines import Archive, file_of, read_baselines, set_baselines
+from edgedeploy.baselines import Archive, Exported, file_of, read_baselines, set_baselines
 from edgedeploy.cache import Cache
 from edgedeploy.domain.baseline import Baselines
 from edgedeploy.domain.events import Event, Note
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
-from edgedeploy.errors import ConfigError, UsageError
-from edgedeploy.stages.run_result import Ready
+from edgedeploy.errors import ConfigError, MissingToolError, UsageError
+from edgedeploy.stages.run_result import Ready, failed_run
 
 REVISION, OTHER = "a" * 40, "b" * 40
 
@@ -36,7 +36,7 @@ def _folder(project: Path) -> None:
     project.parent.mkdir()
 
 
-def never(_revision: str) -> Sequence[Ready]:
+def never(_revision: str, _models: Collection[str]) -> Exported:
     raise AssertionError("nothing has to be exported again")
 
 
@@ -131,9 +131,9 @@ def test_one_that_is_gone_is_exported_again_and_another_file_is_told(project: Pa
     asked: list[str] = []
     events: list[Event] = []
 
-    def exported_at(revision: str) -> Sequence[Ready]:
+    def exported_at(revision: str, _models: Collection[str]) -> Exported:
         asked.append(revision)
-        return [again]
+        return (again,), ()
 
     for again, notes in ((was, 0), (ready(tmp_path / "again", b"by a newer SDK"), 1)):
         archive = Archive(baselines, Cache(tmp_path / "cache"), exported_at, events.append)
@@ -147,3 +147,31 @@ def test_a_run_without_a_baseline_says_how_to_set_one(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no baseline on bench") as raised:
         Archive(Baselines(target="bench"), Cache(tmp_path / "cache"), never).baseline_of(ready(tmp_path / "now"))
     assert raised.value.next_step == "edgedeploy baseline set --target bench"
+
+
+def test_what_cannot_be_exported_again_fails_alone_and_is_not_tried_twice(project: Path, tmp_path: Path) -> None:
+    """Only the models whose baselines are of that revision are exported."""
+
+    def of(model: str, content: bytes) -> Ready:
+        place = tmp_path / f"{model}-{content.decode()}"
+        place.mkdir()
+        return Ready(prepared=prepared(place, planned(model), content=content), host=Verification())
+
+    was = of("good", b"1")
+    baselines = set_baselines(project, "bench", [was, of("bad", b"2")], REVISION)
+    baselines = set_baselines(project, "bench", [of("other", b"3")], OTHER)
+    asked: list[tuple[str, list[str]]] = []
+
+    def exported_at(revision: str, models: Collection[str]) -> Exported:
+        asked.append((revision, sorted(models)))
+        error = MissingToolError("no SDK", seen="nothing", next_step="install it")
+        return (was,), (failed_run(planned("bad"), "demo", "bench", "", error),)
+
+    archive = Archive(baselines, Cache(tmp_path / "cache"), exported_at)
+    bad = of("bad", b"now")
+    for _ in range(2):
+        with pytest.raises(MissingToolError) as raised:
+            archive.baseline_of(bad)
+        assert (raised.value.what, raised.value.next_step) == ("baseline: no SDK", "install it")
+    assert archive.baseline_of(of("good", b"now")) == was
+    assert asked == [(REVISION, ["bad", "good"])]
