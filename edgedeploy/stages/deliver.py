@@ -16,7 +16,7 @@ from edgedeploy.deploy.lease_keeper import claim
 from edgedeploy.deploy.signing import Signer
 from edgedeploy.deploy.store import Store
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.events import Note, Sink
+from edgedeploy.domain.events import Sink
 from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.project import DEFAULT_PATIENCE, KEEP_RELEASES, Patience
 from edgedeploy.domain.result import PushStats, RunResult
@@ -26,6 +26,7 @@ from edgedeploy.errors import DeviceError, EdgedeployError, RunnerError
 from edgedeploy.fanout import at_once
 from edgedeploy.stages.aboard import Aboard
 from edgedeploy.stages.fight import Rules
+from edgedeploy.stages.heal import healed
 from edgedeploy.stages.judge import judge
 from edgedeploy.stages.measure import measure
 from edgedeploy.stages.push import Payload, Tally, Terms, push
@@ -202,7 +203,7 @@ class _Session:
                 try:
                     found = measure(self._host.connection, placed, run.policy, folder, self._host.probe, self._sink)
                 except RunnerError:
-                    if not self._healed(payload, store):
+                    if not healed(store, [payload], self._sink, self._device.name):
                         raise
                     found = measure(self._host.connection, placed, run.policy, folder, self._host.probe, self._sink)
         except DeviceError:
@@ -211,17 +212,6 @@ class _Session:
             return msgspec.structs.replace(self._failed(item, error), push=stats)
         cache_bytes = artifact.language.kv_cache_bytes if artifact.language else 0
         return measured_run(self._with_push(item, stats, judge(run, artifact, found)), found, cache_bytes)
-
-    def _healed(self, payload: Payload, store: Store) -> bool:
-        """After a run that failed: whether files on the device were damaged, and have been sent again."""
-        files = {file.entry.sha256: file for file in payload.files()}
-        damaged = store.damaged(tuple(file.entry for file in files.values()))
-        for sha in damaged:
-            store.receive(files[sha], progress=lambda _count: None)
-        if damaged:
-            names = ", ".join(sorted(files[sha].entry.path for sha in damaged))
-            self._sink(Note(text=f"{self._device.name}: damaged on the device, sent again: {names}", level="warning"))
-        return bool(damaged)
 
     def _with_push(self, item: Ready, stats: PushStats, verdict: Verdict) -> RunResult:
         blank = blank_run(item.prepared.run, self._delivery.project, self._delivery.target.name, self._device.name)

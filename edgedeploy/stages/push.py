@@ -56,13 +56,19 @@ class Payload(msgspec.Struct, frozen=True, kw_only=True):
             LocalFile(local=str(folder / entry.path), entry=_under(self.artifact_dir, entry))
             for entry in (*artifact.files, *artifact.input_files())
         ]
-        runner = [LocalFile(local=file.local, entry=_under(self.runner_dir, file.entry)) for file in self.bundle.files]
-        return (*own, *runner)
+        return (*own, *self._runner_files())
+
+    def local_files(self) -> tuple[LocalFile, ...]:
+        """Those of them that are on this machine: what was found on the device is there alone."""
+        return self.files() if self.prepared.folder else self._runner_files()
 
     def attested(self, project: str, signer: Signer | None) -> tuple[Attestation, ...]:
         """For its two folders: signed now, or where it was exported."""
         made = self.attestations if signer is None else self._signed(project, signer)
         return tuple(msgspec.structs.replace(one, under=self.under) for one in made)
+
+    def _runner_files(self) -> tuple[LocalFile, ...]:
+        return tuple(LocalFile(local=file.local, entry=_under(self.runner_dir, file.entry)) for file in self.bundle.files)
 
     def _signed(self, project: str, signer: Signer) -> tuple[Attestation, ...]:
         own = msgspec.structs.replace(self, under="")

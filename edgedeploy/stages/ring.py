@@ -5,6 +5,7 @@ from __future__ import annotations
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import msgspec
 
@@ -15,7 +16,7 @@ from edgedeploy.domain.events import Sink
 from edgedeploy.domain.failure import Failure
 from edgedeploy.domain.measurement import DeviceFacts
 from edgedeploy.domain.release import beside
-from edgedeploy.errors import DeviceError, EdgedeployError, UsageError
+from edgedeploy.errors import DeviceError, EdgedeployError, RunnerError, UsageError
 from edgedeploy.ports import AppConnection
 from edgedeploy.runners.document import LanguageDocument, ProcessDocument
 from edgedeploy.stages.aboard import Aboard
@@ -25,6 +26,7 @@ from edgedeploy.stages.duel import Duel, most_iterations
 from edgedeploy.stages.execute import Placed
 from edgedeploy.stages.facts import facts_of
 from edgedeploy.stages.fight import Fight, Fought, Rules, overall
+from edgedeploy.stages.heal import healed
 from edgedeploy.stages.push import Payload, Terms, push
 from edgedeploy.stages.run_result import Ready
 from edgedeploy.stages.same_work import require_same_work, same_outputs
@@ -104,7 +106,13 @@ class Ring:
             duel = Duel(base=one, candidate=other, policy=policy, turn_s=self.rules.turn_s)
             has_room = _has_room(before, one, other)
             rules = replace(self.rules, bounds=bounds)
-            fought = Fight(clock, duel, rules, self.sink, label, has_room=has_room).fight()
+            fight = partial(Fight, clock, duel, rules, self.sink, label, has_room=has_room)
+            try:
+                fought = fight().fight()
+            except RunnerError:
+                if not healed(store, payloads, self.sink, self.terms.device):
+                    raise
+                fought = fight().fight()
             after = facts_of(self.host.connection, self.host.probe, scratch)
             held = clock.said(self.sink, self.terms.device)
         found = _told(told, fought, sizes, rules, before, after)

@@ -20,10 +20,11 @@ from edgedeploy.domain.comparison import Block, Figure, Turn
 from edgedeploy.domain.conditions import FixedClock, Start
 from edgedeploy.domain.contest import Contest
 from edgedeploy.domain.device import Device
-from edgedeploy.domain.events import Sink
+from edgedeploy.domain.events import Note, Sink
 from edgedeploy.domain.release import owner_of
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import MeasurePolicy, Name, Target
+from edgedeploy.errors import RunnerError
 from edgedeploy.host import host_abi
 from edgedeploy.ports import Connection, Probe
 from edgedeploy.probes.clock import clocked
@@ -275,3 +276,35 @@ def test_a_release_that_lacks_a_lane_or_does_not_say_how_it_is_run_is_not_compar
     assert "older edgedeploy" in refused.seen
     assert desk.contest(Deployed(any_lane=True, recipe="fp32"), int8).error is None
     assert desk.contest(Deployed(), fp32).error is None
+
+
+class FightOfSound(MadeUpFight):
+    """One that a base does not survive whose bits turned on the device's storage."""
+
+    def fight(self) -> Fought:
+        if (Path(self.duel.base.artifact_dir) / "model.pte").read_bytes() != b"program":
+            raise RunnerError("the runner failed at stage 'load'", next_step="export again")
+        return super().fight()
+
+
+@pytest.mark.parametrize("deployed", [False, True])
+def test_a_base_that_was_damaged_on_the_device_is_sent_again_or_told(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, deployed: bool
+) -> None:
+    monkeypatch.setattr(ring_module, "Fight", lambda *about, **more: FightOfSound(desk.fights, *about, **more))
+    base, candidate = desk.ready("one"), desk.ready("other", content=b"newer")
+    desk.push(base)
+    assert desk.contest(base, candidate).verdict == "pass"
+    blob = desk.folder / "device/blobs" / base.prepared.artifact.sha256
+    blob.chmod(0o644)
+    blob.write_bytes(b"prOgram")
+    found = desk.contest(Deployed() if deployed else base, candidate)
+    if deployed:
+        assert found.error is not None
+        assert (found.error.exit_code, found.error.what) == (6, "what is compared with was damaged on the device")
+        assert found.error.seen == "model.pte of net executorch-xnnpack-fp32"
+    else:
+        assert (found.verdict, len(desk.fights), blob.read_bytes()) == ("pass", 3, b"program")
+        notes = [event.text for event in desk.heard if isinstance(event, Note)]
+        path = "base/models/net/fp32/executorch-xnnpack-fp32/model.pte"
+        assert f"desk: damaged on the device, sent again: {path}" in notes
