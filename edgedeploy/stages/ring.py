@@ -44,7 +44,7 @@ class Opponents(msgspec.Struct, frozen=True, kw_only=True):
     """Two prepared runs, and what the user called them; ``base`` may be what a release on the device has.
 
     ``bounds``, those of a gate, take the place of the rules' own where they are given: with none, nothing is run. ``size`` is by
-    what fraction the candidate's files may be larger; None: they are not judged.
+    what fraction the candidate's files may be larger; None: they are not judged. Where they are larger, nothing is run.
     """
 
     base: Ready | Deployed
@@ -80,7 +80,7 @@ class Ring:
         told = _between(self.terms.device, pair, base)
         if pair.bounds is not None and told.base.sha256 == told.candidate.sha256:  # a gate; who compares the same wants to see it
             return msgspec.structs.replace(told, verdict="pass", reasons=(_SAME_FILE,))
-        if not bounds:
+        if not bounds or "fail" in {one.verdict for one in sizes}:
             return _decided(told, sizes, ())
         artifacts = base.prepared.artifact, pair.candidate.prepared.artifact
         self._require_comparable(*artifacts, bounds)

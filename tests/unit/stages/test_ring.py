@@ -67,3 +67,11 @@ def test_the_worse_of_both_verdicts_is_the_runs(tmp_path: Path, own: str, gate: 
     assert found.verdict.status == both
     assert found.verdict.reasons == ("of its own", *(("against its baseline: slower",) if gate != "pass" else ()))
     assert found.error == error
+
+
+def test_a_gate_whose_size_fails_already_runs_nothing(tmp_path: Path) -> None:
+    """No figure that is measured for minutes would make it pass."""
+    pair = msgspec.structs.replace(opponents(tmp_path, 1000, 1031, size=0.03), bounds=(("latency_p50", 0.02),))
+    found = RING.contest(pair)
+    assert (found.verdict, found.reasons) == ("fail", ("size: 1,031 bytes instead of 1,000",))
+    assert [one.figure for one in found.decided] == ["size"]
