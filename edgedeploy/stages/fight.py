@@ -229,9 +229,9 @@ def _no_time_for_a_block(block_s: float, before_s: float, limit_s: float) -> Usa
     enough_s = math.ceil(1.5 * (before_s + LEAST_BLOCKS * block_s))
     return UsageError(
         "there is no time for a single block of turns",
-        where=f"--max-seconds {limit_s:g}",
+        where=f"{limit_s:g} s in all",
         seen=f"one takes about {block_s:.3g} s, and what comes before it {before_s:.3g} s",
-        next_step=f"--max-seconds {enough_s}, as an answer takes {LEAST_BLOCKS} blocks or more; or shorter --turn-seconds",
+        next_step=f"compare or gate with --max-seconds {enough_s}, for {LEAST_BLOCKS} blocks; or with shorter --turn-seconds",
     )
 
 
