@@ -22,7 +22,7 @@ from edgedeploy.deploy.signing import Signer, signer_from
 from edgedeploy.domain.device import Device
 from edgedeploy.domain.events import Event, Note, Sink, ignore
 from edgedeploy.domain.mode import Mode
-from edgedeploy.domain.plan import PlanReport
+from edgedeploy.domain.plan import PlanLine, PlanReport
 from edgedeploy.domain.project import DEFAULT_PATIENCE, Patience, Project
 from edgedeploy.domain.result import PushReport, RunResult
 from edgedeploy.domain.target import Target
@@ -115,7 +115,7 @@ class Pipeline:
             target=target,
             host_memory_bytes=free_bytes,
             models=model_facts(runs, by_form),
-            runs=foresee(runs, kind, self.project_file, self.cache, by_form, free_bytes),
+            runs=self._with_gates(runs, foresee(runs, kind, self.project_file, self.cache, by_form, free_bytes), target),
         )
 
     def export(
@@ -315,6 +315,15 @@ class Pipeline:
         artifact = item.prepared.artifact
         runner = portable_runner(artifact, target.runtimes, abi=abi, os=system, cache_dir=self.cache.runners, emit=emit)
         return msgspec.structs.replace(item, runner=runner, runner_abi=abi)
+
+    def _with_gates(self, runs: Sequence[PlannedRun], lines: Sequence[PlanLine], target: str) -> tuple[PlanLine, ...]:
+        gated = any(run.gate.asks for run in runs)
+        baselines = read_baselines(self.project_file, target).baselines if gated else ()
+        known = {baseline.folder: baseline.sha256 for baseline in baselines}
+        return tuple(
+            msgspec.structs.replace(line, gated=True, baseline_sha256=known.get(run.folder, "")) if run.gate.asks else line
+            for run, line in zip(runs, lines, strict=True)
+        )
 
     def _archive_of_gated(
         self, runs: Sequence[PlannedRun], target: str, selection: Selection, jobs: int, sink: Sink

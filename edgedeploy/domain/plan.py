@@ -90,7 +90,8 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
     """One run: a model by a recipe through a lane.
 
     ``size_bytes`` is the file's, when it is in the cache. ``fits`` is "no" with a certain obstacle, "doubtful" with another,
-    "unknown" without a prediction.
+    "unknown" without a prediction. What is ``gated`` is compared with its baseline when it is pushed; without one (no
+    ``baseline_sha256``) it is not pushed.
     """
 
     model: str
@@ -103,6 +104,8 @@ class PlanLine(msgspec.Struct, frozen=True, kw_only=True):
     predicted: Prediction | None = None
     obstacles: tuple[Obstacle, ...] = ()
     fits: Fits = "unknown"
+    gated: bool = False
+    baseline_sha256: str = ""
 
 
 class PlanReport(msgspec.Struct, frozen=True, kw_only=True):

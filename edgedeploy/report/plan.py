@@ -34,16 +34,17 @@ def print_plan(report: PlanReport, console: Console | None = None) -> None:
             if facts.model == model:
                 console.print()
                 _print_lines(_model_lines(facts), console)
-        _print_runs(model, [line for line in report.runs if line.model == model], console)
+        _print_runs(model, [line for line in report.runs if line.model == model], report.target, console)
 
 
-def _print_runs(model: str, runs: list[PlanLine], console: Console) -> None:
+def _print_runs(model: str, runs: list[PlanLine], target: str, console: Console) -> None:
     table = _table(runs)
     if fits(table, console):
         console.print(table)
     else:
         _print_lines((line for run in runs for line in _block(run)), console)
     _print_lines((remark for run in runs for remark in _remarks(model, run)), console)
+    _print_lines(_ungated(model, runs, target), console)
     _print_lines(_cached(runs), console)
     _print_lines(_unknown(runs), console)
 
@@ -117,12 +118,29 @@ def _remarks(model: str, run: PlanLine) -> Iterator[Text]:
             yield Text(f"  next: {units.clean(obstacle.next_step)}")
 
 
+def _ungated(model: str, runs: list[PlanLine], target: str) -> Iterator[Text]:
+    """What should be compared with a baseline, and has none."""
+    from rich.text import Text
+
+    lacking = [_lane(run) for run in runs if run.gated and not run.baseline_sha256]
+    for lane in lacking:
+        what = "gated, and without a baseline: it would not be pushed"
+        yield Text.assemble((f"{units.clean(model)} {lane}: ", "red"), what)
+    if lacking:
+        yield Text(f"  next: edgedeploy baseline set --target {units.clean(target)}, or push with --no-gate")
+
+
 def _cached(runs: list[PlanLine]) -> Iterator[Text]:
     from rich.text import Text
 
     verified = [_lane(run) for run in runs if run.export_cached and run.verify_cached]
     exported = [_lane(run) for run in runs if run.export_cached and not run.verify_cached]
-    for what, lanes in (("exported and verified already", verified), ("exported already", exported)):
+    gated = [_lane(run) for run in runs if run.gated and run.baseline_sha256]
+    for what, lanes in (
+        ("exported and verified already", verified),
+        ("exported already", exported),
+        ("compared with their baselines when they are pushed", gated),
+    ):
         if lanes:
             yield Text(f"{what}: {', '.join(lanes)}")
 

@@ -16,6 +16,7 @@ from edgedeploy.domain.events import Event, Note
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import ConfigError, MissingToolError, UsageError
+from edgedeploy.pipeline import Pipeline
 from edgedeploy.stages.run_result import Ready, failed_run
 
 REVISION, OTHER = "a" * 40, "b" * 40
@@ -175,3 +176,25 @@ def test_what_cannot_be_exported_again_fails_alone_and_is_not_tried_twice(projec
         assert (raised.value.what, raised.value.next_step) == ("baseline: no SDK", "install it")
     assert archive.baseline_of(of("good", b"now")) == was
     assert asked == [(REVISION, ["bad", "good"])]
+
+
+def test_a_plan_says_what_is_gated_and_what_of_it_has_no_baseline(project: Path, tmp_path: Path) -> None:
+    (project.parent / "model.py").write_text("")
+    deploy = '[[deploy]]\nmodel = "{}"\ntargets = ["this-machine"]\nrecipes = ["fp32", "int8"]\nexporters = ["executorch"]\n'
+    gate = "gate = { size_percent = 1 }\n"
+    models = "".join(f'[models.{name}]\nsource = "model.py:net"\n' for name in ("net", "free"))
+    project.write_text(f'name = "demo"\n{models}{deploy.format("net")}{gate}{deploy.format("free")}')
+    was = ready(tmp_path / "was")
+    set_baselines(project, "this-machine", [was], REVISION)
+
+    def told() -> list[tuple[str, str, bool, str]]:
+        pipeline = Pipeline.load(project, cache=Cache(tmp_path / "cache"))
+        return [(one.model, one.recipe, one.gated, one.baseline_sha256) for one in pipeline.plan("this-machine").runs]
+
+    free = [("free", recipe, False, "") for recipe in ("fp32", "int8")]
+    assert told() == [("net", "fp32", True, was.prepared.artifact.sha256), ("net", "int8", True, ""), *free]
+    file_of(project, "this-machine").write_text("{")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        told()
+    project.write_text(project.read_text().replace(gate, ""))
+    assert len(told()) == 4  # nothing is gated: nobody reads it

@@ -94,3 +94,10 @@ def test_every_table_stands_below_its_model() -> None:
     words = out.getvalue()
     places = [words.index(word) for word in ("one\n", "executorch-xnnpack-fp32", "two\n", "executorch-xnnpack-int8")]
     assert places == sorted(places)
+
+
+def test_what_is_gated_without_a_baseline_is_told_with_the_way_out() -> None:
+    text = " ".join(printed(line(gated=True, baseline_sha256="a" * 64), line(recipe="int8", lane=INT8, gated=True)).split())
+    assert "compared with their baselines when they are pushed: executorch-xnnpack-fp32" in text
+    assert "net executorch-xnnpack-int8: gated, and without a baseline: it would not be pushed" in text
+    assert "next: edgedeploy baseline set --target bench, or push with --no-gate" in text
