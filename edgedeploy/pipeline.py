@@ -426,9 +426,19 @@ def push_bundle(
     ready = tuple(_measured_in(mode, item) for item in ready)
     for item in ready if measure else ():
         require_possible(item.prepared.run, own_target, language=item.prepared.artifact.language is not None)
+    if measure:
+        _tell_ungated(ready, sink)
     delivery = Delivery(project=bundle.project, target=own_target, ready=ready, measured=measure, patience=patience)
     runs = _looked_back(deliver(delivery, units, cache, sink, keep=results.add), results, sink)
     return PushReport(edgedeploy=__version__, project=bundle.project, target=bundle.target.name, runs=runs)
+
+
+def _tell_ungated(ready: Sequence[Ready], sink: Sink) -> None:
+    """Say whose verdict is without the gate that its project asks for."""
+    labels = [item.prepared.run.label for item in ready if item.prepared.run.gate.asks]
+    if labels:
+        why = "a bundle has no baselines; run `edgedeploy gate` there"
+        sink(Note(text=f"gated in its project, and not here: {', '.join(labels)} ({why})", level="warning"))
 
 
 def bundle_fleet(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from unit.stages.bench import Bench, Unit
@@ -15,7 +16,10 @@ from edgedeploy.bundle import check_output, read_bundle, write_bundle
 from edgedeploy.cache import Cache
 from edgedeploy.deploy.signing import Signer, require_trust
 from edgedeploy.domain.device import Device
+from edgedeploy.domain.events import Event, Note
 from edgedeploy.domain.manifest import Manifest
+from edgedeploy.domain.project import Patience
+from edgedeploy.domain.recipe import Gate
 from edgedeploy.domain.result import Verification
 from edgedeploy.domain.target import Lane
 from edgedeploy.errors import ConfigError, UsageError
@@ -178,3 +182,21 @@ def test_a_bundle_cannot_waive_the_signatures_that_this_machine_demands(dist: Pa
     assert trusted_keys_of(fleet.devices[0], fleet.target) == ("ssh-ed25519 AAAA ours",)
     report = push_bundle(dist, devices=["a"], measure=False)
     assert [run.error.kind for run in report.runs if run.error] == ["ConfigError"]  # that is no key: it was asked for
+
+
+def test_a_bundle_whose_runs_are_gated_in_their_project_says_that_its_verdict_is_without_the_gate(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unit = Device(name="a", transport="fake", target="bench", address="a", state="ready", workdir=str(tmp_path / "a"))
+    Bench(monkeypatch).transport("fake").found.append(Unit(unit, lost_at="run"))
+    monkeypatch.setattr(Lab, "targets", {"bench": target()})
+    free, item = ready(tmp_path / "cache", INT8), ready(tmp_path / "cache")
+    run = msgspec.structs.replace(item.prepared.run, gate=Gate(latency_p50_percent=3))
+    gated = msgspec.structs.replace(item, prepared=msgspec.structs.replace(item.prepared, run=run))
+    write_bundle(tmp_path / "dist", "shop", target(), [free, gated])
+    heard: list[Event] = []
+    push_bundle(tmp_path / "dist", devices=["a"], patience=Patience(retry_for_s=0), sink=heard.append)
+    told = [event.text for event in heard if isinstance(event, Note) and "gate" in event.text]
+    assert told == [
+        "gated in its project, and not here: net executorch-xnnpack-fp32 (a bundle has no baselines; run `edgedeploy gate` there)"
+    ]
