@@ -40,7 +40,7 @@ def settle(runs: Sequence[RunResult], automatic: Collection[tuple[str, str]]) ->
     settled = list(runs)
     for key in automatic:
         mine = [index for index, run in enumerate(runs) if (run.model, run.recipe) == key]
-        best_of = {device: _best([runs[i] for i in mine if runs[i].device in {device, ""}]) for device in _devices(runs, mine)}
+        best_of = {device: best([runs[i] for i in mine if runs[i].device in {device, ""}]) for device in _devices(runs, mine)}
         for index in mine:
             run = runs[index]
             bests = [best_of[run.device]] if run.device in best_of else list(best_of.values())
@@ -56,7 +56,8 @@ def _devices(runs: Sequence[RunResult], mine: Sequence[int]) -> set[str]:
     return {runs[index].device for index in mine if runs[index].device} or {""}
 
 
-def _best(tried: Sequence[RunResult]) -> RunResult | None:
+def best(tried: Sequence[RunResult]) -> RunResult | None:
+    """Which of the candidates on one device is chosen; None where none qualifies."""
     fit = [run for run in tried if _qualifies(run)]
     return min(fit, key=_cost) if fit else None
 

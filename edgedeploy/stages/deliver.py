@@ -25,6 +25,7 @@ from edgedeploy.domain.verdict import Verdict
 from edgedeploy.errors import DeviceError, EdgedeployError, RunnerError
 from edgedeploy.fanout import at_once
 from edgedeploy.stages.aboard import Aboard
+from edgedeploy.stages.auto import best
 from edgedeploy.stages.fight import Rules
 from edgedeploy.stages.heal import healed
 from edgedeploy.stages.judge import judge
@@ -169,8 +170,18 @@ class _Session:
             tally=self._so_far.tally,
             helper=self._host.device_helper,
         )
+        candidates: dict[tuple[str, str], list[tuple[Ready, RunResult]]] = {}
         for (item, payload), stats in zip(payloads, figures, strict=True):
-            yield item, self._finish(item, payload, stats, store, release)
+            result = self._before_its_gate(item, payload, stats, store, release)
+            run = item.prepared.run
+            if run.automatic and run.folder in self._delivery.opponents:
+                candidates.setdefault((run.model_name, run.recipe_name), []).append((item, result))
+            else:
+                yield item, self._gated(item, result)
+        for tried in candidates.values():  # what will be passed over needs no gate, which may take minutes
+            chosen = best([result for _, result in tried])
+            for item, result in tried:
+                yield item, self._gated(item, result) if chosen is None or chosen is result else result
 
     def _terms(self) -> Terms:
         return Terms(
@@ -181,15 +192,19 @@ class _Session:
             trusted_keys=trusted_keys_of(self._device, self._delivery.target),
         )
 
-    def _finish(self, item: Ready, payload: Payload, stats: PushStats, store: Store, release: int) -> RunResult:
+    def _before_its_gate(self, item: Ready, payload: Payload, stats: PushStats, store: Store, release: int) -> RunResult:
         if not self._delivery.measured:
             return self._with_push(item, stats, Verdict(status="unmeasured", reasons=("deployed, not measured",)))
         folder = item.prepared.run.folder
         result = self._so_far.measured.get(folder) or self._measured(item, payload, stats, store, release)
-        opponents = self._delivery.opponents.get(folder)
+        if folder in self._delivery.opponents and result.error is None:
+            self._so_far.has_measured(folder, result)
+        return result
+
+    def _gated(self, item: Ready, result: RunResult) -> RunResult:
+        opponents = self._delivery.opponents.get(item.prepared.run.folder)
         if opponents is None or result.error is not None:
             return result
-        self._so_far.has_measured(folder, result)
         ring = Ring(host=self._host, terms=self._terms(), rules=Rules(), sink=self._sink)
         return gated_run(result, ring.contest(opponents))
 

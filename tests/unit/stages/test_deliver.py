@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from unit.stages.bench import Bench, Unit
-from unit.stages.planned import Heard, planned, prepared, runner, target
+from unit.stages.planned import FP32, INT8, Heard, planned, prepared, runner, target
 from unit.stages.test_ring_at_work import MadeUpFight
 
 from edgedeploy import registry
@@ -25,7 +25,7 @@ from edgedeploy.domain.project import Patience
 from edgedeploy.domain.recipe import Budget
 from edgedeploy.domain.release import RunnerBundle
 from edgedeploy.domain.result import PushReport, RunResult, Verification
-from edgedeploy.domain.target import Abi, MeasurePolicy
+from edgedeploy.domain.target import Abi, Lane, MeasurePolicy
 from edgedeploy.errors import CommandTimeoutError, DeviceLostError, DeviceUnavailableError, MissingToolError
 from edgedeploy.host import host_abi
 from edgedeploy.ports import Completed
@@ -92,9 +92,11 @@ class Desk:
     def runner(self) -> RunnerBundle:
         return runner(self.folder / "runner", content=SCRIPT.encode(), start=("sh", "{dir}/run"))
 
-    def ready(self, model: str, *, bundled: bool = True, abi: Abi | None = None, budget: Budget | None = None) -> Ready:
-        run = planned(model, policy=POLICY, budget=budget)
-        made = prepared(self.folder / "exports" / model, run, content=model.encode())
+    def ready(
+        self, model: str, *, bundled: bool = True, abi: Abi | None = None, budget: Budget | None = None, lane: Lane = FP32
+    ) -> Ready:
+        run = planned(model, policy=POLICY, budget=budget, lane=lane)
+        made = prepared(self.folder / "exports" / model / lane.id, run, content=model.encode())
         own = self.runner() if bundled else None
         return Ready(prepared=made, host=HOST, runner=own, runner_abi=(abi or host_abi()) if bundled else None)
 
@@ -107,7 +109,7 @@ class Desk:
         return unit
 
     def deliver(
-        self, *ready: Ready, measured: bool = True, wait_s: float = 0, retry_for_s: float = 0, gate: Opponents | None = None
+        self, *ready: Ready, measured: bool = True, wait_s: float = 0, retry_for_s: float = 0, gates: Sequence[Opponents] = ()
     ) -> tuple[RunResult, ...]:
         delivery = Delivery(
             project="demo",
@@ -115,7 +117,7 @@ class Desk:
             ready=ready,
             measured=measured,
             patience=Patience(wait_s=wait_s, retry_for_s=retry_for_s),
-            opponents={gate.candidate.prepared.run.folder: gate} if gate else {},
+            opponents={gate.candidate.prepared.run.folder: gate for gate in gates},
         )
         devices = [unit.device for unit in self.transport.found]
         return deliver(delivery, devices, Cache(self.folder / "cache"), self.heard, keep=self.kept.append)
@@ -440,7 +442,7 @@ def test_a_device_lost_in_a_gate_does_not_measure_again_what_was_measured(desk: 
     lost = LostInGates(2)
     desk.unit("a", answers=lost)
     item = desk.ready("net")
-    results = desk.deliver(item, desk.ready("two"), retry_for_s=60, gate=gated(desk, item))
+    results = desk.deliver(item, desk.ready("two"), retry_for_s=60, gates=[gated(desk, item)])
     assert told(results) == [("a", "net", "pass"), ("a", "two", "pass")]
     assert (lost.left, lost.measured) == (0, 2)
     assert desk.kept == list(results)
@@ -453,7 +455,7 @@ def test_a_device_lost_in_a_gate_does_not_measure_again_what_was_measured(desk: 
 def test_a_device_lost_in_a_gate_for_good_keeps_what_was_measured(desk: Desk) -> None:
     desk.unit("a", answers=LostInGates(99))
     item = desk.ready("net")
-    results = desk.deliver(item, desk.ready("two"), gate=gated(desk, item))
+    results = desk.deliver(item, desk.ready("two"), gates=[gated(desk, item)])
     assert told(results) == [("a", "net", "error"), ("a", "two", "error")]
     first = results[0]
     assert first.latency_ns is not None
@@ -465,3 +467,27 @@ def test_a_device_lost_in_a_gate_for_good_keeps_what_was_measured(desk: Desk) ->
     assert (first.error.kind, first.error.retryable) == ("DeviceLostError", True)
     assert desk.kept == list(results)
     assert PushReport(edgedeploy="0", project="demo", target="bench", runs=results).exit_code == 5
+
+
+def test_of_the_candidates_of_an_automatic_recipe_only_the_one_that_is_chosen_is_gated(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A gate may take minutes, and what is passed over is judged by none."""
+    fights: list[MadeUpFight] = []
+    monkeypatch.setattr(ring_module, "Fight", lambda *about, **more: MadeUpFight(fights, *about, **more))
+    lost = LostInGates(1)
+    desk.unit("a", answers=lost)
+    items = [
+        as_candidate(desk.ready("net", lane=lane, budget=budget)) for lane, budget in ((INT8, Budget(size_mb=1e-6)), (FP32, None))
+    ]
+    other = desk.ready("two")
+    results = desk.deliver(*items, other, retry_for_s=60, gates=[gated(desk, item) for item in (*items, other)])
+    assert told(results) == [("a", "two", "pass"), ("a", "net", "fail"), ("a", "net", "pass")]
+    assert [result.gate is not None for result in results] == [True, False, True]
+    assert (len(fights), lost.measured) == (2, 3)
+    assert desk.kept == list(results)
+
+
+def as_candidate(item: Ready) -> Ready:
+    run = msgspec.structs.replace(item.prepared.run, recipe_name="auto", automatic=True)
+    return msgspec.structs.replace(item, prepared=msgspec.structs.replace(item.prepared, run=run))
