@@ -248,9 +248,8 @@ def test_any_run_can_be_exported(found: list[RunResult]) -> None:
     oss(*found)
     for kind in FORMATS:
         text = export(kind, found).text
-        assert not re.search(r"\b(nan|inf|NaN|Infinity)\b", text) or kind in {"csv", "mlperf"}
         if kind not in {"csv", "mlperf"}:
-            json.loads(text)
+            json.loads(text, parse_constant=pytest.fail)  # NaN and infinity, which are no JSON
 
 
 def test_memory_that_a_system_does_not_tell_is_absent() -> None:
