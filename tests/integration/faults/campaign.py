@@ -154,7 +154,7 @@ def _not_kept(site: Site, fault: Fault) -> list[str]:
 
 
 def _next(bench: Bench, errand: Errand, situation: Situation) -> list[str]:
-    came = bench.do(errand)
+    came = bench.do(replace(errand, retry_for_s=RETRY_FOR_S))  # as anybody pushes; a server is not up again at once
     if not came.passed:
         return [f"the next push: {came.told} {came.crashed} {[failure.text for failure in came.failures]}"]
     found = Autopsy(store=bench.site.store, project=PROJECT, releases={"final": situation.final})
