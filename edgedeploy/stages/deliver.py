@@ -65,7 +65,8 @@ def deliver(
         results = []
         for result in _deliver_to(device, delivery, cache, sink, opened):
             with lock:
-                if not opened.stopped:  # what Ctrl-C broke off is no failure of the device
+                # What Ctrl-C broke off is no failure of the device; what was measured before that is kept, its gate broken off.
+                if not opened.stopped or result.latency_ns is not None:
                     keep(result)
             results.append(result)
         return results

@@ -469,6 +469,31 @@ def test_a_device_lost_in_a_gate_for_good_keeps_what_was_measured(desk: Desk) ->
     assert PushReport(edgedeploy="0", project="demo", target="bench", runs=results).exit_code == 5
 
 
+def test_ctrl_c_in_a_gate_keeps_what_was_measured(desk: Desk) -> None:
+    in_gate = threading.Event()
+
+    def in_its_gate(argv: Sequence[str]) -> Completed | None:
+        if any("demo+compare" in word for word in argv):
+            in_gate.set()
+            while not unit.connections[-1].closed:
+                in_gate.wait(0.001)
+            raise DeviceLostError("the connection was closed")
+        return None
+
+    def interrupted(_argv: Sequence[str]) -> Completed | None:
+        in_gate.wait(30)
+        raise KeyboardInterrupt
+
+    unit = desk.unit("a", answers=in_its_gate)
+    desk.unit("b", answers=interrupted)
+    item = desk.ready("net")
+    with pytest.raises(KeyboardInterrupt):
+        desk.deliver(item, desk.ready("two"), gates=[gated(desk, item)])
+    (kept,) = desk.kept
+    assert (kept.device, kept.model, kept.verdict.status) == ("a", "net", "error")
+    assert kept.latency_ns is not None
+
+
 def test_of_the_candidates_of_an_automatic_recipe_only_the_one_that_is_chosen_is_gated(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
