@@ -82,13 +82,29 @@ class Site:
         self.cable.stop()
 
     def kill_server(self) -> None:
-        """Kill adbd, or sshd with its sessions; what they had started may go on for a while."""
+        """Kill adbd, or sshd with its sessions; what they had started may go on for a while.
+
+        All are stopped first: one that is forked meanwhile would live on, with the port that nobody else could listen at.
+        """
+        stopped: set[int] = set()
+        while new := self._servers() - stopped:
+            for pid in new:
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGSTOP)
+            stopped |= new
+        for pid in stopped:
+            with suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+
+    def _servers(self) -> set[int]:
         ours = Path(f"/proc/{self.cable.first_pid}/ns/pid").readlink()
+        found = set()
         for entry in Path("/proc").iterdir():
             with suppress(OSError):
                 name = (entry / "comm").read_text().strip() if entry.name.isdigit() else ""
                 if name.startswith(self.programs) and (entry / "ns/pid").readlink() == ours:
-                    os.kill(int(entry.name), signal.SIGKILL)
+                    found.add(int(entry.name))
+        return found
 
     def restart_adb_server(self) -> None:
         if self.adb is not None:
